@@ -1,0 +1,112 @@
+"""The public functions, and the one opaque operator that torch.compile and torch.export see."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atc.ops.linkage import portable, reference
+from atc.ops.linkage.relabel import labels_from_merges
+
+METHODS = ("single", "complete", "average", "ward")
+BACKENDS = ("reference", "torch")
+
+
+def labels(
+    distance: Tensor,
+    keep: int,
+    method: str,
+    *,
+    backend: str | None = None,
+    check_finite: bool | None = None,
+) -> Tensor:
+    """Partition each image's tokens into exactly ``keep`` clusters by agglomerative clustering.
+
+    The closest two clusters are merged until ``keep`` are left (Eqs. 2-4, arXiv 2409.11923). A cluster lives in
+    the slot of its largest member; among equally close pairs the one of least (smaller, larger slot) is merged.
+    With this rule the result is unique, and the same to the bit on every backend, device, thread count and in
+    every batch. Average linkage divides float64 sums over all pairs of members by their number; the sums are
+    exact for float32 cosine distances, whatever the order of merging.
+
+    Labels are integers: nothing is differentiated. Under torch.compile and torch.export this is one operator.
+
+    Args:
+        distance: ``[B, N, N]`` floating; half precision is read as float32. Only the part above the diagonal
+            is read. Ward expects squared Euclidean distances up to a factor, such as the cosine distances of
+            vectors. Infinity is a distance; NaN is farther than infinity.
+        keep: K, at least 1; N or more is the identity.
+        method: "single", "complete", "average" or "ward".
+        backend: one of ``BACKENDS``; None chooses by device.
+        check_finite: raise on NaN. None does so on a CPU, and not on a GPU, which would have to wait for it.
+
+    Returns:
+        ``[B, N]`` int64, numbered by first appearance.
+
+    Raises:
+        ValueError: wrong shape or dtype, ``keep < 1``, unknown ``method`` or ``backend``, or NaN (with the
+            image).
+    """
+    _check(distance, keep, method, backend)
+    return _linkage(distance, keep, method, backend, check_finite)
+
+
+@torch.library.custom_op("atc::linkage", mutates_args=())
+def _linkage(
+    distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None
+) -> Tensor:
+    found = _merges(distance, keep, method, backend, check_finite)
+    return labels_from_merges(found.merges, distance.shape[1])
+
+
+@_linkage.register_fake
+def _(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None) -> Tensor:
+    return distance.new_empty(distance.shape[:2], dtype=torch.int64)
+
+
+class _Merges(NamedTuple):
+    merges: Tensor  # [B, N-K, 2] int64
+    heights: Tensor  # [B, N-K] float64
+
+
+def _merges(
+    distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None
+) -> _Merges:
+    if distance.dtype not in (torch.float32, torch.float64):
+        distance = distance.float()
+    if check_finite or (check_finite is None and distance.device.type == "cpu"):
+        _refuse_nan(distance)
+    if backend == "reference":
+        return _Merges(*_reference(distance, keep, method))
+    return _Merges(*portable.merge_batch(distance, keep, method))
+
+
+def _reference(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor]:
+    batch, tokens, _ = distance.shape
+    steps = max(tokens - keep, 0)
+    merges = np.zeros((batch, steps, 2), dtype=np.int64)
+    heights = np.zeros((batch, steps))
+    for image, one in enumerate(distance.double().cpu().numpy()):
+        found = reference.merge_greedily(one, keep, method)
+        if steps:
+            merges[image], heights[image] = found
+    return torch.from_numpy(merges).to(distance.device), torch.from_numpy(heights).to(distance.device)
+
+
+def _refuse_nan(distance: Tensor) -> None:
+    bad = distance.triu(1).isnan().flatten(1).any(1)
+    if bad.any():
+        raise ValueError(f"distance of image {int(bad.nonzero()[0])} holds NaN")
+
+
+def _check(distance: Tensor, keep: int, method: str, backend: str | None) -> None:
+    if distance.ndim != 3 or distance.shape[1] != distance.shape[2] or not distance.is_floating_point():
+        raise ValueError(f"distance must be floating [B, N, N], got {distance.dtype} {list(distance.shape)}")
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")

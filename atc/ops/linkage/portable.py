@@ -1,0 +1,82 @@
+"""The ``torch`` backend: one merge a step for the whole batch, on any device, never waiting for it.
+
+The number of steps is N - K, known beforehand, so nothing is read back from the device. Each step reads all
+N x N keys; a compiled backend does less work, this one works everywhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from atc.ops.linkage.order import key_of, last_key, value_of
+
+
+def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor]:
+    """Merge the closest two clusters of each image until ``keep`` are left.
+
+    Args:
+        distance: ``[B, N, N]`` float32 or float64; only the part above the diagonal is read.
+        keep: clusters to leave, at least 1; N or more merges nothing.
+        method: single, complete, average or ward.
+
+    Returns:
+        merges ``[B, N-K, 2]`` int64, (slot that disappears, larger slot that stays) in order, and heights
+        ``[B, N-K]`` float64.
+    """
+    batch, tokens, _ = distance.shape
+    steps = max(tokens - keep, 0)
+    merges = torch.empty(batch, steps, 2, dtype=torch.int64, device=distance.device)
+    heights = torch.empty(batch, steps, dtype=torch.float64, device=distance.device)
+    if batch == 0 or steps == 0:
+        return merges, heights
+
+    above = distance.triu(1)
+    value = above + above.mT
+    if method in ("average", "ward"):
+        value = value.double()
+    key = key_of(value)
+    none = last_key(key)
+    key.diagonal(dim1=1, dim2=2).fill_(none)
+    if method in ("single", "complete"):
+        value = key  # smallest and largest need the order only, and integers put NaN where it belongs
+
+    size = torch.ones(batch, tokens, dtype=torch.float64, device=distance.device)
+    image = torch.arange(batch, device=distance.device)
+    for step in range(steps):
+        nearest = key.flatten(1).argmin(1)  # the first of equals: row-major is the order of (min, max slot)
+        low, high = nearest // tokens, nearest % tokens
+        merges[:, step, 0], merges[:, step, 1] = low, high
+        heights[:, step] = value_of(key[image, low, high])
+
+        row = _joined(value, size, image, low, high, method)
+        size[image, high] += size[image, low]
+        if method == "average":
+            row_key = key_of(row / (size * size[image, high, None]))
+        else:
+            row_key = row if method in ("single", "complete") else key_of(row)
+        row_key = torch.where(key[image, high] == none, none, row_key)  # dead slots, and high itself
+        row_key[image, low] = none
+
+        if value is not key:
+            value[image, high] = row
+            value[image, :, high] = row
+        key[image, high] = row_key
+        key[image, :, high] = row_key
+        key[image, low] = none
+        key[image, :, low] = none
+    return merges, heights
+
+
+def _joined(value: Tensor, size: Tensor, image: Tensor, low: Tensor, high: Tensor, method: str) -> Tensor:
+    """``[B, N]``: the new row of ``high`` after it has taken in ``low``."""
+    one, other = value[image, low], value[image, high]
+    if method == "single":
+        return torch.minimum(one, other)
+    if method == "complete":
+        return torch.maximum(one, other)
+    if method == "average":
+        return one + other
+    size_low, size_high = size[image, low, None], size[image, high, None]
+    grown = (size_low + size) * one + (size_high + size) * other
+    return (grown - size * value[image, low, high].unsqueeze(1)) / (size_low + size_high + size)

@@ -25,8 +25,8 @@ def labels(
 ) -> Tensor:
     """Partition each image's tokens into exactly ``keep`` clusters by agglomerative clustering.
 
-    The closest two clusters are merged until ``keep`` are left (Eqs. 2-4, arXiv 2409.11923). A cluster lives in
-    the slot of its largest member; among equally close pairs the one of least (smaller, larger slot) is merged.
+    The closest two clusters are merged until ``keep`` are left (Eqs. 2-4, arXiv 2409.11923). A cluster lives
+    in the slot of its largest member; of equally close pairs the one of least (smaller, larger slot) is merged.
     With this rule the result is unique, and the same to the bit on every backend, device, thread count and in
     every batch. Average linkage divides float64 sums over all pairs of members by their number; the sums are
     exact for float32 cosine distances, whatever the order of merging.
@@ -50,7 +50,7 @@ def labels(
             image).
     """
     _check(distance, keep, method, backend)
-    return _linkage(distance, keep, method, backend, check_finite)
+    return _linkage(distance.detach(), keep, method, backend, check_finite)
 
 
 @torch.library.custom_op("atc::linkage", mutates_args=())

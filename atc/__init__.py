@@ -1,0 +1,24 @@
+"""ATC: token reduction in Vision Transformers, measured.
+
+    import timm, atc
+    vit = timm.create_model("deit_small_patch16_224", pretrained=True)
+    model = atc.wrap(vit, reducer="atc_average", keep_rate=0.25)
+    logits, trace = model(images), model.trace
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["ReducedViT", "__version__", "unwrap", "wrap"]
+
+if TYPE_CHECKING:
+    from atc.api import ReducedViT, unwrap, wrap
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `import atc.core` (what a reducer needs) loads torch and nothing else.
+    if name in __all__:
+        from atc import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'atc' has no attribute {name!r}; it has {', '.join(__all__)}")

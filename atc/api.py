@@ -1,0 +1,73 @@
+"""The library without the harness: wrap a timm ViT, run it, unwrap it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import nn
+
+from atc import build
+from atc.core import Constant, Linear, Reducer, Schedule, Stages
+from atc.vit.reduced import ReducedViT, reducer_class
+
+__all__ = ["ReducedViT", "unwrap", "wrap"]
+
+
+def wrap(
+    vit: nn.Module,
+    reducer: str | type[Reducer] = "atc_average",
+    keep_rate: float | None = None,
+    blocks: Sequence[int] = (4, 7, 10),
+    *,
+    schedule: Literal["stages", "constant", "linear"] | Schedule = "stages",
+    t: int | None = None,
+    proportional_attention: bool | None = None,
+    size_weighted: bool | None = None,
+    as_released: bool = False,
+    clamp: bool = False,
+    reducer_args: Mapping[str, Any] | None = None,
+) -> ReducedViT:
+    """A model that runs `vit` with its tokens reduced on the way. `vit` itself is not changed, nor copied.
+
+    reducer: a name of conf/reducer/*.yaml ("atc_average", "tome", "topk", ...) or a Reducer class.
+    keep_rate: for schedule "stages": share of the source patches kept per stage, in (0, 1].
+    blocks: for schedule "stages": the reducing blocks, 1-based.
+    t: for schedules "constant" and "linear": tokens removed per block (on average), at every block.
+    proportional_attention, size_weighted: None takes what the method's paper states; see `ReducedViT`.
+    as_released: compute as the authors' code does where that departs from the papers; handed to the reducer
+        and the schedule where they have the switch.
+    clamp: keep as many tokens as a method must where it cannot reach the count asked for, instead of raising.
+    reducer_args: constructor arguments of the reducer, such as `{"equal_weight": True}` for "dpc_knn".
+
+    ValueError, in one line, for a backbone that cannot be wrapped, an unknown name or a count out of reach.
+    """
+    factory = build.find_reducer(reducer)
+    switches = {"as_released": as_released} if build.accepts(factory, "as_released") else {}
+    factory = build.bind(factory, **{**switches, **(reducer_args or {})})
+    if not reducer_class(factory).reduces and keep_rate is None and t is None:
+        schedule, keep_rate = "stages", 1.0  # the dense baseline needs no schedule
+    if not isinstance(schedule, Schedule):
+        schedule = _schedule(schedule, keep_rate, blocks, t, as_released=as_released, clamp=clamp)
+    return ReducedViT(vit, factory, schedule, proportional_attention, size_weighted)
+
+
+def _schedule(
+    name: str, keep_rate: float | None, blocks: Sequence[int], t: int | None, **switches: bool
+) -> Schedule:
+    if name == "stages":
+        if keep_rate is None:
+            raise ValueError('schedule="stages" needs a keep_rate in (0, 1], such as keep_rate=0.5')
+        return Stages(keep_rate, blocks, **switches)
+    every_block = {"constant": Constant, "linear": Linear}
+    if name not in every_block:
+        options = ["stages", *every_block]
+        raise ValueError(f"unknown schedule '{name}': {build.nearest(name, options)}")
+    if t is None:
+        raise ValueError(f'schedule="{name}" needs t, the tokens removed per block, such as t=8')
+    return every_block[name](t, **switches)
+
+
+def unwrap(model: ReducedViT) -> nn.Module:
+    """The timm model inside, untouched."""
+    if not isinstance(model, ReducedViT):
+        raise TypeError(f"unwrap takes what atc.wrap returned, not a {type(model).__name__}")
+    return model.vit

@@ -1,0 +1,77 @@
+"""The one interface of every token reduction method."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from atc.core.plan import Plan
+
+
+class TokenView(NamedTuple):
+    """What a reducer may see: patch tokens only, prefix tokens (CLS, distillation, registers) never reach it.
+
+    `keys`, `cls_attn`, `values` and `attn` come from the latest attention over exactly these tokens: this
+    block's own at site "after_attention", the previous block's at site "before_block".
+    """
+
+    x: Tensor  # [B, N, C] tokens at the reduction site
+    keys: Tensor  # [B, N, D] attention keys, mean over heads; D = 0 before the first block
+    size: Tensor  # [B, N] float, source patches each token stands for
+    source: Tensor  # [B, N0] int64, token now holding each source patch; -1 = dropped
+    grid: tuple[int, int]  # rows and columns of the source patches
+    cls_attn: Tensor | None = None  # [B, H, N] softmaxed CLS-to-token attention, if "cls_attn" is needed
+    values: Tensor | None = None  # [B, H, N, D] attention values, if "values" is needed
+    attn: Tensor | None = None  # [B, H, P+N, P+N] softmaxed, if "attn" is needed; gives up fused attention
+
+
+class Stage(NamedTuple):
+    """Where one reducer instance works."""
+
+    block: int  # 1-based, as in the papers
+    dim: int  # C, channels of a token
+    keep: int  # patch tokens asked for at the backbone's default image size
+
+
+class Reducer(nn.Module, ABC):
+    """Decides which tokens belong together; knows nothing of backbone, schedule or trainer.
+
+    One instance is built per reducing block. A subclass sets what differs from these defaults:
+
+    site:  "after_attention" (between attention and MLP of the block) or "before_block".
+    needs: which of "cls_attn", "values", "attn" the view must hold.
+    proportional_attention, size_weighted: whether the method, as its paper states it, adds log(size) to the
+        attention logits of later blocks, and weights means by size; `atc.wrap` takes overrides.
+    reduces: False for the dense baseline, which is never asked.
+    extra: output tokens beyond `keep` (EViT's fused token).
+    released_surplus: patch tokens the authors' every-block code leaves beyond the schedule's count when there
+        is a CLS token; used only with `as_released`.
+    exceptions: contract checks a method is known not to meet, each with the reason.
+    """
+
+    site: ClassVar[Literal["after_attention", "before_block"]] = "after_attention"
+    needs: frozenset[str] = frozenset()  # an instance may narrow it
+    proportional_attention: ClassVar[bool] = False
+    size_weighted: ClassVar[bool] = False
+    reduces: ClassVar[bool] = True
+    extra: ClassVar[int] = 0
+    released_surplus: ClassVar[int] = 0
+    exceptions: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, stage: Stage):
+        super().__init__()
+        self.stage = stage
+
+    @classmethod
+    def least(cls, num_tokens: int) -> int:
+        """The fewest of `num_tokens` tokens one step of this method can leave."""
+        return 1
+
+    @abstractmethod
+    def forward(self, view: TokenView, keep: int) -> Plan:
+        """How to get from `view.x.shape[1]` tokens to `keep`, with 1 <= keep < N (keep = N never asks)."""
+
+    def losses(self, plans: Sequence[Plan]) -> dict[str, Tensor]:
+        """Extra training losses by name, from the plans this instance made in the last forward."""
+        return {}

@@ -1,0 +1,1 @@
+"""ViT surgery: stock timm models, one explicit attention, reduction between their own submodules."""

@@ -1,0 +1,93 @@
+"""The one explicit attention: timm's own submodules, plus a size bias and what reducers ask to see.
+
+Letters: B batch, H heads, P prefix tokens, N patch tokens, T = P + N, C channels, D head width.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Seen(NamedTuple):
+    """What one attention leaves for a reducer; patch tokens only, except `attn`."""
+
+    keys: Tensor  # [B, N, D] mean over heads, before any rotary embedding
+    cls_attn: Tensor | None = None  # [B, H, N]
+    values: Tensor | None = None  # [B, H, N, D]
+    attn: Tensor | None = None  # [B, H, T, T]
+
+
+def _qkv(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[B, T, C] -> query, key, value [B, H, T, D], from the ways timm's attention classes keep them."""
+    if attn.qkv is None:
+        projected = [layer(x) for layer in (attn.q_proj, attn.k_proj, attn.v_proj)]
+    elif getattr(attn, "q_bias", None) is None:
+        projected = attn.qkv(x).chunk(3, dim=-1)
+    else:  # EVA: query and value biases apart, none for keys
+        bias = torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
+        fused = attn.qkv(x) + bias if attn.qkv_bias_separate else F.linear(x, attn.qkv.weight, bias)
+        projected = fused.chunk(3, dim=-1)
+    q, k, v = (y.reshape(*x.shape[:2], -1, attn.head_dim).transpose(1, 2) for y in projected)
+    return attn.q_norm(q), attn.k_norm(k), v
+
+
+def _rotate(attn: Any, x: Tensor, rope: Tensor, prefix: int) -> Tensor:
+    half = getattr(attn, "rotate_half", False)
+    rotated = apply_rot_embed_cat(x[:, :, prefix:], rope, half=half)
+    return torch.cat([x[:, :, :prefix], rotated], dim=2)
+
+
+def attend(
+    attn: Any,
+    x: Tensor,
+    prefix: int,
+    log_size: Tensor | None = None,
+    rope: Tensor | None = None,
+    needs: frozenset[str] = frozenset(),
+) -> tuple[Tensor, Seen]:
+    """Self-attention of a timm `Attention`, `AttentionRope` or `EvaAttention`; dense, it is timm's to the bit.
+
+    x: [B, T, C]; log_size: [B, T] float or None, added to every logit of its key (ToMe, arXiv 2210.09461,
+    Eq. 1); rope: [N, 2D] or [B, 1, N, 2D]; needs: as in `Reducer.needs`, and "keys".
+    Returns [B, T, C] and what was seen.
+    """
+    gate = attn.gate(x).sigmoid() if getattr(attn, "gate", None) is not None else None
+    q, k, v = _qkv(attn, x)
+    # Reducers compare what tokens are, not where: keys are handed out before any rotation by position.
+    mean_keys = k[:, :, prefix:].mean(dim=1) if "keys" in needs else k.new_zeros(k.shape[0], k.shape[2] - prefix, 0)
+    if rope is not None:
+        q, k = _rotate(attn, q, rope, prefix).type_as(v), _rotate(attn, k, rope, prefix).type_as(v)
+    if k.shape[1] != q.shape[1]:  # grouped-query attention
+        groups = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    bias = None if log_size is None else log_size[:, None, None, :].to(q.dtype)
+
+    weights = None
+    dropout = attn.attn_drop.p if attn.training else 0.0
+    if attn.fused_attn and "attn" not in needs:
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+    else:
+        weights = _softmax(q, k, attn.scale, bias)
+        out = attn.attn_drop(weights) @ v
+
+    out = out.transpose(1, 2).reshape(x.shape[0], x.shape[1], -1)
+    out = attn.norm(out)
+    if gate is not None:
+        out = out * gate
+    out = attn.proj_drop(attn.proj(out))
+
+    cls_attn = None
+    if "cls_attn" in needs:
+        # One extra 1 x T product, so that fused attention stays on.
+        cls_row = _softmax(q[:, :, :1], k, attn.scale, bias) if weights is None else weights[:, :, :1]
+        cls_attn = cls_row[:, :, 0, prefix:]
+    values = v[:, :, prefix:] if "values" in needs else None
+    return out, Seen(mean_keys, cls_attn, values, weights if "attn" in needs else None)
+
+
+def _softmax(q: Tensor, k: Tensor, scale: float, bias: Tensor | None) -> Tensor:
+    logits = (q * scale) @ k.transpose(-2, -1)
+    return (logits if bias is None else logits + bias).softmax(dim=-1)

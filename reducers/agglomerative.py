@@ -1,0 +1,47 @@
+"""ATC: Agglomerative Token Clustering (Haurum et al., ECCV 2024, arXiv 2409.11923)."""
+
+from typing import Literal
+
+import torch
+
+from atc.core import Assign, Plan, Reducer, Stage, TokenView
+from atc.ops.linkage import cosine_distance, labels
+
+
+class Agglomerative(Reducer):
+    """Merges the closest clusters of tokens until `keep` are left; each becomes its size-weighted mean.
+
+    Distance is one minus the cosine of head-mean keys (Sec. 3), computed in float32 at least whatever autocast
+    says. Every current token is one point, however many patches it stands for. No parameters; gradients flow
+    through the merged tokens, not through the partition. Output order: clusters by their first token.
+
+    linkage: "single", "complete" or "average" (Eq. 1 to 3); "ward" for ablations.
+    linkage_backend: see `atc.ops.linkage`; None chooses by device and size.
+    as_released: the authors' code computes distances in the autocast dtype (fp16 there, hence many ties), and
+        in its every-block schedules counts CLS among the clusters, so that a block removes t - 1 patches.
+    """
+
+    proportional_attention = True
+    size_weighted = True
+    released_surplus = 1
+
+    def __init__(
+        self,
+        stage: Stage,
+        linkage: Literal["single", "complete", "average", "ward"] = "average",
+        linkage_backend: str | None = None,
+        as_released: bool = False,
+    ):
+        super().__init__(stage)
+        self.linkage, self.linkage_backend, self.as_released = linkage, linkage_backend, as_released
+
+    @torch.no_grad()
+    def forward(self, view: TokenView, keep: int) -> Plan:
+        if self.as_released:
+            keys = view.keys / view.keys.norm(dim=-1, keepdim=True)
+            distance = 1 - keys @ keys.transpose(1, 2)
+        else:
+            distance = cosine_distance(view.keys)
+        if self.linkage == "ward":
+            distance = 2 * distance  # squared Euclidean distance of the unit keys
+        return Assign(labels(distance, keep, self.linkage, backend=self.linkage_backend), keep)

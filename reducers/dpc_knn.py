@@ -1,0 +1,63 @@
+"""DPC-KNN (TCFormer, Zeng et al., CVPR 2022, arXiv 2204.08680), as used in arXiv 2308.04657."""
+
+import torch
+from torch import Tensor, nn
+
+from atc.core import Assign, Plan, Reducer, Stage, TokenView
+
+
+class DPCKNN(Reducer):
+    """Density peaks: dense tokens far from any denser one become centres, the rest joins the nearest centre.
+
+    A cluster becomes the mean of the tokens entering the block, weighted by exp(linear(x)) with one learned
+    linear layer per stage; `equal_weight` takes weights of 1 and has no parameters. The layer starts at zero,
+    so that off the shelf both are the same. k: neighbours, a token itself included, in the density estimate.
+
+    Equally dense tokens rank by position. as_released: density ties are broken by adding uniform noise of up
+    to 1e-6 instead, in evaluation too, and the layer starts at a truncated normal of standard deviation .02.
+    """
+
+    site = "before_block"
+
+    def __init__(self, stage: Stage, k: int = 5, equal_weight: bool = False, as_released: bool = False):
+        super().__init__(stage)
+        if k < 1:
+            raise ValueError(f"k={k} must be 1 or more: the neighbours in the density estimate")
+        self.k, self.as_released = k, as_released
+        self.weight = None if equal_weight else nn.Linear(stage.dim, 1)
+        if self.weight is not None:
+            nn.init.zeros_(self.weight.bias)
+            if as_released:
+                nn.init.trunc_normal_(self.weight.weight, std=0.02)
+            else:
+                nn.init.zeros_(self.weight.weight)
+
+    @torch.no_grad()
+    def _cluster(self, x: Tensor, keep: int) -> Tensor:
+        """[B, N, C] -> labels [B, N]; clusters are numbered by descending score of their centres."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x if x.dtype == torch.float64 else x.float()
+            num_tokens = x.shape[1]
+            distance = torch.cdist(x, x) / x.shape[-1] ** 0.5
+            nearest = distance.topk(min(self.k, num_tokens), dim=2, largest=False).values
+            density = (-nearest.square().mean(dim=2)).exp()
+            if self.as_released:
+                density = density + torch.rand_like(density) * 1e-6
+            denser = density[:, None, :] > density[:, :, None]
+            if not self.as_released:
+                order = torch.arange(num_tokens, device=x.device)
+                tied = density[:, None, :] == density[:, :, None]
+                denser = denser | (tied & (order[None, :] < order[:, None]))
+            farthest = distance.amax(dim=(1, 2))[:, None, None]
+            to_denser = torch.where(denser, distance, farthest).amin(dim=2)
+            centres = (to_denser * density).topk(keep, dim=1).indices
+            labels = distance.gather(2, centres[:, None, :].expand(-1, num_tokens, -1)).argmin(dim=2)
+            slots = torch.arange(keep, device=x.device).expand_as(centres)
+            return labels.scatter(1, centres, slots)
+
+    def forward(self, view: TokenView, keep: int) -> Plan:
+        labels = self._cluster(view.x, keep)
+        weight = None if self.weight is None else self.weight(view.x).squeeze(-1).exp()
+        # 1e-6 in the denominator is the published code's guard; without learned weights it moves a mean by 1e-6
+        # of itself at most, and it is kept in both modes so that they differ only where the docstring says.
+        return Assign(labels, keep, weight, eps=1e-6)

@@ -1,0 +1,12 @@
+"""The dense baseline."""
+
+from atc.core import Plan, Reducer, TokenView
+
+
+class NoReduction(Reducer):
+    """Keeps every token; the backbone runs as it is."""
+
+    reduces = False
+
+    def forward(self, view: TokenView, keep: int) -> Plan:
+        raise RuntimeError("the dense baseline was asked to reduce; `reduces = False` reducers never are")

@@ -1,0 +1,43 @@
+"""ToMe (Bolya et al., ICLR 2023, arXiv 2210.09461): bipartite soft matching."""
+
+import torch
+from torch.nn import functional as F
+
+from atc.core import Assign, Plan, Reducer, TokenView
+
+
+class ToMe(Reducer):
+    """Splits the tokens alternately into A and B, and merges the A tokens most similar to some B token into it.
+
+    Similarity is the cosine of head-mean keys. With one CLS token in front, B holds the patches at even
+    positions (0, 2, ...) and A those at odd ones, as in the authors' code, where CLS is the first of A and
+    never merges. Output order: the unmerged of A, then B. A step removes at most the tokens of A: half.
+    """
+
+    proportional_attention = True
+    size_weighted = True
+
+    @classmethod
+    def least(cls, num_tokens: int) -> int:
+        return num_tokens - num_tokens // 2
+
+    def forward(self, view: TokenView, keep: int) -> Plan:
+        keys = F.normalize(view.keys, dim=-1)
+        b, a = keys[:, ::2], keys[:, 1::2]
+        num_a, num_b = a.shape[1], b.shape[1]
+        best, partner = (a @ b.transpose(1, 2)).max(dim=-1)
+        order = best.argsort(dim=-1, descending=True)
+        removed = num_a + num_b - keep
+        merged, unmerged = order[:, :removed], order[:, removed:].sort(dim=-1).values
+
+        num_unmerged = num_a - removed
+        labels_b = torch.arange(num_unmerged, keep, device=keys.device).expand(keys.shape[0], -1)
+        slots_a = torch.arange(num_unmerged, device=keys.device).expand(keys.shape[0], -1)
+        labels_a = torch.zeros_like(order)
+        labels_a = labels_a.scatter(1, unmerged, slots_a)
+        labels_a = labels_a.scatter(1, merged, num_unmerged + partner.gather(1, merged))
+
+        labels = torch.zeros(keys.shape[:2], dtype=torch.int64, device=keys.device)
+        labels[:, ::2] = labels_b
+        labels[:, 1::2] = labels_a
+        return Assign(labels, keep)

@@ -1,0 +1,13 @@
+"""Top-K pruning by CLS attention ("Which Tokens to Use?", arXiv 2308.04657)."""
+
+from atc.core import Plan, Reducer, Select, TokenView
+
+
+class TopK(Reducer):
+    """Keep the patches the CLS token attends to most, mean over heads, in descending order of attention."""
+
+    needs = frozenset({"cls_attn"})
+
+    def forward(self, view: TokenView, keep: int) -> Plan:
+        assert view.cls_attn is not None
+        return Select(view.cls_attn.mean(1).topk(keep, dim=1).indices, num_in=view.x.shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,19 +58,17 @@ def check_keys(keys: Tensor) -> None:
 @contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
     """No autocast, and no TF32 or bfloat16 inside float32 products."""
-    settings = [
-        (torch.backends.cuda.matmul, "fp32_precision"),
-        (torch.backends.mkldnn.matmul, "fp32_precision"),
-    ]
+    owners: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+    name = "fp32_precision"
     exact: str | bool = "ieee"
-    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch < 2.9
-        settings, exact = [(torch.backends.cuda.matmul, "allow_tf32")], False
-    before = [getattr(owner, name) for owner, name in settings]
+    if not hasattr(owners[0], name):  # torch < 2.9
+        owners, name, exact = owners[:1], "allow_tf32", False
+    before = [getattr(owner, name) for owner in owners]
     try:
-        for owner, name in settings:
+        for owner in owners:
             setattr(owner, name, exact)
         with torch.autocast(device_type, enabled=False):
             yield
     finally:
-        for (owner, name), value in zip(settings, before, strict=True):
+        for owner, value in zip(owners, before, strict=True):
             setattr(owner, name, value)

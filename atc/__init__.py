@@ -1,9 +1,9 @@
 """ATC: token reduction in Vision Transformers, measured.
 
-    import timm, atc
-    vit = timm.create_model("deit_small_patch16_224", pretrained=True)
-    model = atc.wrap(vit, reducer="atc_average", keep_rate=0.25)
-    logits, trace = model(images), model.trace
+import timm, atc
+vit = timm.create_model("deit_small_patch16_224", pretrained=True)
+model = atc.wrap(vit, reducer="atc_average", keep_rate=0.25)
+logits, trace = model(images), model.trace
 """
 
 from typing import TYPE_CHECKING, Any

@@ -50,9 +50,7 @@ def wrap(
     return ReducedViT(vit, factory, schedule, proportional_attention, size_weighted)
 
 
-def _schedule(
-    name: str, keep_rate: float | None, blocks: Sequence[int], t: int | None, **switches: bool
-) -> Schedule:
+def _schedule(name: str, keep_rate: float | None, blocks: Sequence[int], t: int | None, **switches: bool) -> Schedule:
     if name == "stages":
         if keep_rate is None:
             raise ValueError('schedule="stages" needs a keep_rate in (0, 1], such as keep_rate=0.5')

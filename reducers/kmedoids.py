@@ -23,9 +23,7 @@ class KMedoids(Reducer):
     site = "before_block"
     needs: frozenset[str] = frozenset({"attn"})
 
-    def __init__(
-        self, stage: Stage, iterations: int = 3, equal_weight: bool = False, as_released: bool = False
-    ):
+    def __init__(self, stage: Stage, iterations: int = 3, equal_weight: bool = False, as_released: bool = False):
         super().__init__(stage)
         if iterations < 0:
             raise ValueError(f"iterations={iterations} must be 0 or more")

@@ -81,6 +81,7 @@ class ReducedViT(nn.Module):
         self.trace = Trace()
         self._plans: dict[str, list[Plan]] = {}
         keep_timm_keys(self)
+        self.train(vit.training)  # wrapping changes no mode: reducers follow the backbone's
 
     def counts(self, num_patches: int) -> list[StageCount]:
         """The token counts of every reducing block, for images of `num_patches` patches."""
@@ -130,9 +131,7 @@ class ReducedViT(nn.Module):
                 plans[str(number)] = [stream.reduce(self.reducers[str(number)], here, seen)]
             looking = after if before else here
             needs = frozenset() if looking is None else self.reducers[str(looking.block)].needs | {"keys"}
-            stream.x, seen = run(
-                attention_half, block, stream.x, self.prefix, stream.log_size, stream.rope, needs
-            )
+            stream.x, seen = run(attention_half, block, stream.x, self.prefix, stream.log_size, stream.rope, needs)
             if here is not None and not before:
                 plans[str(number)] = [stream.reduce(self.reducers[str(number)], here, seen)]
             stream.x = run(mlp_half, block, stream.x)
@@ -183,9 +182,7 @@ class _Stream:
         batch, patches = x.shape[0], x.shape[1] - prefix
         self.x, self.prefix, self.rope, self.grid, self.model = x, prefix, rope, grid, model
         # Sizes are counts: float32 even where the tokens are half precision (bfloat16 is exact up to 256 only).
-        self.size = torch.ones(
-            batch, patches, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32)
-        )
+        self.size = torch.ones(batch, patches, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
         self.source = torch.arange(patches, device=x.device).expand(batch, -1)
         self.log_size: Tensor | None = None
         self.stages: list[StageTrace] = []
@@ -197,9 +194,7 @@ class _Stream:
     def reduce(self, reducer: nn.Module, count: StageCount, seen: Seen) -> Plan:
         """Ask the reducer for a plan, and apply it to tokens, sizes, source map and rotary positions."""
         head, patches = self.x[:, : self.prefix], self.x[:, self.prefix :]
-        view = TokenView(
-            patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn
-        )
+        view = TokenView(patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn)
         plan: Plan = reducer(view, count.keep)
         weight = self.size if self.model.size_weighted else torch.ones_like(self.size)
         self.x = torch.cat([head, plan.reduce(patches, weight)], dim=1)
@@ -210,9 +205,7 @@ class _Stream:
         if self.model.proportional_attention:
             prefix_size = self.size.new_ones(self.size.shape[0], self.prefix)
             self.log_size = torch.cat([prefix_size, self.size], dim=1).log()
-        self.stages.append(
-            StageTrace(count.block, count.tokens_in, plan.num_out, plan.labels, self.size, self.source)
-        )
+        self.stages.append(StageTrace(count.block, count.tokens_in, plan.num_out, plan.labels, self.size, self.source))
         return plan
 
 

@@ -131,9 +131,7 @@ def test_ties_and_zeros_give_no_nan(name, kind):
     else:
         half = torch.arange(N) // 2
         v = v._replace(x=v.x[:, half], keys=v.keys[:, half])
-    v = v._replace(
-        cls_attn=torch.full_like(v.cls_attn, 1 / N), attn=torch.full_like(v.attn, 1 / (N + PREFIX))
-    )
+    v = v._replace(cls_attn=torch.full_like(v.cls_attn, 1 / N), attn=torch.full_like(v.attn, 1 / (N + PREFIX)))
     plan = plan_of(name, v)
     y = plan.reduce(v.x, v.size)
     assert y.shape[1] == plan.num_out

@@ -55,7 +55,7 @@ def test_unwrap_returns_the_very_model():
     run(model)
     assert atc.unwrap(model) is vit
     assert all(torch.equal(before[k], v) for k, v in vit.state_dict().items())
-    with pytest.raises(TypeError, match="unwrap takes what atc.wrap returned"):
+    with pytest.raises(TypeError, match="unwrap takes what atc"):
         atc.unwrap(vit)
 
 
@@ -112,6 +112,13 @@ def test_sizes_switches():
     assert (stated.proportional_attention, stated.size_weighted) == (True, True)
     assert not torch.equal(run(released), run(stated))
     assert not wrap("topk", 0.7).proportional_attention
+
+
+def test_wrapping_keeps_the_mode():
+    model = wrap("random", 0.5)
+    assert not any(m.training for m in model.modules())
+    assert torch.equal(run(model), run(model))
+    assert all(m.training for m in atc.wrap(golden.vit().train(), "random", 0.5).modules())
 
 
 def test_a_reducer_class_will_do():

@@ -45,9 +45,7 @@ def test_merging_at_three_stages(key):
     # The authors' one switch turns off both uses of size, and only for ATC.
     size = {"proportional_attention": prop == "prop=True"} if name.startswith("atc") else {}
     size |= {"size_weighted": prop == "prop=True"} if name.startswith("atc") else {}
-    model = atc.wrap(
-        golden.vit(), reducer, float(rate[2:]), as_released=True, reducer_args=args, **size
-    )
+    model = atc.wrap(golden.vit(), reducer, float(rate[2:]), as_released=True, reducer_args=args, **size)
     check(model, expected[key])
     check_partitions(model, expected, key.replace("logits", "stage{}|assign"))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from atc.ops.linkage import portable, reference
+from atc.ops.linkage import cpu, portable, reference
 from atc.ops.linkage.relabel import labels_from_merges
 
 METHODS = ("single", "complete", "average", "ward")
-BACKENDS = ("reference", "torch")
+BACKENDS = ("reference", "torch", "cpu")
 
 
 def labels(
@@ -49,16 +47,23 @@ def labels(
         ValueError: wrong shape or dtype, ``keep < 1``, unknown ``method`` or ``backend``, or NaN (with the
             image).
     """
-    _check(distance, keep, method, backend)
+    check_arguments(distance, keep, method, backend)
     return _linkage(distance.detach(), keep, method, backend, check_finite)
 
 
 @torch.library.custom_op("atc::linkage", mutates_args=())
-def _linkage(
-    distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None
-) -> Tensor:
-    found = _merges(distance, keep, method, backend, check_finite)
-    return labels_from_merges(found.merges, distance.shape[1])
+def _linkage(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None) -> Tensor:
+    distance = wide(distance)
+    check = check_finite if check_finite is not None else distance.device.type == "cpu"
+    if chosen_backend(distance, backend) == "cpu":
+        result = cpu.cluster(distance.cpu(), keep, method)
+        if check:
+            refuse_nan(result.has_nan)
+        return result.labels.to(distance.device)
+    if check:
+        refuse_nan(distance.triu(1).isnan().flatten(1).any(1))
+    merges, _ = merge_in_order(distance, keep, method, backend)
+    return labels_from_merges(merges, distance.shape[1])
 
 
 @_linkage.register_fake
@@ -66,21 +71,28 @@ def _(distance: Tensor, keep: int, method: str, backend: str | None, check_finit
     return distance.new_empty(distance.shape[:2], dtype=torch.int64)
 
 
-class _Merges(NamedTuple):
-    merges: Tensor  # [B, N-K, 2] int64
-    heights: Tensor  # [B, N-K] float64
+def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None) -> tuple[Tensor, Tensor]:
+    """The merges ``[B, N-K, 2]`` int64 in order and their heights ``[B, N-K]`` float64."""
+    chosen = chosen_backend(distance, backend)
+    if chosen == "reference":
+        return _reference(distance, keep, method)
+    if chosen == "torch":
+        return portable.merge_batch(distance, keep, method)
+    result = cpu.cluster(distance.cpu(), keep, method, want_merges=True)
+    assert result.merges is not None
+    assert result.heights is not None
+    return result.merges.to(distance.device), result.heights.to(distance.device)
 
 
-def _merges(
-    distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None
-) -> _Merges:
-    if distance.dtype not in (torch.float32, torch.float64):
-        distance = distance.float()
-    if check_finite or (check_finite is None and distance.device.type == "cpu"):
-        _refuse_nan(distance)
-    if backend == "reference":
-        return _Merges(*_reference(distance, keep, method))
-    return _Merges(*portable.merge_batch(distance, keep, method))
+def chosen_backend(distance: Tensor, backend: str | None) -> str:
+    if backend is not None:
+        return backend
+    return "cpu" if distance.device.type == "cpu" and cpu.kernel() is not None else "torch"
+
+
+def wide(distance: Tensor) -> Tensor:
+    """Half precision as float32, which holds it exactly."""
+    return distance if distance.dtype in (torch.float32, torch.float64) else distance.float()
 
 
 def _reference(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor]:
@@ -95,13 +107,12 @@ def _reference(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor
     return torch.from_numpy(merges).to(distance.device), torch.from_numpy(heights).to(distance.device)
 
 
-def _refuse_nan(distance: Tensor) -> None:
-    bad = distance.triu(1).isnan().flatten(1).any(1)
-    if bad.any():
-        raise ValueError(f"distance of image {int(bad.nonzero()[0])} holds NaN")
+def refuse_nan(has_nan: Tensor) -> None:
+    if has_nan.any():
+        raise ValueError(f"distance of image {int(has_nan.nonzero()[0])} holds NaN")
 
 
-def _check(distance: Tensor, keep: int, method: str, backend: str | None) -> None:
+def check_arguments(distance: Tensor, keep: int, method: str, backend: str | None) -> None:
     if distance.ndim != 3 or distance.shape[1] != distance.shape[2] or not distance.is_floating_point():
         raise ValueError(f"distance must be floating [B, N, N], got {distance.dtype} {list(distance.shape)}")
     if keep < 1:

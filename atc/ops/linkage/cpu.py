@@ -1,0 +1,151 @@
+"""The ``cpu`` backend: the compiled kernel, loaded if the package was installed with a compiler at hand."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LIBRARY = Path(__file__).with_name("_native.so")
+ABI = 1
+_METHOD = {"single": 0, "complete": 1, "average": 2, "ward": 3}
+ALGORITHM = {"automatic": 0, "greedy": 1, "prim": 2}
+_FAILURE = {1: "not enough memory for the clustering workspace", 2: "the compiled kernel refused its arguments"}
+
+# Below this many cells, handing work to another thread takes longer than doing it.
+_CELLS_A_THREAD = 40_000
+
+_log = logging.getLogger(__name__)
+
+
+class Result(NamedTuple):
+    """What the kernel writes."""
+
+    labels: Tensor  # [B, N] int64
+    merges: Tensor | None  # [B, N-K, 2] int64
+    heights: Tensor | None  # [B, N-K] float64
+    has_nan: Tensor  # [B] bool
+    counters: Tensor | None  # [B, 4] int64: merges, rescans, cells read, log entries replayed
+
+
+class _Job(ctypes.Structure):
+    _fields_ = [
+        ("distance", ctypes.c_void_p),
+        ("image_stride", ctypes.c_int64),
+        ("row_stride", ctypes.c_int64),
+        ("images", ctypes.c_int64),
+        ("tokens", ctypes.c_int64),
+        ("keep", ctypes.c_int64),
+        ("is_double", ctypes.c_int32),
+        ("method", ctypes.c_int32),
+        ("algorithm", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+        ("labels", ctypes.c_void_p),
+        ("merges", ctypes.c_void_p),
+        ("heights", ctypes.c_void_p),
+        ("has_nan", ctypes.c_void_p),
+        ("counters", ctypes.c_void_p),
+    ]
+
+
+@cache
+def kernel() -> Callable[[object, int], int] | None:
+    """The compiled function, or None (logged once) where there is none."""
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        version = library.atc_linkage_version()
+    except (OSError, AttributeError) as error:
+        _log.warning("no compiled clustering kernel, using the slower torch backend: %s", error)
+        return None
+    if version != ABI:
+        _log.warning("%s has interface %d, not %d: reinstall the package", LIBRARY, version, ABI)
+        return None
+    function = library.atc_linkage
+    function.argtypes = [ctypes.POINTER(_Job), ctypes.c_int]
+    function.restype = ctypes.c_int
+    return lambda job, avx2: function(job, avx2)
+
+
+def cluster(
+    distance: Tensor,
+    keep: int,
+    method: str,
+    *,
+    want_merges: bool = False,
+    want_counters: bool = False,
+    algorithm: str = "automatic",
+    avx2: bool = True,
+) -> Result:
+    """Cluster a batch, splitting it over ``torch.get_num_threads()`` threads.
+
+    Args:
+        distance: ``[B, N, N]`` float32 or float64 on a CPU; only the part above the diagonal is read.
+        keep: clusters to leave, at least 1; N or more merges nothing.
+        method: single, complete, average or ward.
+        want_merges: also return the merges in order, and their heights.
+        want_counters: also return how much work was done.
+        algorithm: a key of ``ALGORITHM``, for tests and measurements.
+        avx2: use AVX2 where the processor has it; False is for tests.
+
+    Raises:
+        RuntimeError: there is no compiled kernel, or it ran out of memory.
+    """
+    run = kernel()
+    if run is None:
+        raise RuntimeError(f"the compiled clustering kernel is missing: {LIBRARY} could not be loaded")
+    if distance.stride(-1) != 1:
+        distance = distance.contiguous()
+    batch, tokens, _ = distance.shape
+    keep = min(keep, tokens)
+    result = Result(
+        labels=torch.empty(batch, tokens, dtype=torch.int64),
+        merges=torch.empty(batch, tokens - keep, 2, dtype=torch.int64) if want_merges else None,
+        heights=torch.empty(batch, tokens - keep, dtype=torch.float64) if want_merges else None,
+        has_nan=torch.zeros(batch, dtype=torch.bool),
+        counters=torch.zeros(batch, 4, dtype=torch.int64) if want_counters else None,
+    )
+    if tokens == 0:
+        return result
+
+    def run_range(start: int, stop: int) -> int:
+        job = _Job(
+            distance=distance[start:stop].data_ptr(),
+            image_stride=distance.stride(0),
+            row_stride=distance.stride(1),
+            images=stop - start,
+            tokens=tokens,
+            keep=keep,
+            is_double=distance.dtype == torch.float64,
+            method=_METHOD[method],
+            algorithm=ALGORITHM[algorithm],
+            **{name: value[start:stop].data_ptr() for name, value in result._asdict().items() if value is not None},
+        )
+        return run(job, avx2)
+
+    status = _split(run_range, batch, batch * tokens * tokens)
+    if status:
+        raise RuntimeError(_FAILURE[status])
+    return result
+
+
+def _split(run_range: Callable[[int, int], int], batch: int, cells: int) -> int:
+    """Run all ranges of the batch; the largest status."""
+    threads = min(torch.get_num_threads(), batch, max(1, cells // _CELLS_A_THREAD))
+    if threads <= 1:
+        return run_range(0, batch) if batch else 0
+    # Several ranges a thread, because other work on the machine may hold one of them up.
+    ranges = min(batch, 4 * threads)
+    bounds = [batch * index // ranges for index in range(ranges + 1)]
+    return max(_threads(threads).map(run_range, bounds[:-1], bounds[1:]))
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="atc-linkage")

@@ -1,0 +1,33 @@
+// What Python asks for, and what every instruction set's kernel is given.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+
+enum AtcMethod { ATC_SINGLE = 0, ATC_COMPLETE = 1, ATC_AVERAGE = 2, ATC_WARD = 3 };
+enum AtcAlgorithm { ATC_AUTOMATIC = 0, ATC_GREEDY = 1, ATC_PRIM = 2 };
+
+struct AtcJob {
+    const void* distance;   // [images, tokens, tokens], unit stride in the last dimension
+    int64_t image_stride;   // in elements
+    int64_t row_stride;     // in elements
+    int64_t images;
+    int64_t tokens;
+    int64_t keep;           // 1 to tokens
+    int32_t is_double;      // float64 rather than float32
+    int32_t method;         // AtcMethod
+    int32_t algorithm;      // AtcAlgorithm; ATC_PRIM is for single linkage, and fails where merges are asked for
+    int32_t reserved;
+    int64_t* labels;        // [images, tokens]
+    int64_t* merges;        // [images, tokens - keep, 2] or null
+    double* heights;        // [images, tokens - keep] or null
+    uint8_t* has_nan;       // [images]
+    int64_t* counters;      // [images, 4] merges, rescans, cells read, log entries replayed; or null
+};
+
+}  // extern "C"
+
+typedef size_t (*AtcWorkspace)(const AtcJob&);
+typedef void (*AtcRun)(const AtcJob&, void* workspace);

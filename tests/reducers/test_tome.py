@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from atc.core import Stage
+from reducers.tome import ToMe
+from tests.reducers.views import random_view
+
+
+def reference(keys: torch.Tensor, keep: int) -> list[list[int]]:
+    """Sets of tokens in output order, by bipartite matching spelled out; keys [N, D]."""
+    unit = keys / keys.norm(dim=1, keepdim=True)
+    a, b = list(range(1, len(keys), 2)), list(range(0, len(keys), 2))
+    best = {i: max(b, key=lambda j: float(unit[i] @ unit[j])) for i in a}
+    ranked = sorted(a, key=lambda i: -float(unit[i] @ unit[best[i]]))
+    merged = set(ranked[: len(keys) - keep])
+    return [[i] for i in a if i not in merged] + [sorted([j] + [i for i in merged if best[i] == j]) for j in b]
+
+
+@pytest.mark.parametrize("n", [22, 23])
+@pytest.mark.parametrize("removed", [1, 5, 11])
+def test_against_matching_spelled_out(n, removed):
+    view, keep = random_view(n=n), n - removed
+    plan = ToMe(Stage(4, 8, keep))(view, keep)
+    for b in range(2):
+        groups = [[i for i in range(n) if plan.labels[b, i] == k] for k in range(keep)]
+        assert groups == reference(view.keys[b], keep)
+
+
+@pytest.mark.parametrize(("n", "least"), [(196, 98), (99, 50), (49, 25), (2, 1), (1, 1)])
+def test_removes_at_most_half(n, least):
+    assert ToMe.least(n) == least

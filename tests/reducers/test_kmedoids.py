@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -47,7 +49,7 @@ def test_medoids_minimise_their_clusters_cost():
         return (nearest * weight).sum(1)
 
     costs = [cost(i) for i in range(5)]
-    assert all((after <= before + 1e-9).all() for before, after in zip(costs, costs[1:], strict=False))
+    assert all((after <= before + 1e-9).all() for before, after in itertools.pairwise(costs))
     assert (costs[-1] < costs[0]).any()
 
 

@@ -1,0 +1,191 @@
+"""Backbones by name or path: each function here is the target of files in conf/backbone/.
+
+All take num_classes (None keeps the backbone's own), pretrained, and checkpoint, a local weight file that goes
+before any download. Where the weights were made for another number of classes, the head is a new nn.Linear.
+"""
+
+import difflib
+import pickle
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+SHIPPED_DIGITS = Path(__file__).resolve().parent.parent / "assets" / "vit_digits.safetensors"
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
+_WRAPPERS = ("model", "state_dict", "module")  # keys under which training scripts keep the weights
+
+
+def digits(
+    num_classes: int | None = 10,
+    pretrained: bool = True,
+    checkpoint: str | None = None,
+    drop_path_rate: float = 0.0,
+) -> VisionTransformer:
+    """A ViT small enough to train in a minute on one core: 28 x 28 images, 49 patches, 12 blocks of width 48.
+
+    pretrained: start from the weights that ship with the package (scikit-learn's digits); False starts afresh.
+    """
+    vit = VisionTransformer(
+        img_size=28,
+        patch_size=4,
+        num_classes=10,
+        embed_dim=48,
+        depth=12,
+        num_heads=3,
+        qk_norm=True,
+        drop_path_rate=drop_path_rate,
+        weight_init="jax",
+    )
+    # What makes it learn in few steps: normalised queries and keys, and positions it need not discover. At
+    # full scale the positions would drown the patches.
+    positions = build_sincos2d_pos_embed([7, 7], vit.embed_dim, interleave_sin_cos=True)
+    with torch.no_grad():
+        vit.pos_embed.zero_()
+        vit.pos_embed[0, vit.num_prefix_tokens :] = 0.5 * positions
+    vit.pretrained_cfg = {"input_size": (3, 28, 28), "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    if checkpoint or pretrained:
+        load_weights(vit, checkpoint or SHIPPED_DIGITS)
+    return _with_classes(vit, num_classes)
+
+
+def timm_vit(
+    name: str,
+    num_classes: int | None = None,
+    pretrained: bool = True,
+    checkpoint: str | None = None,
+    url: str | None = None,
+    **args: Any,
+) -> nn.Module:
+    """Any model of timm's registry: `name` as in `timm.list_models()`, `args` for its constructor.
+
+    url: where to get the weights instead of from timm's hub. None-valued `args` keep timm's defaults.
+    ConnectionError if the weights cannot be downloaded; ValueError for an unknown name or setting.
+    """
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no model '{name}'{_similar(name)}")
+    args = {key: value for key, value in args.items() if value is not None}
+    download = pretrained and not checkpoint
+    source = {"url": url, "hf_hub_id": None, "num_classes": 1000} if url and download else None
+    try:
+        vit = timm.create_model(name, pretrained=download, pretrained_cfg_overlay=source, **args)
+    except (OSError, ValueError) as error:  # the network's errors, and the hub's, are one of these
+        if not download:
+            raise
+        raise ConnectionError(
+            f"cannot download the weights of {name} ({_first_line(error)}): get the file by other means and pass "
+            f"backbone.checkpoint=PATH (timm or official .safetensors, .pth, .npz), or backbone.pretrained=false"
+        ) from error
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"timm cannot build {name} with {args}: {_first_line(error)}") from error
+    if checkpoint:
+        load_weights(vit, checkpoint)
+    return _with_classes(vit, num_classes)
+
+
+def load_weights(vit: nn.Module, path: str | Path) -> None:
+    """Load a weight file into a timm model: safetensors, .pth with or without wrapping keys, or JAX .npz.
+
+    Position embeddings of another grid are resampled, as timm does; a head for other classes is taken along.
+    FileNotFoundError if there is no such file, ValueError if it does not hold this model's weights.
+    """
+    path = _existing(path)
+    if path.suffix == ".npz":
+        if not hasattr(vit, "load_pretrained"):
+            raise ValueError(f"{path}: {type(vit).__name__} has no JAX weights; give .safetensors or .pth")
+        try:
+            vit.load_pretrained(str(path))
+        except (KeyError, AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a JAX checkpoint of this backbone: {_first_line(error)}"
+            ) from error
+        return
+    _load(vit, read_weights(path), origin=str(path))
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a .safetensors or .pth file, out of whatever a training script wrapped it in."""
+    path = _existing(path)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} is not a readable weight file ({', '.join(_SUFFIXES)}), or holds more than "
+            f"tensors, which is refused as it could run code: {_first_line(error)}"
+        ) from error
+    return _unwrap(state)
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if not path.is_file():
+        what = "is a directory, not a weight file" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"the weight file {path} {what} (looked from {Path.cwd()})")
+    return path
+
+
+def _unwrap(state: Any) -> dict[str, Tensor]:
+    for key in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    tensors = {key: value for key, value in dict(state).items() if isinstance(value, Tensor)}
+    # Training wrappers prefix every key: DataParallel "module.", a LightningModule "model."
+    for prefix in ("module.", "model.", "vit."):
+        if tensors and all(key.startswith(prefix) for key in tensors):
+            tensors = {key[len(prefix) :]: value for key, value in tensors.items()}
+    return {key: value for key, value in tensors.items() if not key.startswith("reducers.")}
+
+
+def _load(vit: Any, state: dict[str, Tensor], origin: str) -> None:
+    adapt = getattr(sys.modules[type(vit).__module__], "checkpoint_filter_fn", None)
+    state = (
+        state if adapt is None else dict(adapt(state, vit))
+    )  # resamples positions, renames other origins' keys
+    heads = [name for name in ("head", "head_dist") if isinstance(getattr(vit, name, None), nn.Linear)]
+    for name in heads:
+        weight = state.get(f"{name}.weight")
+        if weight is None:  # weights without a classifier: theirs is new
+            module = getattr(vit, name)
+            state |= {
+                f"{name}.{key}": value for key, value in nn.Linear(*_shape(module)).state_dict().items()
+            }
+        elif len(weight) != getattr(vit, name).out_features:
+            vit.reset_classifier(len(weight))
+    own = vit.state_dict()
+    wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    for problem, keys in (("lacks", missing), ("has unknown", extra), ("has other shapes for", wrong)):
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise ValueError(f"{origin} does not fit this backbone: it {problem} {', '.join(keys[:3])}{more}")
+    vit.load_state_dict(state)
+
+
+def _shape(linear: nn.Linear) -> tuple[int, int]:
+    return linear.in_features, linear.out_features
+
+
+def _with_classes(vit: Any, num_classes: int | None) -> Any:
+    if num_classes is not None and num_classes != vit.num_classes:
+        vit.reset_classifier(num_classes)  # nn.Linear with PyTorch's own initialisation
+    return vit
+
+
+def _similar(name: str) -> str:
+    close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=4)
+    return f"; similar: {', '.join(close)}" if close else '; see timm.list_models("vit_*")'
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,94 @@
+"""Handwritten digits that need no download: the 1,797 real scans that come with scikit-learn."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from datamodules.loaders import eval_loader, train_loader
+
+SPLIT_SEED = 1797  # fixed: every run, whatever its seed, has the same three parts
+SPLIT_SIZES = {"train": 1077, "val": 270, "test": 450}
+
+
+def split() -> dict[str, Tensor]:
+    """Indices of the train, val and test scans: disjoint, all 1,797 of them, classes in proportion."""
+    target = load_digits().target
+    rest, test = train_test_split(
+        range(len(target)), test_size=SPLIT_SIZES["test"], stratify=target, random_state=SPLIT_SEED
+    )
+    train, val = train_test_split(
+        rest, test_size=SPLIT_SIZES["val"], stratify=target[rest], random_state=SPLIT_SEED
+    )
+    return {
+        name: torch.tensor(sorted(part)) for name, part in (("train", train), ("val", val), ("test", test))
+    }
+
+
+class DigitsDataset(Dataset[tuple[Tensor, int]]):
+    """Scans [3, size, size], normalised by mean and std, with their digit.
+
+    part: "train", "val" or "test"; augment: shift, turn and scale each scan a little, anew every time.
+    """
+
+    def __init__(self, part: str, size: int, mean: Tensor, std: Tensor, augment: bool = False):
+        digits, indices = load_digits(), split()[part]
+        scans = torch.from_numpy(digits.images).float()[indices, None] / 16  # [n, 1, 8, 8] in [0, 1]
+        self.images = F.interpolate(scans, size=(size, size), mode="bilinear", align_corners=False)
+        self.targets = torch.from_numpy(digits.target)[indices]
+        self.mean, self.std = mean[:, None, None], std[:, None, None]
+        bilinear = v2.InterpolationMode.BILINEAR
+        self.augment = (
+            v2.RandomAffine(12, (0.08, 0.08), (0.9, 1.1), interpolation=bilinear) if augment else None
+        )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = self.images[index]
+        if self.augment is not None:
+            image = self.augment(image)
+        return (image.expand(3, -1, -1) - self.mean) / self.std, int(self.targets[index])
+
+
+class Digits(LightningDataModule):
+    """scikit-learn's digits: 1,077 scans to train on, 270 to select by, 450 for final numbers.
+
+    size: pixels per side the 8 x 8 scans are scaled to; None = what the backbone takes.
+    batch_size, eval_batch_size: images per device; seed: order of the training images, not the split.
+    """
+
+    num_classes = 10
+
+    def __init__(self, batch_size: int, eval_batch_size: int, size: int | None, num_workers: int, seed: int):
+        super().__init__()
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.size, self.num_workers, self.seed = size, num_workers, seed
+        self.mean = self.std = torch.full((3,), 0.5)
+
+    def adapt(self, data_config: Mapping[str, Any]) -> None:
+        """Take image size, mean and std from timm's data config of the backbone."""
+        self.size = self.size or int(data_config["input_size"][-1])
+        self.mean, self.std = torch.tensor(data_config["mean"]), torch.tensor(data_config["std"])
+
+    def _dataset(self, part: str, augment: bool = False) -> DigitsDataset:
+        return DigitsDataset(part, self.size or 28, self.mean, self.std, augment)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return train_loader(
+            self, self._dataset("train", augment=True), self.batch_size, self.num_workers, self.seed
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return eval_loader(self._dataset("val"), self.eval_batch_size, self.num_workers)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return eval_loader(self._dataset("test"), self.eval_batch_size, self.num_workers)

@@ -1,0 +1,74 @@
+"""Data loaders whose order survives an interruption."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class EpochSampler(Sampler[int]):
+    """A new order every epoch, decided by the seed and the epoch alone, so that a resumed run repeats it.
+
+    length: items in the data set; skip: items of the first epoch asked for that were seen before a resume.
+    `generator` is re-seeded with every epoch; a DataLoader that is given it seeds its workers from it.
+    """
+
+    def __init__(self, length: int, seed: int, skip: int = 0):
+        self.length, self.seed, self.skip = length, seed, skip
+        self.generator = torch.Generator()
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this at the start of every epoch."""
+        self.epoch = epoch
+        self.generator.manual_seed(self.seed * 1_000_003 + epoch)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.length, generator=generator)
+        skip, self.skip = self.skip, 0
+        return iter(order[skip:].tolist())
+
+
+def train_loader(
+    module: LightningDataModule, dataset: Dataset[Any], batch_size: int, num_workers: int, seed: int
+) -> DataLoader[Any]:
+    """Shuffled batches of `batch_size` per device, the last short one left out.
+
+    In a run resumed in the middle of an epoch it continues that epoch's order where the run was cut.
+    """
+    sampler = EpochSampler(len(dataset), seed, skip=_batches_seen(module) * batch_size)  # type: ignore[arg-type]
+    return DataLoader(
+        dataset,
+        batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        drop_last=len(sampler) >= batch_size,
+        pin_memory=torch.cuda.is_available(),
+        generator=sampler.generator,
+    )
+
+
+def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int) -> DataLoader[Any]:
+    """All items in order, in batches of `batch_size` per device."""
+    # Its own generator: drawing worker seeds must not move the one that training draws from.
+    return DataLoader(
+        dataset,
+        batch_size,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
+    )
+
+
+def _batches_seen(module: LightningDataModule) -> int:
+    """Batches of the current epoch that were trained on before a resume."""
+    if module.trainer is None or not module.trainer.fit_loop.restarting:
+        return 0
+    progress = module.trainer.fit_loop.epoch_loop.batch_progress
+    return 0 if progress.is_last_batch else progress.current.ready

@@ -1,0 +1,1 @@
+"""What token reduction did to an image: pictures, the order of merging, and the interactive page."""

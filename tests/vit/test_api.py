@@ -1,6 +1,7 @@
 """atc.wrap as a library: names, switches, state dicts, traces, errors."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -191,3 +192,14 @@ def test_import_of_core_is_light():
     code = "import sys, atc.core; print([m for m in ('timm', 'hydra', 'lightning', 'scipy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_pickles_copies_and_exports():
+    model = wrap("atc_average", 0.5)
+    expected = run(model)
+    again = pickle.loads(pickle.dumps(model))
+    assert list(again.state_dict()) == list(model.state_dict())
+    assert torch.equal(run(again), expected)
+    assert torch.equal(run(copy.deepcopy(model)), expected)
+    exported = torch.export.export(model, (golden.images(BOTH)[:2],)).module()
+    torch.testing.assert_close(run(exported), expected)

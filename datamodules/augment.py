@@ -1,0 +1,127 @@
+"""Training and evaluation transforms of the papers, as settings: PIL image -> normalised float32 [3, size, size]."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+from timm.data import create_transform
+from timm.data.transforms import str_to_interp_mode
+from torch import Tensor
+from torchvision import transforms
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+class Transforms(Protocol):
+    """Settings that become transforms once the backbone is known.
+
+    data: timm's data config of the backbone, of which input_size, mean and std are taken.
+    """
+
+    def train(self, data: Mapping[str, Any]) -> Transform: ...
+    def eval(self, data: Mapping[str, Any]) -> Transform: ...
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Random resized crop and flip to train, centre crop to evaluate: ImageNet, NABirds and the like.
+
+    size: pixels per side, None = what the backbone takes; auto_augment: timm's policy string, None = colour jitter
+    of strength `color_jitter` instead; random_erasing: its probability; crop_pct: the share of the short side that
+    the centre crop takes (DeiT and both papers: .875; timm's own DeiT config says .9).
+    """
+
+    size: int | None = None
+    auto_augment: str | None = None
+    color_jitter: float | None = None
+    random_erasing: float = 0.0
+    scale: tuple[float, float] = (0.08, 1.0)
+    hflip: float = 0.5
+    crop_pct: float = 0.875
+    interpolation: str = "bicubic"
+
+    def train(self, data: Mapping[str, Any]) -> Transform:
+        """Crop, flip, auto-augment or jitter, normalise, erase."""
+        return create_transform(
+            **_target(self, data),
+            is_training=True,
+            scale=tuple(self.scale),
+            hflip=self.hflip,
+            auto_augment=self.auto_augment,
+            color_jitter=self.color_jitter,
+            re_prob=self.random_erasing,
+            re_mode="pixel",
+        )
+
+    def eval(self, data: Mapping[str, Any]) -> Transform:
+        """Short side to size / crop_pct, centre crop, normalise."""
+        return create_transform(**_target(self, data), is_training=False, crop_pct=self.crop_pct)
+
+
+@dataclass(frozen=True)
+class Squash:
+    """The whole picture to a square, whatever its shape: COCO and NUS-WIDE, whose labels a crop could cut off.
+
+    size: pixels per side, None = what the backbone takes; cutout: side of the rectangle painted over, in sides of
+    the picture, 0 = none; auto_augment: timm's policy string, None = none. No flip, no crop, no erasing.
+    """
+
+    size: int | None = None
+    cutout: float = 0.5
+    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
+    interpolation: str = "bicubic"
+
+    def train(self, data: Mapping[str, Any]) -> Transform:
+        """Resize, cutout, auto-augment, normalise: in this order."""
+        # timm composes the last two steps; its first, the crop and flip, is what we replace.
+        _, augment, finish = create_transform(
+            **_target(self, data), is_training=True, auto_augment=self.auto_augment, color_jitter=None, separate=True
+        )
+        steps = [self._resize(data), Cutout(self.cutout), augment, finish]
+        return transforms.Compose(steps)
+
+    def eval(self, data: Mapping[str, Any]) -> Transform:
+        """Resize, normalise."""
+        finish = [transforms.ToTensor(), transforms.Normalize(data["mean"], data["std"])]
+        return transforms.Compose([self._resize(data), *finish])
+
+    def _resize(self, data: Mapping[str, Any]) -> transforms.Resize:
+        size = _target(self, data)["input_size"]
+        return transforms.Resize((size, size), str_to_interp_mode(self.interpolation))
+
+
+class Cutout:
+    """Paint one rectangle of a random colour over a PIL image; its centre is uniform, what sticks out is cut off.
+
+    share: its sides, in sides of the picture. As in the released code of ASL (arXiv 2009.14119).
+    """
+
+    def __init__(self, share: float):
+        if not 0 <= share <= 1:
+            raise ValueError(f"cutout={share} is not within 0..1")
+        self.share = share
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if not self.share:
+            return image
+        image = image.copy()
+        edges = []
+        for side in image.size:
+            length, centre = int(self.share * side + 0.5), random.randrange(side)
+            start = centre - length // 2
+            edges.append((max(0, start), min(side, start + length)))
+        (left, right), (top, bottom) = edges
+        image.paste(tuple(random.randrange(256) for _ in range(3)), (left, top, right, bottom))
+        return image
+
+
+def _target(settings: Crop | Squash, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What every transform of timm is told about the backbone."""
+    return {
+        "input_size": settings.size or int(data["input_size"][-1]),
+        "interpolation": settings.interpolation,
+        "mean": tuple(data["mean"]),
+        "std": tuple(data["std"]),
+    }

@@ -1,0 +1,179 @@
+"""What the data sets made of lists of pictures share: splits, transforms, loaders."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning import LightningDataModule
+from PIL import Image
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodules.augment import Transforms
+from datamodules.layout import Layout
+from datamodules.loaders import eval_loader, train_loader
+from datamodules.pictures import OnCorrupt, Pictures, read_rgb
+
+log = logging.getLogger(__name__)
+
+SPLIT_SEED = 2409  # fixed: the pictures held out are the same in every run, whatever its seed
+
+Part = tuple[Sequence[Any], Tensor]  # entries (paths, as a rule), targets: int64 [n] or uint8 multi-hot [n, K]
+
+
+class PictureData(LightningDataModule):
+    """A data set of pictures: a subclass says what lies where (`layout`) and reads the lists (`read`).
+
+    root: its folder; transforms: see datamodules.augment; batch_size, eval_batch_size: pictures per device;
+    seed: order of the training pictures. on_corrupt: "fail" or "skip", see Pictures.
+    selection: what the best epoch is chosen on, "validation": pictures held out of the training part (the share
+    `held_out`, unless the data set has a validation part of its own), which are then not trained on;
+    "test_as_released": the test part itself, with all training pictures trained on, as the authors' code does.
+    """
+
+    layout: ClassVar[Layout]
+    published: ClassVar[Mapping[str, int]] = {}  # counts as the data set's authors or users state them
+    multilabel: ClassVar[bool] = False
+    read_image: ClassVar[Callable[[Any], Image.Image]] = staticmethod(read_rgb)
+    classes: Sequence[str]  # names in the order of the targets; set by `read`
+
+    def __init__(
+        self,
+        root: str | PathLike[str] | None,
+        transforms: Transforms,
+        batch_size: int,
+        eval_batch_size: int,
+        num_workers: int,
+        seed: int,
+        on_corrupt: OnCorrupt = "fail",
+        selection: Literal["validation", "test_as_released"] = "validation",
+        held_out: float = 0.1,
+    ):
+        super().__init__()
+        if selection not in ("validation", "test_as_released"):
+            raise ValueError(f"datamodule.selection={selection} is neither 'validation' nor 'test_as_released'")
+        if not 0 < held_out < 1:
+            raise ValueError(f"datamodule.held_out={held_out} is not between 0 and 1")
+        self.root, self.transforms = root, transforms
+        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.seed, self.on_corrupt, self.selection, self.held_out = seed, on_corrupt, selection, held_out
+        self.data_config: Mapping[str, Any] = {
+            "input_size": (3, 224, 224),
+            "mean": IMAGENET_DEFAULT_MEAN,
+            "std": IMAGENET_DEFAULT_STD,
+        }
+        self.opened: list[Pictures] = []
+
+    def read(self, root: Path) -> dict[str, Part]:
+        """Read the lists below `root`, whose layout has been checked, and set `classes`.
+
+        Returns the parts "train" and "test", and "val" where the data set has a validation part of its own.
+        """
+        raise NotImplementedError
+
+    @cached_property
+    def released(self) -> dict[str, Part]:
+        """The parts as released. LayoutError where files are missing."""
+        root = self.layout.check(self.root)
+        parts = self.read(root)
+        for name, (entries, _) in parts.items():
+            if not len(entries):
+                raise self.layout.missing(f"pictures to {name} on in {root}")
+            if isinstance(entries[0], str) and not Path(entries[0]).is_file():
+                raise self.layout.missing(f"{entries[0]}, the first of {len(entries)} listed {name} pictures")
+        return parts
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """The parts as used: "train", "val" to select by, "test" for final numbers."""
+        parts = dict(self.released)
+        if self.selection == "test_as_released":
+            # Choosing the best epoch on the numbers that are reported flatters them; the authors' code does it.
+            log.warning("%s: selecting on the test part, as released", self.layout.name)
+            parts["val"] = parts["test"]
+        elif "val" not in parts:
+            entries, targets = parts["train"]
+            held, rest = hold_out(targets, self.held_out)
+            parts["train"], parts["val"] = (
+                ([entries[i] for i in chosen.tolist()], targets[chosen]) for chosen in (rest, held)
+            )
+        return parts
+
+    @property
+    def num_classes(self) -> int:
+        """Classes or labels."""
+        _ = self.released
+        return len(self.classes)
+
+    @property
+    def corrupt(self) -> list[str]:
+        """Pictures that could not be read so far, of all parts."""
+        return sorted({name for pictures in self.opened for name in pictures.corrupt})
+
+    def adapt(self, data_config: Mapping[str, Any]) -> None:
+        """Take image size, mean and std from timm's data config of the backbone."""
+        self.data_config = data_config
+
+    def pictures(self, part: str, train: bool = False) -> Pictures:
+        """A part as a data set, with the transform of training or of evaluation."""
+        entries, targets = self.parts[part]
+        transform = (self.transforms.train if train else self.transforms.eval)(self.data_config)
+        pictures = Pictures(entries, targets, transform, type(self).read_image, self.on_corrupt, refill=train)
+        self.opened.append(pictures)
+        return pictures
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled training batches."""
+        return train_loader(self, self.pictures("train", True), self.batch_size, self.num_workers, self.seed)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The pictures to select by."""
+        return eval_loader(self.pictures("val"), self.eval_batch_size, self.num_workers)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The pictures final numbers are for."""
+        return eval_loader(self.pictures("test"), self.eval_batch_size, self.num_workers)
+
+    def teardown(self, stage: str) -> None:
+        """Say what could not be read."""
+        if corrupt := self.corrupt:
+            log.warning(
+                "%s: %d pictures could not be read and were skipped: %s%s",
+                self.layout.name,
+                len(corrupt),
+                ", ".join(corrupt[:5]),
+                ", ..." if len(corrupt) > 5 else "",
+            )
+
+
+def hold_out(targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Indices of the pictures held out and of the rest, ascending; always the same ones for the same targets.
+
+    targets: class indices [n], of which every class gives its share (to within one picture), or multi-hot rows
+    [n, K], of which any are taken. Holds out floor(share * n), at least one.
+    """
+    n = len(targets)
+    if n < 2:
+        raise ValueError(f"cannot hold a validation part out of {n} training pictures")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    if targets.ndim == 1:
+        order = order[targets[order].argsort(stable=True)]
+    # Every (1 / share)-th of the pictures in class order.
+    ticks = (torch.arange(n + 1, dtype=torch.float64) * share + 1e-9).floor()
+    held = ticks.diff() > 0
+    if not held.any():
+        held[n // 2] = True
+    return order[held].sort().values, order[~held].sort().values
+
+
+def multi_hot(labels: Sequence[Sequence[int]], num_labels: int) -> Tensor:
+    """Lists of label indices as uint8 rows [n, num_labels]: a byte a label, or 300,000 pictures weigh too much."""
+    rows = torch.zeros(len(labels), num_labels, dtype=torch.uint8)
+    for row, positive in zip(rows, labels, strict=True):
+        row[list(positive)] = 1
+    return rows

@@ -1,0 +1,80 @@
+"""NABirds: 48,562 photographs of 555 visual categories of North American birds (Van Horn et al., CVPR 2015)."""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from datamodules.base import Part, PictureData
+from datamodules.layout import Layout
+
+LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt", "hierarchy.txt")
+
+
+class NABirds(PictureData):
+    """The 555 classes that pictures are labelled with, in ascending order of their class ids.
+
+    After `released` or `num_classes` has been read: class_ids [555], `classes` their names, `hierarchy` from the
+    id of every one of the 1,011 nodes to its parent's id, `names` from id to name.
+    """
+
+    layout = Layout(
+        name="NABirds",
+        needs=(*LISTS, "images/"),
+        source="https://dl.allaboutbirds.org/nabirds (free after a form)",
+        tree="""
+nabirds/
+  images.txt                picture id, path below images/
+  image_class_labels.txt    picture id, class id
+  train_test_split.txt      picture id, 1 = train, 0 = test
+  classes.txt               class id, name
+  hierarchy.txt             class id, id of its parent
+  images/0817/*.jpg ...
+""",
+    )
+    published = {"classes": 555, "train": 23_929, "test": 24_633}
+
+    def read(self, root: Path) -> dict[str, Part]:
+        """The five lists as they are distributed."""
+        paths, classes, splits = (_pairs(root / name) for name in LISTS[:3])
+        for name, pairs in ((LISTS[1], classes), (LISTS[2], splits)):
+            if pairs.keys() != paths.keys():
+                odd = sorted(pairs.keys() ^ paths.keys())
+                raise ValueError(f"{root / name} and images.txt differ in {len(odd)} picture ids, such as {odd[0]}")
+        self.names = {int(key): name for key, name in _pairs(root / "classes.txt").items()}
+        self.hierarchy = {int(key): int(parent) for key, parent in _pairs(root / "hierarchy.txt").items()}
+        self.class_ids = sorted({int(value) for value in classes.values()})
+        self.classes = [self.names[key] for key in self.class_ids]
+        position = {key: i for i, key in enumerate(self.class_ids)}
+        parts = {}
+        for part, flag in (("train", "1"), ("test", "0")):
+            chosen = [key for key, value in splits.items() if value == flag]
+            targets = torch.tensor([position[int(classes[key])] for key in chosen])
+            parts[part] = ([str(root / "images" / paths[key]) for key in chosen], targets)
+        return parts
+
+    @cached_property
+    def ancestors(self) -> list[list[int]]:
+        """For each class its chain of parent ids, nearest first, up to the root of the hierarchy."""
+        _ = self.released
+        chains = []
+        for key in self.class_ids:
+            chain: list[int] = []
+            while key in self.hierarchy and self.hierarchy[key] not in chain:
+                key = self.hierarchy[key]
+                chain.append(key)
+            chains.append(chain)
+        return chains
+
+
+def _pairs(path: Path) -> dict[str, str]:
+    """Lines of "key rest of the line"; ValueError names a line that has no such form."""
+    pairs = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        key, _, rest = line.partition(" ")
+        if not rest:
+            raise ValueError(f"{path}, line {number}: expected an id, a space and a value, found {line!r}")
+        pairs[key] = rest.strip()
+    return pairs

@@ -1,0 +1,183 @@
+"""Data sets that anybody can download: torchvision fetches them, with `datamodule.download=true`."""
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import torch
+from PIL import Image
+from scipy.io import loadmat
+from torchvision import datasets
+
+from datamodules.base import Part, PictureData, multi_hot
+from datamodules.folder import class_folders
+from datamodules.layout import Layout
+
+HOW = "datamodule.download=true"
+VOC_FOLDER = "VOCdevkit/VOC2007"
+VOC_KINDS = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+
+class Downloaded(PictureData):
+    """What these data sets share: `download` has torchvision fetch one that is not there yet."""
+
+    num_labels: int  # known before anything is downloaded
+
+    def __init__(self, *args: Any, download: bool = False, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.download = download
+
+    @property
+    def num_classes(self) -> int:
+        """Classes or labels."""
+        return self.num_labels
+
+    def prepare_data(self) -> None:
+        """Fetch what is missing, if asked to; Lightning has one process of each machine do this."""
+        if not self.download or self.root is None:
+            return
+        root = Path(self.root).expanduser()
+        try:
+            self.layout.check(root)
+        except FileNotFoundError:
+            root.mkdir(parents=True, exist_ok=True)
+            self.fetch(root)
+
+    def fetch(self, root: Path) -> None:
+        """Download to the folder `root`."""
+        raise NotImplementedError
+
+
+class Imagenette(Downloaded):
+    """Ten easy classes of ImageNet; numbers are reported for its validation part. size: full, 320px or 160px."""
+
+    num_labels = 10
+    published = {"classes": 10, "train": 9_469, "test": 3_925}
+
+    def __init__(self, *args: Any, resolution: str = "320px", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        folders = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}
+        if resolution not in folders:
+            raise ValueError(f"datamodule.resolution={resolution}: there are {', '.join(folders)}")
+        self.resolution, self.folder = resolution, folders[resolution]
+        self.layout = Layout(
+            name="Imagenette",
+            needs=(f"{self.folder}/train/", f"{self.folder}/val/"),
+            source=f"https://github.com/fastai/imagenette, or {HOW}",
+            tree=f"imagenette/\n  {self.folder}/train/n01440764/*.JPEG\n  {self.folder}/val/n01440764/*.JPEG",
+        )
+
+    def fetch(self, root: Path) -> None:
+        """Both parts come in one archive."""
+        datasets.Imagenette(root, size=self.resolution, download=True)
+
+    def read(self, root: Path) -> dict[str, Part]:
+        """Class folders named by WordNet ids."""
+        self.classes, train = class_folders(root / self.folder / "train", self.layout)
+        _, test = class_folders(root / self.folder / "val", self.layout)
+        return {"train": train, "test": test}
+
+
+class CIFAR100(Downloaded):
+    """50,000 and 10,000 pictures of 32 x 32 pixels in 100 classes (Krizhevsky, 2009)."""
+
+    num_labels = 100
+    published = {"classes": 100, "train": 50_000, "test": 10_000}
+    read_image = staticmethod(Image.fromarray)
+    layout = Layout(
+        name="CIFAR-100",
+        needs=("cifar-100-python/train", "cifar-100-python/test", "cifar-100-python/meta"),
+        source=f"https://www.cs.toronto.edu/~kriz/cifar.html (python version), or {HOW}",
+        tree="cifar100/cifar-100-python/{train,test,meta}",
+    )
+
+    def fetch(self, root: Path) -> None:
+        """Both parts come in one archive."""
+        datasets.CIFAR100(root, download=True)
+
+    def read(self, root: Path) -> dict[str, Part]:
+        """The pictures themselves, uint8 [n, 32, 32, 3]; torchvision checks the files against their MD5 sums."""
+        parts = {part: datasets.CIFAR100(root, train=part == "train") for part in ("train", "test")}
+        self.classes = parts["train"].classes
+        return {part: (list(data.data), torch.tensor(data.targets)) for part, data in parts.items()}
+
+
+class Flowers102(Downloaded):
+    """102 kinds of flowers, 1,020 + 1,020 + 6,149 pictures; has its own validation part (Nilsback, 2008)."""
+
+    num_labels = 102
+    published = {"classes": 102, "train": 1_020, "val": 1_020, "test": 6_149}
+    layout = Layout(
+        name="Flowers102",
+        needs=("flowers-102/imagelabels.mat", "flowers-102/setid.mat", "flowers-102/jpg/"),
+        source=f"https://www.robots.ox.ac.uk/~vgg/data/flowers/102, or {HOW}",
+        tree="flowers102/flowers-102/\n  imagelabels.mat\n  setid.mat\n  jpg/image_00001.jpg ...",
+    )
+
+    def fetch(self, root: Path) -> None:
+        """All parts come in one archive."""
+        datasets.Flowers102(root, download=True)
+
+    def read(self, root: Path) -> dict[str, Part]:
+        """Labels of all pictures, and which of them are in which part; both count from 1."""
+        folder = root / "flowers-102"
+        labels = torch.from_numpy(loadmat(folder / "imagelabels.mat", squeeze_me=True)["labels"].astype("int64")) - 1
+        sets = loadmat(folder / "setid.mat", squeeze_me=True)
+        self.classes = [f"flower {i + 1}" for i in range(self.num_labels)]  # the files have no names
+        parts = {}
+        for part, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
+            numbers = sets[key].astype("int64")
+            paths = [str(folder / "jpg" / f"image_{number:05d}.jpg") for number in numbers]
+            parts[part] = (paths, labels[torch.from_numpy(numbers) - 1])
+        return parts
+
+
+class VOCMultiLabel(Downloaded):
+    """Pascal VOC 2007: which of 20 kinds of object are in a picture, `difficult` ones included (Everingham, 2010)."""
+
+    num_labels = 20
+    multilabel = True
+    published = {"classes": 20, "train": 5_011, "test": 4_952}
+    classes = VOC_KINDS
+    sets = {"train": "trainval", "test": "test"}
+    layout = Layout(
+        name="Pascal VOC 2007",
+        needs=(
+            f"{VOC_FOLDER}/ImageSets/Main/trainval.txt",
+            f"{VOC_FOLDER}/ImageSets/Main/test.txt",
+            f"{VOC_FOLDER}/Annotations/",
+            f"{VOC_FOLDER}/JPEGImages/",
+        ),
+        source=f"http://host.robots.ox.ac.uk/pascal/VOC/voc2007 (trainval and test), or {HOW}",
+        tree=f"""
+voc/{VOC_FOLDER}/
+  ImageSets/Main/trainval.txt, test.txt
+  Annotations/000001.xml ...
+  JPEGImages/000001.jpg ...
+""",
+    )
+
+    def fetch(self, root: Path) -> None:
+        """The two parts are two archives that unpack to the same folder."""
+        for name in self.sets.values():
+            datasets.VOCDetection(root, year="2007", image_set=name, download=True)
+
+    def read(self, root: Path) -> dict[str, Part]:
+        """The objects of each picture; kinds in alphabetical order."""
+        folder = root / VOC_FOLDER
+        position = {name: i for i, name in enumerate(VOC_KINDS)}
+        parts = {}
+        for part, name in self.sets.items():
+            numbers = (folder / "ImageSets/Main" / f"{name}.txt").read_text().split()
+            kinds = [_objects(folder / "Annotations" / f"{number}.xml") for number in numbers]
+            targets = multi_hot([[position[kind] for kind in row] for row in kinds], len(position))
+            parts[part] = ([str(folder / "JPEGImages" / f"{number}.jpg") for number in numbers], targets)
+        return parts
+
+
+def _objects(path: Path) -> set[str]:
+    """Names of the objects that a VOC annotation lists (not of their parts)."""
+    return {element.findtext("name", "") for element in ElementTree.parse(path).getroot().iterfind("object")}

@@ -1,0 +1,95 @@
+"""Drawn scenes as a data set that needs no files: the offline stand-in for multi-label training."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.loaders import eval_loader, train_loader
+from datamodules.scenes import KINDS, Scene, draw
+
+PARTS = ("train", "val", "test")  # a scene's seed is (its part, its number), so that no scene is in two parts
+
+
+class ShapesDataset(Dataset[tuple[Tensor, Any]]):
+    """`length` scenes of a part, drawn when asked for: images [3, size, size], normalised by mean and std.
+
+    target: "labels", float32 [10], which kinds of object are there, or "class", the one most can be seen of.
+    """
+
+    def __init__(self, part: str, length: int, size: int, mean: Tensor, std: Tensor, target: str = "labels"):
+        self.part, self.length, self.size, self.target = PARTS.index(part), length, size, target
+        # uint8 to normalised in one step: image * scale + shift.
+        self.scale, self.shift = 1 / (255 * std[:, None, None]), -(mean / std)[:, None, None]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def scene(self, index: int) -> Scene:
+        """The scene itself, with boxes and masks."""
+        if not 0 <= index < self.length:
+            raise IndexError(f"scene {index} of {self.length}")
+        return draw((self.part, index), self.size)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        scene = self.scene(index)
+        image = torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1)))
+        target = torch.from_numpy(scene.labels) if self.target == "labels" else scene.label
+        return image * self.scale + self.shift, target
+
+
+class Shapes(LightningDataModule):
+    """Scenes of one to four objects of ten kinds, textured, over clutter, hiding one another in part.
+
+    target: "labels" (multi-label) or "class"; size: pixels per side, None = what the backbone takes; train, val,
+    test: scenes in each part. Drawn anew each time they are asked for, and always the same.
+    """
+
+    classes = tuple(KINDS)
+    num_classes = len(KINDS)
+
+    def __init__(
+        self,
+        batch_size: int,
+        eval_batch_size: int,
+        num_workers: int,
+        seed: int,
+        size: int | None = None,
+        target: Literal["labels", "class"] = "labels",
+        train: int = 16_384,
+        val: int = 1_024,
+        test: int = 2_048,
+    ):
+        super().__init__()
+        if target not in ("labels", "class"):
+            raise ValueError(f"datamodule.target={target} is neither 'labels' nor 'class'")
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers, self.seed, self.size = num_workers, seed, size
+        self.target, self.multilabel = target, target == "labels"
+        self.lengths = {"train": train, "val": val, "test": test}
+        self.mean = self.std = torch.full((3,), 0.5)
+
+    def adapt(self, data_config: Mapping[str, Any]) -> None:
+        """Take image size, mean and std from timm's data config of the backbone."""
+        self.size = self.size or int(data_config["input_size"][-1])
+        self.mean, self.std = torch.tensor(data_config["mean"]), torch.tensor(data_config["std"])
+
+    def dataset(self, part: str) -> ShapesDataset:
+        """A part: "train", "val" or "test"."""
+        return ShapesDataset(part, self.lengths[part], self.size or 56, self.mean, self.std, self.target)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled training batches."""
+        return train_loader(self, self.dataset("train"), self.batch_size, self.num_workers, self.seed)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The scenes to select by."""
+        return eval_loader(self.dataset("val"), self.eval_batch_size, self.num_workers)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The scenes final numbers are for."""
+        return eval_loader(self.dataset("test"), self.eval_batch_size, self.num_workers)

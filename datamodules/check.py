@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 
 from datamodules.base import PictureData
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         text, good = report(data, decode="--decode" in arguments)
     except (HydraException, LayoutError, ValueError, ImportError) as error:
-        print(error, file=sys.stderr)
+        print(error.__cause__ if isinstance(error, InstantiationException) else error, file=sys.stderr)
         return 1
     print(text)
     return 0 if good else 1

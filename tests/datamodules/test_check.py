@@ -1,0 +1,60 @@
+"""python -m datamodules.check"""
+
+from pathlib import Path
+
+import pytest
+
+from datamodules.check import main, report
+from datamodules.nabirds import NABirds
+from tests.datamodules.on_disk import load, write_nabirds
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the miniature be what was published."""
+    monkeypatch.setattr(NABirds, "published", {"classes": 3, "train": 18, "test": 9})
+
+
+@pytest.mark.usefixtures("published")
+def test_counts_beside_published_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_nabirds(tmp_path)
+    assert main(["datamodule=nabirds", f"datamodule.root={tmp_path}", "--decode"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split() for line in out.splitlines()[1:5]] == [
+        ["found", "published"],
+        ["classes", "3", "3"],
+        ["train", "18", "18"],
+        ["test", "9", "9"],
+    ]
+    assert out.strip().endswith("complete")
+
+
+def test_another_count_is_pointed_out(tmp_path: Path) -> None:
+    write_nabirds(tmp_path)
+    text, good = report(load("nabirds", tmp_path))
+    assert not good
+    assert "train             18      23,929   differs" in text
+
+
+@pytest.mark.usefixtures("published")
+def test_missing_and_unreadable_pictures_are_counted(tmp_path: Path) -> None:
+    write_nabirds(tmp_path)
+    paths, _ = load("nabirds", tmp_path).released["train"]
+    Path(paths[2]).unlink()
+    Path(paths[5]).write_text("no picture")
+    text, good = report(load("nabirds", tmp_path))
+    assert not good
+    assert f"train: 1 of 18 pictures missing, such as {paths[2]}" in text
+    assert "pictures unreadable" not in text
+    text, _ = report(load("nabirds", tmp_path), decode=True)
+    assert f"train: 1 of 18 pictures unreadable, such as {paths[5]} (UnidentifiedImageError" in text
+
+
+def test_errors_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["datamodule=nabirds", f"datamodule.root={tmp_path}"]) == 1
+    assert capsys.readouterr().err.startswith(f"NABirds is missing images.txt in {tmp_path}\nexpected")
+    assert main(["datamodule=coco", "datamodule.year=1999"]) == 1
+    assert capsys.readouterr().err == "datamodule.year=1999: there are 2014, 2017\n"
+    assert main(["datamodule=digits"]) == 0
+    assert "has no files to check" in capsys.readouterr().out
+    assert main([]) == 2

@@ -42,7 +42,9 @@ def train_loader(
 
     In a run resumed in the middle of an epoch it continues that epoch's order where the run was cut.
     """
-    sampler = EpochSampler(len(dataset), seed, skip=_batches_seen(module) * batch_size)  # type: ignore[arg-type]
+    epoch, batches = _position(module)
+    sampler = EpochSampler(len(dataset), seed, skip=batches * batch_size)  # type: ignore[arg-type]
+    sampler.set_epoch(epoch)  # Lightning does so as well, but after the workers have started to read ahead
     return DataLoader(
         dataset,
         batch_size,
@@ -66,9 +68,11 @@ def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int) -> Dat
     )
 
 
-def _batches_seen(module: LightningDataModule) -> int:
-    """Batches of the current epoch that were trained on before a resume."""
-    if module.trainer is None or not module.trainer.fit_loop.restarting:
-        return 0
-    progress = module.trainer.fit_loop.epoch_loop.batch_progress
-    return 0 if progress.is_last_batch else progress.current.ready
+def _position(module: LightningDataModule) -> tuple[int, int]:
+    """The epoch a training is in, and how many of its batches were trained on before a resume."""
+    if module.trainer is None:
+        return 0, 0
+    loop = module.trainer.fit_loop
+    progress = loop.epoch_loop.batch_progress
+    resumed_within = loop.restarting and not progress.is_last_batch
+    return loop.epoch_progress.current.processed, progress.current.ready if resumed_within else 0

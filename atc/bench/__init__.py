@@ -1,0 +1,1 @@
+"""What a model costs: images per second, floating-point operations."""

@@ -1,0 +1,136 @@
+"""The commands: atc-train and atc-evaluate, train.py and evaluate.py."""
+
+import logging
+import os
+import shlex
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from atc.build import conf_dir
+from atc.complaint import one_line
+from atc.report import runs
+
+log = logging.getLogger(__name__)
+
+# Warnings that would only make a reader wonder.
+HARMLESS = (
+    "does not have many workers",  # small data sets are read in the training process on purpose
+    "smaller than the logging interval",
+    "exists and is not empty",  # the run directory
+    "your dataloader is not resumable",  # datamodules.loaders makes it so
+    "`isinstance.treespec, LeafSpec.` is deprecated",  # inside Lightning
+)
+
+
+def train() -> None:
+    """Fine-tune a backbone with its tokens reduced: conf/train.yaml."""
+    main("train", own=set())
+
+
+def evaluate() -> None:
+    """Evaluate without training: conf/evaluate.yaml."""
+    main("evaluate", own=runs.OF_THE_EVALUATION)
+
+
+def main(name: str, own: set[str]) -> None:
+    """Run the command `name`, which is a function of atc.run and a file of conf/; ends the process.
+
+    own: top-level settings that are not taken from the run a checkpoint lies in. Exit status: 0; 2 after an
+    error of the user's, told in one line; 1 with a traceback after any other; 128 + signal after a signal.
+    """
+    verbose = bool(os.environ.get("HYDRA_FULL_ERROR")) or "debug=true" in (arg.lower() for arg in sys.argv)
+    OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True, use_cache=True)
+
+    def job(cfg: DictConfig) -> None:
+        _hydra_raises(verbose)  # what a run starts, such as processes for other devices, sees what the user set
+        try:
+            _run(name, _settled(cfg, own))
+        except Exception as error:
+            log.debug("", exc_info=True)
+            _hydra_raises(True)
+            _complain(error, name, verbose)
+
+    job.__doc__ = __doc__
+    _hydra_raises(True)
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
+    except Exception as error:
+        _complain(error, name, verbose)
+
+
+def _run(name: str, cfg: DictConfig) -> None:
+    # Imported by PyTorch's timer, it warns of a CUDA toolkit without a GPU, which is no concern here.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    from atc import run
+    from atc.tasks.interrupt import Interrupted, raise_interrupted
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message=f".*{message}")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, raise_interrupted)
+    command: Callable[[DictConfig], dict[str, Any]] = getattr(run, name)
+    try:
+        command(cfg)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        _say_how_to_resume(name, Path(cfg.output_dir))
+        # Lightning's own way with Ctrl-C is to exit with 1.
+        sys.exit(128 + getattr(stop, "number", signal.SIGINT))
+
+
+def _say_how_to_resume(name: str, directory: Path) -> None:
+    if name == "train" and (directory / runs.LAST).is_file():
+        script = Path(sys.argv[0])
+        start = f"python {script}" if script.suffix == ".py" else script.name
+        log.info("interrupted; to resume: %s checkpoint=%s", start, shlex.quote(str(directory)))
+    else:
+        log.info("interrupted before there was anything to resume; results so far are in %s", directory)
+
+
+def _settled(cfg: DictConfig, own: set[str]) -> DictConfig:
+    """The configuration to run: with the run's directory and, given a checkpoint, with what was saved with it."""
+    context = HydraConfig.get()
+    with open_dict(cfg):
+        cfg.output_dir = context.runtime.output_dir
+        cfg.choices = {group: name for group, name in context.runtime.choices.items() if "hydra" not in group}
+    if cfg.checkpoint == "last":
+        here = Path(cfg.output_dir)
+        cfg.checkpoint = str(here if (here / runs.LAST).is_file() else runs.newest(cfg.paths.runs))
+    directory = None if cfg.checkpoint is None else runs.run_directory(cfg.checkpoint)
+    return cfg if directory is None else runs.with_saved(cfg, directory, list(context.overrides.task), own)
+
+
+def _run_dir(runs_dir: str, checkpoint: str | None) -> str:
+    """The directory of a run: a new one, or that of the run to resume."""
+    if checkpoint is not None:
+        found = runs.newest(runs_dir) if checkpoint == "last" else runs.run_directory(checkpoint)
+        if found is not None:
+            return str(found)
+    return str(Path(runs_dir) / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
+
+
+def _hydra_raises(yes: bool) -> None:
+    """Whether Hydra hands errors on to us or prints them its own way."""
+    if yes:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    else:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def _complain(error: Exception, name: str, verbose: bool) -> None:
+    line = None if verbose else one_line(error, name, sys.argv[1:])
+    if line is None:
+        traceback.print_exception(error)
+        sys.exit(1)
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)

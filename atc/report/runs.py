@@ -1,0 +1,90 @@
+"""Run directories: where they are, what they hold, and how a later run builds on one."""
+
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+COMPOSED = "composed.yaml"  # the configuration with its ${...}, so that a later run can override parts of it
+RESOLVED = "config.yaml"
+BEST, LAST = "best.ckpt", "last.ckpt"
+# What an evaluation decides for itself; all the rest describes the model and comes with the checkpoint.
+OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark"}
+OF_THE_COMMAND = {"checkpoint", "output_dir", "paths", "debug"}
+
+
+def newest(runs: str | Path) -> Path:
+    """The run directory under `runs` that was saved last; FileNotFoundError if there is none to resume."""
+    found = sorted(Path(runs).glob(f"**/{LAST}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError(f"checkpoint=last: no run under {Path(runs).resolve()} has left a {LAST}")
+    return found[-1].parent
+
+
+def checkpoint_file(checkpoint: str | Path, prefer: str = BEST) -> Path:
+    """The file that checkpoint=PATH means: itself, or `prefer` (else the other one) in a run directory."""
+    path = Path(checkpoint).expanduser()
+    if path.is_dir():
+        for name in (prefer, BEST, LAST):
+            if (path / name).is_file():
+                return path / name
+        raise FileNotFoundError(f"checkpoint={checkpoint}: the directory holds neither {BEST} nor {LAST}")
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint={checkpoint}: no such file or run directory (looked from {Path.cwd()})")
+    return path
+
+
+def run_directory(checkpoint: str | Path) -> Path | None:
+    """The run directory a checkpoint lies in, if it lies in one."""
+    path = Path(checkpoint).expanduser()
+    directory = path if path.is_dir() else path.parent
+    return directory if (directory / COMPOSED).is_file() else None
+
+
+def save_config(cfg: DictConfig, directory: Path) -> None:
+    """Write the configuration twice: resolved, to be read; and as composed, to be built on."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / RESOLVED).write_text(OmegaConf.to_yaml(cfg, resolve=True))
+    (directory / COMPOSED).write_text(OmegaConf.to_yaml(cfg))
+
+
+def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[str]) -> DictConfig:
+    """The configuration saved in a run directory, under what the command line says.
+
+    cfg: as composed from the command line alone; overrides: that command line; own: top-level keys that are
+    never taken from the saved run. With experiment=NAME on the command line nothing is taken.
+    """
+    saved = OmegaConf.load(directory / COMPOSED)
+    assert isinstance(saved, DictConfig)
+    said = OverridesParser.create().parse_overrides(overrides)
+    if any(override.key_or_group == "experiment" for override in said):
+        return cfg
+    merged = cfg.copy()
+    with open_dict(merged):
+        for key in set(saved) - own - OF_THE_COMMAND:
+            merged[key] = saved._get_node(key)
+        for override in said:
+            key = override.key_or_group
+            if override.is_hydra_override() or key.split(".")[0] in OF_THE_COMMAND:
+                continue
+            _copy(cfg, merged, key)
+            if key in (merged.choices or {}):
+                merged.choices[key] = cfg.choices[key]
+    return merged
+
+
+def _copy(source: DictConfig, target: DictConfig, key: str) -> None:
+    """Make `target` what `source` is at a dotted key, absence included; interpolations stay as they are."""
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        if source is None or parent not in source:
+            return
+        source = source[parent]
+        if not OmegaConf.is_dict(target.get(parent)):
+            target[parent] = {}
+        target = target[parent]
+    with open_dict(target):
+        if leaf in source:
+            target[leaf] = source._get_node(leaf)
+        else:
+            target.pop(leaf, None)

@@ -1,0 +1,63 @@
+"""The one table a run ends with."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = {
+    "dense": "without reduction",
+    "off_the_shelf": "off the shelf",
+    "checkpoint": "checkpoint",
+    "fine_tuned": "fine-tuned",
+}
+
+
+def text(data: Mapping[str, Any], outputs: str) -> str:
+    """What a record holds, to be read: the settings, then accuracy, speed and cost, with and without reduction.
+
+    data: a `Record`'s; outputs: where the run's files are.
+    """
+    console = Console(file=io.StringIO(), width=110)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("reducer", f"{data['reducer']}, {data['schedule']}" if data["reduces"] else "none")
+    facts.add_row("backbone", f"{data['backbone']} on {data['datamodule']}")
+    facts.add_row("tokens entering each block", " ".join(map(str, data["tokens_per_block"])))
+    for notice in data["notices"]:
+        facts.add_row("note", notice)
+    console.print()
+    console.print(facts)
+
+    results = data["results"]
+    shown = [name for name in COLUMNS if name in results or (name == "dense" and data["reduces"])]
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("")
+    for name in shown:
+        table.add_column(COLUMNS[name], justify="right")
+    score = data["score"]
+    table.add_row(f"test {score}, %", *(_percent(results.get(name), score) for name in shown))
+    for label, key, form in (("images/s", "images_per_second", ",.0f"), ("GFLOPs per image", "gflops", ".4g")):
+        if key in results:
+            table.add_row(label, *_cells(results[key], shown, form))
+    console.print()
+    console.print(table)
+    console.print()
+    console.print(f"outputs in {outputs}", soft_wrap=True, markup=False)  # a path is there to be copied
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def _percent(result: Mapping[str, float] | None, score: str) -> str:
+    return "not evaluated" if result is None else f"{100 * result[score]:.2f}"
+
+
+def _cells(values: Mapping[str, float], shown: list[str], form: str) -> list[str]:
+    """One cell per column; what is reduced also as a multiple of what is not."""
+    cells = []
+    for name in shown:
+        reduced = name != "dense" and "reduced" in values
+        value = values["reduced" if reduced else "dense"]
+        ratio = f" (x{value / values['dense']:.2f})" if reduced else ""
+        cells.append(f"{value:{form}}{ratio}")
+    return cells

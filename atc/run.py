@@ -1,0 +1,199 @@
+"""Train and evaluate: from a configuration to a results record. Plain functions; atc.cli calls them."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from safetensors import torch as safetensors
+from timm.data import resolve_model_data_config
+from torch import nn
+
+from atc import build
+from atc.bench.flops import gflops_per_image
+from atc.bench.throughput import images_per_second
+from atc.report import record, runs, summary
+from atc.tasks.interrupt import Interrupted
+from atc.vit.backbones import read_weights
+from atc.vit.reduced import ReducedViT
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "weights.safetensors"
+
+
+class Experiment:
+    """What a configuration describes, built: data, model, task and trainer, and the record of the run.
+
+    with_weights: False leaves the backbone's pretrained weights out, for a checkpoint that replaces them all.
+    """
+
+    def __init__(self, cfg: DictConfig, *, with_weights: bool = True):
+        self.cfg, self.directory = cfg, Path(cfg.output_dir)
+        seed_everything(cfg.seed, workers=True, verbose=False)
+        self.datamodule: LightningDataModule = build.instantiate(cfg.datamodule)
+        weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
+        self.vit: nn.Module = build.instantiate(cfg.backbone, num_classes=self.datamodule.num_classes, **weights)
+        self.datamodule.adapt(resolve_model_data_config(self.vit))
+        reducer, schedule = build.instantiate(cfg.reducer), build.instantiate(cfg.schedule)
+        self.model = ReducedViT(self.vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
+        self.task = self._task(self.model)
+        loggers = [build.instantiate(cfg.logger)] if cfg.logger else False
+        callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
+        self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
+        self.record = record.Record(self.directory / record.FILE)
+        if rank_zero_only.rank == 0:
+            runs.save_config(cfg, self.directory)
+            self.record.start(**self._settings())
+            for logger in self.trainer.loggers:
+                logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+
+    def _task(self, model: nn.Module) -> LightningModule:
+        configure = build.instantiate(self.cfg.optimizer) if self.cfg.get("optimizer") else None
+        return build.instantiate(self.cfg.task)(model, self.datamodule.num_classes, configure)
+
+    def _settings(self) -> dict[str, Any]:
+        cfg = self.cfg
+        choices = cfg.choices or {}
+        schedule = {k: v for k, v in OmegaConf.to_container(cfg.schedule, resolve=True).items() if k[0] != "_"}
+        return {
+            **{group: name for group, name in choices.items() if name is not None},
+            "reduces": self.model.method.reduces,
+            "schedule": _describe(choices.get("schedule", "schedule"), schedule),
+            "score": cfg.score,
+            "seed": cfg.seed,
+            "notices": self.model.notices,
+            "results": self.record.data.get("results", {}),
+        }
+
+    def note(self, **results: Any) -> None:
+        """Put results into the record."""
+        if self.trainer.is_global_zero:
+            self.record.update(results=results)
+
+    def test(self, name: str, model: nn.Module | None = None, best: bool = False) -> None:
+        """Test metrics of `model` (by default the reduced one) into the record, under `name`.
+
+        best: load the best checkpoint of the training first.
+        """
+        known = self.record.result(name)
+        if known is not None and not best:
+            log.info("%s: %s, from before the interruption", name, known)
+            return
+        task = self.task if model is None else self._task(model)
+        task.test_name = name
+        path = "best" if best else None
+        (found,) = self.trainer.test(task, self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
+        self.note(**{name: {key.split("/", 1)[1]: value for key, value in found.items()}})
+
+    def measure(self) -> None:
+        """Cost, speed and real token counts on a batch of test images, into the record."""
+        device = self.trainer.strategy.root_device
+        images = next(iter(self.datamodule.test_dataloader()))[0].to(device)
+        models: dict[str, nn.Module] = {"dense": self.vit.to(device)}
+        if self.model.method.reduces:
+            models["reduced"] = self.model.to(device)
+        self.note(gflops={name: gflops_per_image(model, images[:1]) for name, model in models.items()})
+        self.record.update(tokens_per_block=self.model.tokens_per_block())
+        with self.trainer.precision_plugin.forward_context():
+            self.note(images_per_second=images_per_second(models, images, self.cfg.benchmark.seconds))
+        self.note(measured_at_batch_size=len(images))
+
+    def finish(self) -> dict[str, Any]:
+        """Measure, close the record, show the summary; on one process of many."""
+        if self.trainer.is_global_zero:
+            self.measure()
+            self.record.finish()
+            log.info(summary.text(self.record.data, outputs=str(self.directory)))
+        return self.record.data
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """However the run ends, its record says so."""
+        try:
+            yield
+        except BaseException as error:
+            if self.trainer.is_global_zero:
+                self.record.finish("interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
+            raise
+
+
+def train(cfg: DictConfig) -> dict[str, Any]:
+    """Evaluate without reduction and off the shelf, fine-tune, evaluate the epoch that was best on validation.
+
+    cfg: conf/train.yaml composed, with output_dir set. cfg.checkpoint resumes a run from where it was cut.
+    Returns the record, as written to output_dir/results.json.
+    """
+    resume = None if cfg.checkpoint is None else _training_state(runs.checkpoint_file(cfg.checkpoint, runs.LAST))
+    experiment = Experiment(cfg, with_weights=resume is None)
+    with experiment.recorded():
+        if cfg.baselines and resume is None:
+            experiment.test("dense", experiment.vit)
+            if experiment.model.method.reduces:
+                experiment.test("off_the_shelf")
+        log.info("training; Ctrl-C stops it so that it can be resumed")
+        experiment.trainer.fit(experiment.task, experiment.datamodule, ckpt_path=resume, weights_only=True)
+        checkpoint = experiment.trainer.checkpoint_callback
+        best = isinstance(checkpoint, ModelCheckpoint) and bool(checkpoint.best_model_path)
+        if best:
+            experiment.note(validation={cfg.score: float(checkpoint.best_model_score)})
+        experiment.test("fine_tuned", best=best)
+        if experiment.trainer.is_global_zero:
+            state = {key: value.contiguous().cpu() for key, value in experiment.model.state_dict().items()}
+            (experiment.directory / WEIGHTS).write_bytes(safetensors.save(state, metadata={"format": "pt"}))
+        return experiment.finish()
+
+
+def evaluate(cfg: DictConfig) -> dict[str, Any]:
+    """Evaluate a backbone off the shelf, or a checkpoint, with its tokens reduced.
+
+    cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction.
+    Returns the record, as written to output_dir/results.json.
+    """
+    file = None if cfg.checkpoint is None else runs.checkpoint_file(cfg.checkpoint)
+    experiment = Experiment(cfg, with_weights=file is None)
+    if file is not None:
+        load(experiment.model, file)
+    with experiment.recorded():
+        if cfg.baselines:
+            experiment.test("dense", experiment.vit)
+        if not (cfg.baselines and not experiment.model.method.reduces):
+            reduced = "off_the_shelf" if file is None else "checkpoint"
+            experiment.test(reduced if experiment.model.method.reduces else "dense")
+        return experiment.finish()
+
+
+def load(model: ReducedViT, file: Path) -> None:
+    """Load the weights of a training checkpoint, or any weight file with timm's key names, into `model`."""
+    state = read_weights(file)
+    own = model.state_dict()
+    differing = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
+    try:
+        if differing:
+            raise ValueError(f"other shapes for {', '.join(differing[:3])}")
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{file} does not fit the model: {reason}; a file outside its run directory needs the backbone and "
+            f"reducer it was made with named on the command line"
+        ) from error
+
+
+def _training_state(file: Path) -> Path:
+    if file.suffix != ".ckpt":
+        raise ValueError(
+            f"checkpoint={file} holds weights, not the state of a training to resume; to start from the weights, "
+            f"set backbone.checkpoint={file}"
+        )
+    return file
+
+
+def _describe(name: str, settings: dict[str, Any]) -> str:
+    said = ", ".join(f"{key}={value}" for key, value in settings.items() if value not in (None, False))
+    return f"{name}: {said}"

@@ -1,0 +1,90 @@
+"""Single-label classification."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lightning import LightningModule
+from timm.data import Mixup
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from atc.tasks.optim import training_length
+
+Batch = tuple[Tensor, Tensor]  # images [B, 3, H, W], classes [B] int64
+
+
+class Classification(LightningModule):
+    """Cross-entropy, plus whatever losses the reducers have; top-1 and top-5 accuracy.
+
+    model: images to logits [B, classes]; num_classes: how many.
+    configure: from (model, total_steps, epochs) to what `configure_optimizers` returns; see atc.tasks.optim.
+    label_smoothing: share of each target spread over all classes; mixup, cutmix: timm's alphas, 0 = off.
+
+    Logs train/loss, val/loss, val/accuracy, val/top5, and under `test_name` the same of a test.
+    """
+
+    selection_metric = "val/accuracy"  # higher is better
+    score = "accuracy"  # the metric a summary shows
+
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: int,
+        configure: Callable[..., dict[str, Any]] | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+    ):
+        super().__init__()
+        self.model, self.configure = model, configure
+        self.label_smoothing, self.mixup = label_smoothing, None
+        if mixup > 0 or cutmix > 0:
+            self.mixup = Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes)
+            self.label_smoothing = 0.0  # timm's Mixup smooths the targets it makes
+        metrics = {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+            "top5": MulticlassAccuracy(num_classes, top_k=min(5, num_classes), average="micro"),
+        }
+        self.val_metrics = MetricCollection(metrics, prefix="val/")
+        self.test_metrics = self.val_metrics.clone(prefix="test/")
+        self.test_name = "test"
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The loss of one batch."""
+        images, classes = batch if self.mixup is None else self.mixup(*batch)
+        loss = F.cross_entropy(self.model(images), classes, label_smoothing=self.label_smoothing)
+        extra: dict[str, Tensor] = self.model.losses() if hasattr(self.model, "losses") else {}
+        for name, value in extra.items():
+            self.log(f"train/{name}", value)
+            loss = loss + value
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Loss and metrics on held-out images."""
+        self._evaluate(batch, self.val_metrics, "val")
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        """Loss and metrics on test images."""
+        self.test_metrics.prefix = f"{self.test_name}/"
+        self._evaluate(batch, self.test_metrics, self.test_name)
+
+    def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> None:
+        images, classes = batch
+        logits = self.model(images).float()
+        metrics.update(logits, classes)
+        self.log(f"{name}/loss", F.cross_entropy(logits, classes), sync_dist=True, batch_size=len(classes))
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(classes))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimiser and schedule over as many updates as the trainer will make."""
+        assert self.configure is not None, "a Classification without `configure` can only be tested"
+        return self.configure(self.model, *training_length(self.trainer))
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """timm's schedulers count updates themselves."""
+        scheduler.step_update(self.global_step)

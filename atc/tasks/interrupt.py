@@ -1,0 +1,81 @@
+"""Ctrl-C and SIGTERM: stop where nothing is half done, and leave a checkpoint to resume from."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+
+class Interrupted(BaseException):
+    """Raised in place of a signal; not an Exception, so that nothing takes it for an error and carries on."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def raise_interrupted(number: int, frame: FrameType | None) -> None:
+    """The handler outside of training: stop at once."""
+    raise Interrupted(number)
+
+
+class StopSafely(Callback):
+    """While training, a signal waits for the end of the current batch; then the state is saved and the run ends.
+
+    path: the checkpoint to write, which is also what a ModelCheckpoint writes at the end of every epoch. A second
+    signal stops at once, without it.
+    """
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, path: str):
+        self.path = Path(path)
+        self.received = 0
+        self._previous: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over, as far as this is the main thread."""
+        for number in self.signals:
+            try:
+                self._previous[number] = signal.signal(number, self._receive)
+            except ValueError:  # only the main thread can, and only there signals arrive
+                return
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            raise Interrupted(number)
+        self.received = number
+
+    def _asked_to_stop(self, trainer: Trainer) -> bool:
+        if trainer.world_size == 1:
+            return bool(self.received)
+        # All processes have to stop at the same batch: the checkpoint is written by all of them.
+        return bool(trainer.strategy.reduce_boolean_decision(bool(self.received), all=False))
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Between two batches of an epoch."""
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and self._asked_to_stop(trainer):
+            trainer.save_checkpoint(self.path)
+            raise Interrupted(self.received or signal.SIGTERM)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Between two epochs: what there is to save was saved at the end of the last one."""
+        if self._asked_to_stop(trainer):
+            raise Interrupted(self.received or signal.SIGTERM)
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hand the signals back; a signal during the last epoch still ends the run."""
+        self._restore()
+        if self._asked_to_stop(trainer):
+            raise Interrupted(self.received or signal.SIGTERM)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Hand the signals back."""
+        self._restore()

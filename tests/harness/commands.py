@@ -1,0 +1,64 @@
+"""Configurations as the commands compose them, and the commands themselves in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from atc import build
+
+ROOT = Path(__file__).parents[2]
+# A training of six updates with two validations; a few images suffice to test and to measure.
+TINY = [
+    "trainer.max_epochs=2",
+    "trainer.limit_train_batches=3",
+    "trainer.limit_val_batches=1",
+    "trainer.limit_test_batches=1",
+    "trainer.accelerator=cpu",
+    "datamodule.batch_size=8",
+    "datamodule.eval_batch_size=16",
+    "benchmark.seconds=0.02",
+    "~callbacks.progress",
+    "+trainer.enable_progress_bar=false",
+]
+
+
+def composed(name: str, output_dir: Path, *overrides: str) -> DictConfig:
+    """What atc.run.train or .evaluate is called with for a command line."""
+    GlobalHydra.instance().clear()
+    OmegaConf.register_new_resolver("run_dir", lambda *_: str(output_dir), replace=True)
+    with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
+        cfg = compose(name, [*TINY, *overrides], return_hydra_config=True)
+        choices = {key: value for key, value in cfg.hydra.runtime.choices.items() if "hydra" not in key}
+    with open_dict(cfg):
+        del cfg["hydra"]
+        cfg.output_dir, cfg.choices = str(output_dir), choices
+    return cfg
+
+
+def environment() -> dict[str, str]:
+    """A process without network, without accounts, on one thread."""
+    return os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "WANDB_MODE": "offline",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def command(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run train.py or evaluate.py to its end, in the directory `cwd`."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

@@ -1,5 +1,6 @@
 """Data loaders whose order survives an interruption."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,10 +37,11 @@ class EpochSampler(Sampler[int]):
 
 
 def train_loader(
-    module: LightningDataModule, dataset: Dataset[Any], batch_size: int, num_workers: int, seed: int
+    module: LightningDataModule, dataset: Dataset[Any], batch_size: int, num_workers: int | None, seed: int
 ) -> DataLoader[Any]:
     """Shuffled batches of `batch_size` per device, the last short one left out.
 
+    num_workers: processes that read; None = one per core that this process may use, at most 8.
     In a run resumed in the middle of an epoch it continues that epoch's order where the run was cut.
     """
     epoch, batches = _position(module)
@@ -49,23 +51,30 @@ def train_loader(
         dataset,
         batch_size,
         sampler=sampler,
-        num_workers=num_workers,
+        num_workers=_workers(num_workers),
         drop_last=len(sampler) >= batch_size,
         pin_memory=torch.cuda.is_available(),
         generator=sampler.generator,
     )
 
 
-def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int) -> DataLoader[Any]:
+def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None) -> DataLoader[Any]:
     """All items in order, in batches of `batch_size` per device."""
     # Its own generator: drawing worker seeds must not move the one that training draws from.
     return DataLoader(
         dataset,
         batch_size,
-        num_workers=num_workers,
+        num_workers=_workers(num_workers),
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
     )
+
+
+def _workers(wanted: int | None) -> int:
+    if wanted is not None:
+        return wanted
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
 
 
 def _position(module: LightningDataModule) -> tuple[int, int]:

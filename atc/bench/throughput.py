@@ -10,24 +10,20 @@ from torch.utils.benchmark import Timer
 def images_per_second(models: Mapping[str, nn.Module], images: Tensor, seconds: float = 1.0) -> dict[str, float]:
     """Forward throughput of each model on `images` [B, 3, H, W], on their device and the threads PyTorch uses.
 
-    The median over runs of at least `seconds` per model (PyTorch's benchmark timer, which warms up and waits
-    for the device); the models take turns in two rounds, of which the faster counts.
+    The median of runs that take about `seconds` per model: PyTorch's benchmark timer, which warms up and waits for
+    the device.
     """
-    speeds = dict.fromkeys(models, 0.0)
-    training = {name: model.training for name, model in models.items()}
-    for _ in range(2):
-        for name, model in models.items():
-            timer = Timer(
-                "model(images)",
-                globals={"model": _inference(model), "images": images},
-                num_threads=torch.get_num_threads(),
-            )
-            median = timer.blocked_autorange(min_run_time=seconds / 2).median
-            speeds[name] = max(speeds[name], len(images) / median)
-    for name, model in models.items():
-        model.train(training[name])
-    return speeds
+    return {name: len(images) / _seconds_per_run(model, images, seconds) for name, model in models.items()}
 
 
-def _inference(model: nn.Module):  # type: ignore[no-untyped-def]
-    return torch.inference_mode()(model.eval().forward)
+def _seconds_per_run(model: nn.Module, images: Tensor, seconds: float) -> float:
+    training = model.training
+    with torch.inference_mode():
+        timer = Timer(
+            "model(images)",
+            globals={"model": model.eval(), "images": images},
+            num_threads=torch.get_num_threads(),  # the timer's own default is one
+        )
+        median = timer.blocked_autorange(min_run_time=seconds).median
+    model.train(training)
+    return median

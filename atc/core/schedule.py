@@ -92,7 +92,7 @@ class Stages(Schedule):
             raise ValueError(f"blocks={list(blocks)} must be distinct and ascending, such as [4, 7, 10]")
         if (keep_rate is None) == (keep is None):
             raise ValueError(f"give either keep_rate or keep, got keep_rate={keep_rate} and keep={keep}")
-        if keep_rate is not None and not 0 < keep_rate <= 1:
+        if keep_rate is not None and not (isinstance(keep_rate, (int, float)) and 0 < keep_rate <= 1):
             raise ValueError(f"keep_rate={keep_rate} must lie in (0, 1]: the share of tokens kept at each stage")
         if keep is not None and (len(keep) != len(self.blocks) or min(keep) < 1):
             raise ValueError(f"keep={list(keep)} needs one positive count for each of the blocks {list(blocks)}")
@@ -126,7 +126,7 @@ class EveryBlock(Schedule):
 
     def __init__(self, t: int, *, as_released: bool = False, clamp: bool = False):
         super().__init__(as_released=as_released, clamp=clamp)
-        if t is None or int(t) != t or t < 0:
+        if not isinstance(t, (int, float)) or int(t) != t or t < 0:
             raise ValueError(f"t={t} must be a whole number, 0 or more: the tokens removed per block")
         self.t = int(t)
 

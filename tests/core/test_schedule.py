@@ -91,6 +91,8 @@ def test_every_block_as_stated_removes_t():
         (lambda: Stages(keep=[3, 2]), r"keep=\[3, 2\] needs one positive count"),
         (lambda: Stages(0.5).resolve(196, 6), r"blocks=\[4, 7, 10\] must lie in 1..6"),
         (lambda: Constant(-1), r"t=-1 must be a whole number"),
+        (lambda: Stages("half"), r"keep_rate=half must lie in"),
+        (lambda: Linear("x"), r"t=x must be a whole number"),
         (lambda: Linear(2.5), r"t=2.5 must be a whole number"),
         (lambda: Constant(30).resolve(196, 12), r"cannot leave -14 of 16 tokens at block 7"),
     ],

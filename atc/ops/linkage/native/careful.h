@@ -1,8 +1,7 @@
-// Ward linkage, and average linkage where distances are not all finite: every cell computed as the reference does.
+// Average and Ward linkage where distances are not all finite: every cell computed as the reference does.
 #pragma once
 
 #include "greedy.h"
-#include "prepare.h"
 #include "wide.h"
 
 namespace ATC_ISA {
@@ -11,31 +10,22 @@ template <class Source, bool ward> struct Careful {
     using Key = int64_t;
 
     WideRows<Source> rows;
-    int32_t* alive;            // [tokens]
-    const Merge* log;          // [tokens] and, for each merge in it:
-    const double* height;      // the distance
-    double *low_size, *high_size;
-    int merged = 0;
+    int32_t* alive;  // [tokens]
 
-    Careful(WideRows<Source> wide, int32_t* alive, const State<Key>& state, double* low_size, double* high_size)
-        : rows(wide), alive(alive), log(state.log), height(state.heights), low_size(low_size), high_size(high_size) {
+    Careful(WideRows<Source> wide, int32_t* alive) : rows(wide), alive(alive) {
         for (int k = 0; k < rows.tokens; k++) alive[k] = 1;
-    }
-    // Lance and Williams (1967), in the reference's order of operations.
-    static inline double joined(double low, double high, double size_low, double size_high, double size, double d) {
-        if (!ward) return low + high;
-        double grown = (size_low + size) * low + (size_high + size) * high;
-        return (grown - size * d) / (size_low + size_high + size);
     }
     inline Key key(int slot, const double* row, int k) const {
         return key_of<Key>(ward ? row[k] : row[k] / (rows.size[slot] * rows.size[k]));
     }
-    inline void replay(int slot, const Merge*, int from, int to) {
+    inline double joined(double low, double high, int slot, double distance, int merge) const {
+        return ward ? rows.grown(low, high, slot, distance, merge) : low + high;
+    }
+    inline void replay(int slot, const State<Key>& state, int from, int to) {
         double* row = rows.at(slot);
-        for (int t = from; t < to; t++) {
-            int low = log[t].low, high = log[t].high;
-            row[high] = joined(row[low], row[high], low_size[t], high_size[t], rows.size[slot], height[t]);
-        }
+        const Merge* log = state.log;
+        for (int t = from; t < to; t++)
+            row[log[t].high] = joined(row[log[t].low], row[log[t].high], slot, state.heights[t], t);
     }
     inline Nearest<Key> scan(int slot) {
         const double* row = rows.at(slot);
@@ -47,21 +37,20 @@ template <class Source, bool ward> struct Careful {
         }
         return best;
     }
-    inline Nearest<Key> join(int low, int high, double distance, Key* nearest, Key* neighbour) {
+    inline Nearest<Key> join(int low, int high, int merge, State<Key>& state) {
         const double* one = rows.at(low);
         double* other = rows.at(high);
-        double size_low = low_size[merged] = rows.size[low], size_high = high_size[merged] = rows.size[high];
-        merged++;
+        rows.low_size[merge] = rows.size[low];
+        rows.high_size[merge] = rows.size[high];
         alive[low] = 0;
-        for (int k = 0; k < rows.tokens; k++)
-            other[k] = joined(one[k], other[k], size_low, size_high, rows.size[k], distance);
-        rows.size[high] += size_low;
+        for (int k = 0; k < rows.tokens; k++) other[k] = joined(one[k], other[k], k, state.heights[merge], merge);
+        rows.size[high] += rows.size[low];
         for (int k = 0; k < rows.tokens; k++) {
             if (!alive[k] || k == high) continue;
-            Key candidate = key(high, other, k);
-            if (candidate < nearest[k] || (candidate == nearest[k] && high < neighbour[k])) {
-                nearest[k] = candidate;
-                neighbour[k] = high;
+            Key candidate = key(high, other, k), bound = state.nearest.key[k];
+            if (candidate < bound || (candidate == bound && high < state.neighbour[k])) {
+                state.nearest.set(k, candidate);
+                state.neighbour[k] = high;
             }
         }
         rows.release(low);

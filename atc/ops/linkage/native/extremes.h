@@ -18,33 +18,33 @@ template <class KeyType, bool largest> struct Extremes {
     }
     template <class T> static inline T joined(T a, T b) { return largest == (a > b) ? a : b; }
 
-    inline void replay(int slot, const Merge* log, int from, int to) {
+    inline void replay(int slot, const State<Key>& state, int from, int to) {
         Key* row = square.row(slot);
+        const Merge* log = state.log;
         for (int t = from; t < to; t++) row[log[t].high] = joined(row[log[t].low], row[log[t].high]);
+    }
+    inline Ints<Key> living(const Key* row, int k) const {
+        return larger(load<Ints<Key>>(row + k), load<Ints<Key>>(dead + k));
     }
     inline Nearest<Key> scan(int slot) {
         const Key* row = square.row(slot);
-        NearestLanes<Key> best;
-        Ints<Key> at = ramp<Key>(0);
-        for (int k = 0; k < square.padded; k += W, at += W)
-            best.offer(larger(load<Ints<Key>>(row + k), load<Ints<Key>>(dead + k)), at);
-        return best.reduce();
+        Least<Key> best;
+        for (int k = 0; k < square.padded; k += W) best.offer(living(row, k));
+        return {best.key(), first_equal(best.key(), [&](int k) { return living(row, k); })};
     }
-    inline Nearest<Key> join(int low, int high, double, Key*, Key*) {
-        const Key* one = square.row(low);
+    inline Nearest<Key> join(int low, int high, int, State<Key>&) {
+        Key* one = square.row(low);
         Key* other = square.row(high);
-        dead[low] = dead[high] = Lanes<Key>::last;  // no cluster is its own neighbour
-        NearestLanes<Key> best;
-        Ints<Key> at = ramp<Key>(0);
-        for (int k = 0; k < square.padded; k += W, at += W) {
+        dead[low] = Lanes<Key>::last;
+        other[low] = one[high] = Lanes<Key>::last;  // no cluster is its own neighbour
+        Least<Key> best;
+        for (int k = 0; k < square.padded; k += W) {
             Ints<Key> a = load<Ints<Key>>(one + k), b = load<Ints<Key>>(other + k);
             Ints<Key> both = largest ? larger(a, b) : smaller(a, b);
             store(other + k, both);
-            best.offer(larger(both, load<Ints<Key>>(dead + k)), at);
+            best.offer(larger(both, load<Ints<Key>>(dead + k)));
         }
-        dead[high] = Lanes<Key>::first;
-        other[high] = Lanes<Key>::last;
-        return best.reduce();
+        return {best.key(), first_equal(best.key(), [&](int k) { return living(other, k); })};
     }
 };
 

@@ -6,7 +6,7 @@
 // for any linkage as long as bounds hold; `Rows::join` lowers those that a merge undercuts.
 #pragma once
 
-#include "keys.h"
+#include "queue.h"
 
 namespace ATC_ISA {
 
@@ -19,52 +19,52 @@ struct Counters {
 };
 
 template <class Key> struct State {
-    int tokens, padded;
-    Key* nearest;       // [padded] lower bound of each row's smallest key; `last` when dead
-    Key* neighbour;     // [padded] slot the bound was seen at
-    int32_t* seen;      // [tokens] merges the row takes account of
-    int32_t* born;      // [tokens] merges after which the cluster exists; INT32_MAX when dead
-    Merge* log;         // [tokens]
-    double* heights;    // [tokens]
-    Counters counters;
+    int tokens;
+    Queue<Key> nearest;  // lower bound of each row's smallest key; `last` when dead
+    int32_t* neighbour;  // [tokens] slot the bound was seen at
+    int32_t* seen;       // [tokens] merges the row takes account of
+    int32_t* born;       // [tokens] merges after which the cluster exists; INT32_MAX when dead
+    Merge* log;          // [tokens]
+    double* heights;     // [tokens]
 };
 
-template <class Rows> int merge_greedily(Rows& rows, State<typename Rows::Key>& state, int keep) {
+template <class Rows> Counters merge_greedily(Rows& rows, State<typename Rows::Key>& state, int keep) {
     using Key = typename Rows::Key;
+    Counters counters{};
     int merged = 0, needed = state.tokens - keep;
     for (int k = 0; k < state.tokens; k++) state.seen[k] = state.born[k] = 0;
     auto replay = [&](int slot) {
-        state.counters.replayed += merged - state.seen[slot];
-        rows.replay(slot, state.log, state.seen[slot], merged);
+        counters.replayed += merged - state.seen[slot];
+        rows.replay(slot, state, state.seen[slot], merged);
         state.seen[slot] = merged;
     };
     while (merged < needed) {
-        int first = (int)first_smallest(state.nearest, state.padded).slot;
-        int second = (int)state.neighbour[first];
+        int first = state.nearest.first();
+        int second = state.neighbour[first];
         if (state.born[second] > state.seen[first]) {
             replay(first);
             Nearest<Key> found = rows.scan(first);
-            state.nearest[first] = found.key;
+            state.nearest.set(first, found.key);
             state.neighbour[first] = found.slot;
-            state.counters.rescans++;
+            counters.rescans++;
             continue;
         }
         int low = first < second ? first : second, high = first < second ? second : first;
         replay(low);
         replay(high);
-        state.heights[merged] = (double)value_of(state.nearest[first]);
+        state.heights[merged] = height_of(state.nearest.key[first]);
         state.log[merged] = {low, high};
-        state.nearest[low] = Lanes<Key>::last;
-        Nearest<Key> found = rows.join(low, high, state.heights[merged], state.nearest, state.neighbour);
-        state.nearest[high] = found.key;
+        state.nearest.set(low, Lanes<Key>::last);
+        Nearest<Key> found = rows.join(low, high, merged, state);
+        state.nearest.set(high, found.key);
         state.neighbour[high] = found.slot;
         merged++;
         state.seen[high] = state.born[high] = merged;
         state.born[low] = INT32_MAX;
     }
-    state.counters.merges += merged;
-    state.counters.cells += (int64_t)state.tokens * (2 * merged + state.counters.rescans);
-    return merged;
+    counters.merges = merged;
+    counters.cells = (int64_t)state.tokens * (2 * merged + counters.rescans);
+    return counters;
 }
 
 }  // namespace ATC_ISA

@@ -21,27 +21,29 @@ struct Cutter {
 
 template <class Source> struct Workspace {
     Square<Source> square;
-    State<Source> state;      // single and complete
-    State<int64_t> sums;      // average and Ward, which compare float64
+    State<Source> keys;         // single and complete linkage
+    State<double> distances;    // average and Ward linkage of finite distances
+    State<int64_t> any_values;  // the same of others
+    WideRows<Source> wide;
     Source *mask, *origin, *scratch, *edges;
-    double *pool = nullptr, *size = nullptr, *inverse = nullptr, *gone = nullptr;
-    double** row = nullptr;
-    double** spare = nullptr;
-    double *low_size = nullptr, *high_size = nullptr;
+    double *inverse, *gone, *summary;
     int32_t *parent, *from, *to;
 
-    Workspace(Cutter& cut, const AtcJob& job) {
+    Workspace(Cutter& cut, const AtcJob& job) : wide{square, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr} {
         constexpr int W = Lanes<Source>::width;
         int tokens = (int)job.tokens, padded = (tokens + W - 1) / W * W;
         // An odd number of cache lines from row to row: powers of two would all fall into the same cache sets.
         int64_t stride = padded + 64 / (int64_t)sizeof(Source);
-        square = {tokens, padded, stride, cut.take<Source>(stride * padded), cut.take<Source>(padded),
-                  cut.take<Source>(padded), 0, 0};
+        int32_t* neighbour = cut.take<int32_t>(tokens);
         int32_t* seen = cut.take<int32_t>(tokens);
         int32_t* born = cut.take<int32_t>(tokens);
         Merge* log = cut.take<Merge>(tokens);
         double* heights = cut.take<double>(tokens);
-        state = {tokens, padded, square.nearest, square.neighbour, seen, born, log, heights, {}};
+        keys = {tokens, queue<Source>(cut, tokens), neighbour, seen, born, log, heights};
+        distances = {tokens, queue<double>(cut, tokens), neighbour, seen, born, log, heights};
+        any_values = {tokens, queue<int64_t>(cut, tokens), neighbour, seen, born, log, heights};
+        square = {tokens, padded, stride, cut.take<Source>(stride * padded), keys.nearest.key,
+                  cut.take<Source>(padded), 0, 0};
         mask = cut.take<Source>(padded);
         origin = cut.take<Source>(padded);
         scratch = cut.take<Source>(padded);
@@ -49,48 +51,54 @@ template <class Source> struct Workspace {
         parent = cut.take<int32_t>(tokens);
         from = cut.take<int32_t>(tokens);
         to = cut.take<int32_t>(tokens);
-        if (job.method != ATC_AVERAGE && job.method != ATC_WARD) return;
-        int wide = (tokens + 3) / 4 * 4;
-        int64_t* nearest = cut.take<int64_t>(wide);
-        int64_t* neighbour = cut.take<int64_t>(wide);
-        sums = {tokens, wide, nearest, neighbour, seen, born, log, heights, {}};
-        size = cut.take<double>(wide);
-        inverse = cut.take<double>(wide);
-        gone = cut.take<double>(wide);
-        row = cut.take<double*>(tokens);
-        spare = cut.take<double*>(tokens);
-        low_size = cut.take<double>(tokens);
-        high_size = cut.take<double>(tokens);
-        pool = cut.take<double>((int64_t)wide * tokens);  // last, so that its unused end is never touched
+        if (job.method < ATC_AVERAGE) return;
+        wide.tokens = tokens;
+        wide.padded = wide.padded_for(tokens);
+        inverse = cut.take<double>(wide.padded);
+        gone = cut.take<double>(wide.padded);
+        summary = cut.take<double>(wide.padded / 4);
+        wide.row = cut.take<double*>(tokens);
+        wide.spare = cut.take<double*>(tokens);
+        wide.size = cut.take<double>(wide.padded);
+        wide.low_size = cut.take<double>(tokens);
+        wide.high_size = cut.take<double>(tokens);
+        wide.pool = cut.take<double>((int64_t)wide.padded * tokens);  // last: its unused end is never touched
+    }
+    template <class Key> static Queue<Key> queue(Cutter& cut, int tokens) {
+        int padded = Queue<Key>::padded_for(tokens), blocks = Queue<Key>::blocks_for(tokens);
+        return {cut.take<Key>(padded), cut.take<Key>(blocks), padded, blocks};
     }
 };
 
-template <class Source, bool largest> int merge_extremes(Workspace<Source>& work, int keep) {
-    Extremes<Source, largest> rows(work.square, work.mask);
-    return merge_greedily(rows, work.state, keep);
+// The bounds that the first pass found, as the keys that the rows compare by.
+template <class Source, class Key, class Convert>
+void start(const Square<Source>& square, State<Key>& state, Convert convert) {
+    for (int k = 0; k < state.tokens; k++) {
+        Source nearest = square.nearest[k];
+        state.nearest.key[k] = nearest == Lanes<Source>::last ? Lanes<Key>::last : convert(nearest);
+        state.neighbour[k] = (int32_t)square.neighbour[k];
+    }
+    for (int k = state.tokens; k < state.nearest.padded; k++) state.nearest.key[k] = Lanes<Key>::last;
+    state.nearest.rebuild();
 }
 
-template <class Source> int merge_sums(Workspace<Source>& work, int keep, bool ward) {
-    State<int64_t>& state = work.sums;
-    for (int k = 0; k < state.padded; k++) {
-        bool real = k < state.tokens && work.square.nearest[k] != Lanes<Source>::last;
-        state.nearest[k] =
-            real ? key_of<int64_t>((double)value_of(work.square.nearest[k])) : Lanes<int64_t>::last;
-        state.neighbour[k] = real ? work.square.neighbour[k] : 0;
-    }
-    WideRows<Source> wide(work.square, work.pool, work.row, work.spare, work.size);
-    int32_t* alive = work.parent;  // parents are written after merging
-    if (ward) {
-        Careful<Source, true> rows(wide, alive, state, work.low_size, work.high_size);
-        return merge_greedily(rows, state, keep);
-    }
+template <class Source, bool largest> Counters merge_extremes(Workspace<Source>& work, int keep) {
+    start(work.square, work.keys, [](Source key) { return key; });
+    Extremes<Source, largest> rows(work.square, work.mask);
+    return merge_greedily(rows, work.keys, keep);
+}
+
+template <class Source, bool ward> Counters merge_wide(Workspace<Source>& work, int keep) {
     using L = Lanes<Source>;
+    work.wide.reset();
     if (work.square.lowest < key_of<Source>(-L::largest) || work.square.highest > key_of<Source>(L::largest)) {
-        Careful<Source, false> rows(wide, alive, state, work.low_size, work.high_size);
-        return merge_greedily(rows, state, keep);
+        start(work.square, work.any_values, [](Source key) { return key_of<int64_t>(height_of(key)); });
+        Careful<Source, ward> rows(work.wide, work.parent);  // parents are written after merging
+        return merge_greedily(rows, work.any_values, keep);
     }
-    Sums<Source> rows(wide, work.inverse, work.gone);
-    return merge_greedily(rows, state, keep);
+    start(work.square, work.distances, [](Source key) { return height_of(key); });
+    Sums<Source, ward> rows(work.wide, work.inverse, work.gone, work.summary);
+    return merge_greedily(rows, work.distances, keep);
 }
 
 // Prim costs the same for any `keep`; the greedy algorithm is faster where few merges are wanted.
@@ -116,32 +124,30 @@ template <class Source> void run_image(const AtcJob& job, Workspace<Source>& wor
     int tokens = (int)job.tokens, keep = (int)job.keep, merges = tokens - keep;
     prepare((const Float<Source>*)job.distance + image * job.image_stride, job.row_stride, work.square);
     job.has_nan[image] = work.square.highest == Lanes<Source>::nan;
-    work.state.counters = work.sums.counters = {};
-    const Counters* counters = job.method < ATC_AVERAGE ? &work.state.counters : &work.sums.counters;
-
+    Counters counters{};
     bool joined = false;
     if (prefers_tree(job)) {
         Tree<Source> tree{work.edges, work.from, work.to};
         span(work.square, work.scratch, work.origin, work.mask, tree);
         for (int k = 0; k < tokens; k++) work.parent[k] = k;
         joined = join_shortest(tree, tokens, merges, work.scratch, work.parent);
-        work.state.counters.cells = (int64_t)tokens * tokens;
-        work.state.counters.merges = joined ? merges : 0;
+        counters = {merges, 0, (int64_t)tokens * tokens, 0};
     }
     if (!joined) {
-        if (job.method == ATC_SINGLE) merge_extremes<Source, false>(work, keep);
-        else if (job.method == ATC_COMPLETE) merge_extremes<Source, true>(work, keep);
-        else merge_sums(work, keep, job.method == ATC_WARD);
+        if (job.method == ATC_SINGLE) counters = merge_extremes<Source, false>(work, keep);
+        else if (job.method == ATC_COMPLETE) counters = merge_extremes<Source, true>(work, keep);
+        else if (job.method == ATC_AVERAGE) counters = merge_wide<Source, false>(work, keep);
+        else counters = merge_wide<Source, true>(work, keep);
         for (int k = 0; k < tokens; k++) work.parent[k] = k;
-        for (int t = 0; t < merges; t++) work.parent[work.state.log[t].low] = work.state.log[t].high;
+        for (int t = 0; t < merges; t++) work.parent[work.keys.log[t].low] = work.keys.log[t].high;
     }
     number_labels(work.parent, tokens, work.from, work.to, job.labels + image * tokens);
     for (int t = 0; job.merges && t < merges; t++) {
-        job.merges[(image * merges + t) * 2] = work.state.log[t].low;
-        job.merges[(image * merges + t) * 2 + 1] = work.state.log[t].high;
-        job.heights[image * merges + t] = work.state.heights[t];
+        job.merges[(image * merges + t) * 2] = work.keys.log[t].low;
+        job.merges[(image * merges + t) * 2 + 1] = work.keys.log[t].high;
+        job.heights[image * merges + t] = work.keys.heights[t];
     }
-    if (job.counters) memcpy(job.counters + image * 4, counters, sizeof *counters);
+    if (job.counters) memcpy(job.counters + image * 4, &counters, sizeof counters);
 }
 
 template <class Source> void run_images(const AtcJob& job, void* memory) {

@@ -29,7 +29,7 @@ template <> struct Lanes<int32_t> {
     using Ints = Int8;
     using Floats = Float8;
     static constexpr int width = 8;
-    static constexpr int32_t first = INT32_MIN, last = INT32_MAX, nan = 0x7FC00000;
+    static constexpr int32_t first = INT32_MIN, last = INT32_MAX, nan = 0x7FC00000, infinite = 0x7F800000;
     static constexpr float largest = 3.402823466e38f;
 };
 template <> struct Lanes<int64_t> {
@@ -37,8 +37,14 @@ template <> struct Lanes<int64_t> {
     using Ints = Int4;
     using Floats = Double4;
     static constexpr int width = 4;
-    static constexpr int64_t first = INT64_MIN, last = INT64_MAX, nan = 0x7FF8000000000000;
+    static constexpr int64_t first = INT64_MIN, last = INT64_MAX, nan = 0x7FF8000000000000,
+                             infinite = 0x7FF0000000000000;
     static constexpr double largest = 1e250;  // far enough from infinity for sums and products of any N
+};
+template <> struct Lanes<double> {  // finite distances order themselves
+    using Ints = Double4;
+    static constexpr int width = 4;
+    static constexpr double last = __builtin_inf();
 };
 template <class Key> using Ints = typename Lanes<Key>::Ints;
 template <class Key> using Float = typename Lanes<Key>::Float;
@@ -50,7 +56,7 @@ template <class Vector, class Scalar> inline Vector load(const Scalar* from) {
 }
 template <class Vector, class Scalar> inline void store(Scalar* to, Vector v) { memcpy(to, &v, sizeof v); }
 
-template <class Key> inline Ints<Key> spread(Key value) { return value - Ints<Key>{}; }
+template <class Key> inline Ints<Key> spread(Key value) { return Ints<Key>{} + value; }
 
 template <class Key> inline Key flip_negatives(Key bits) {
     return bits ^ (bits < 0 ? Lanes<Key>::last : 0);  // negative floats have larger patterns the smaller they are
@@ -67,56 +73,101 @@ template <class Key> inline Float<Key> value_of(Key key) {
     memcpy(&value, &key, sizeof value);
     return value;
 }
-template <class Key> inline Ints<Key> keys_of(typename Lanes<Key>::Floats value) {
+template <class Key, bool any_value> inline Ints<Key> keys_of(typename Lanes<Key>::Floats value) {
     value += 0;
     Ints<Key> bits = (Ints<Key>)value;
-    bits ^= (bits < 0) & Lanes<Key>::last;
+    bits ^= (bits >> (int)(sizeof(Key) * 8 - 1)) & Lanes<Key>::last;
+    if (!any_value) return bits;
     return value != value ? spread<Key>(Lanes<Key>::nan) : bits;
 }
-inline Double4 values_of(Int4 key) { return (Double4)(key ^ ((key < 0) & INT64_MAX)); }
+inline double height_of(int32_t key) { return value_of(key); }
+inline double height_of(int64_t key) { return value_of(key); }
+inline double height_of(double key) { return key; }
 
 template <class Vector> inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
 template <class Vector> inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 
+// One bit for each lane of a comparison.
+inline unsigned bits(Int8 mask) {
+#if defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)mask);
+#else
+    unsigned set = 0;
+    for (int lane = 0; lane < 8; lane++) set |= (mask[lane] & 1u) << lane;
+    return set;
+#endif
+}
+inline unsigned bits(Int4 mask) {
+#if defined(__AVX2__)
+    return _mm256_movemask_pd((__m256d)mask);
+#else
+    unsigned set = 0;
+    for (int lane = 0; lane < 4; lane++) set |= unsigned(mask[lane] & 1) << lane;
+    return set;
+#endif
+}
+
+inline int32_t least(Int8 v) {
+#if defined(__AVX2__)
+    __m128i half = _mm_min_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+    half = _mm_min_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+    return _mm_cvtsi128_si32(_mm_min_epi32(half, _mm_shuffle_epi32(half, 0xB1)));
+#else
+    int32_t smallest = v[0];
+    for (int lane = 1; lane < 8; lane++) smallest = v[lane] < smallest ? v[lane] : smallest;
+    return smallest;
+#endif
+}
+template <class Vector> inline auto least(Vector v) {
+    auto a = v[0] < v[1] ? v[0] : v[1], b = v[2] < v[3] ? v[2] : v[3];
+    return a < b ? a : b;
+}
+
 // The nearest cluster: by key, then by slot.
 template <class Key> struct Nearest {
     Key key;
-    Key slot;
+    int32_t slot;
 };
 
-// A running nearest in each lane; slots must come in ascending order, so that the first of equals stays.
-template <class Key> struct NearestLanes {
-    Ints<Key> key = spread<Key>(Lanes<Key>::last);
-    Ints<Key> slot = spread<Key>(0);
-
-    inline void offer(Ints<Key> candidate, Ints<Key> at) {
-        Ints<Key> closer = candidate < key;
-        key = closer ? candidate : key;
-        slot = closer ? at : slot;
-    }
-    inline Nearest<Key> reduce() const {
-        Key best = key[0];
-        for (int lane = 1; lane < Lanes<Key>::width; lane++) best = key[lane] < best ? key[lane] : best;
-        Ints<Key> where = key == spread<Key>(best) ? slot : spread<Key>(Lanes<Key>::last);
-        Key at = where[0];
-        for (int lane = 1; lane < Lanes<Key>::width; lane++) at = where[lane] < at ? where[lane] : at;
-        return {best, at};
-    }
-};
-
-template <class Key> inline Ints<Key> ramp(Key from) {
+template <class Key> inline Ints<Key> lanes() {
     Ints<Key> v;
-    for (int lane = 0; lane < Lanes<Key>::width; lane++) v[lane] = from + lane;
+    for (int lane = 0; lane < Lanes<Key>::width; lane++) v[lane] = lane;
     return v;
 }
 
-// The first smallest of `count` keys; count is a multiple of the width.
-template <class Key> inline Nearest<Key> first_smallest(const Key* keys, int count) {
-    NearestLanes<Key> best;
-    Ints<Key> slot = ramp<Key>(0);
-    for (int k = 0; k < count; k += Lanes<Key>::width, slot += Lanes<Key>::width)
-        best.offer(load<Ints<Key>>(keys + k), slot);
-    return best.reduce();
+// A vector of which only the first `count` lanes are read, and the others are zero.
+inline Float8 load_first(const float* from, int count) {
+#if defined(__AVX2__)
+    return (Float8)_mm256_maskload_ps(from, (__m256i)(lanes<int32_t>() < spread<int32_t>(count)));
+#else
+    Float8 v{};
+    for (int lane = 0; lane < 8 && lane < count; lane++) v[lane] = from[lane];
+    return v;
+#endif
+}
+inline Double4 load_first(const double* from, int count) {
+    Double4 v{};
+    for (int lane = 0; lane < 4 && lane < count; lane++) v[lane] = from[lane];
+    return v;
+}
+
+// Searching for the least first, and for where it is afterwards, keeps the chain of dependent operations short.
+template <class Key> struct Least {
+    Ints<Key> even = Ints<Key>{} + Lanes<Key>::last, odd = even;
+
+    inline void offer(Ints<Key> candidate) {
+        Ints<Key> next = smaller(candidate, even);
+        even = odd;
+        odd = next;
+    }
+    inline Key key() const { return least(smaller(even, odd)); }
+};
+
+// The first k at which `at(k)`, a vector of keys, holds `key`; `key` must be there.
+template <class Key, class At> inline int first_equal(Key key, At at) {
+    Ints<Key> wanted = Ints<Key>{} + key;
+    for (int k = 0;; k += Lanes<Key>::width)
+        if (unsigned found = bits(at(k) == wanted)) return k + __builtin_ctz(found);
 }
 
 inline void transpose(const Int8* a, Int8* t) {

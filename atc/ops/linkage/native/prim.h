@@ -23,20 +23,19 @@ template <class Key> void span(const Square<Key>& square, Key* best, Key* origin
     int current = 0;
     for (int edge = 0; edge + 1 < square.tokens; edge++) {
         const Key* row = square.row(current);
-        Ints<Key> from = spread<Key>(current), at = ramp<Key>(0);
-        NearestLanes<Key> nearest;
-        for (int k = 0; k < square.padded; k += W, at += W) {
+        Ints<Key> from = spread<Key>(current);
+        Least<Key> nearest;
+        for (int k = 0; k < square.padded; k += W) {
             Ints<Key> candidate = larger(load<Ints<Key>>(row + k), load<Ints<Key>>(done + k));
             Ints<Key> known = load<Ints<Key>>(best + k);
             Ints<Key> closer = candidate < known;
             known = closer ? candidate : known;
             store(best + k, known);
             store(origin + k, closer ? from : load<Ints<Key>>(origin + k));
-            nearest.offer(known, at);
+            nearest.offer(known);
         }
-        Nearest<Key> found = nearest.reduce();
-        current = (int)found.slot;
-        tree.key[edge] = found.key;
+        tree.key[edge] = nearest.key();
+        current = first_equal(tree.key[edge], [&](int k) { return load<Ints<Key>>(best + k); });
         tree.from[edge] = (int32_t)origin[current];
         tree.to[edge] = current;
         best[current] = done[current] = Lanes<Key>::last;

@@ -1,98 +1,117 @@
-// Average linkage by float64 sums over all pairs of members, for finite distances.
+// Average and Ward linkage of finite distances, in float64.
 //
-// The sums of float32 cosine distances, multiples of 2**-24, are exact. A distance is sum / (size * size), one
-// correctly rounded division. Dividing every cell would be slow: cells are compared by sum * (1 / size) first, which
-// is within four roundings of the truth, and only those that may be the smallest are divided.
+// Average: cells are sums over all pairs of members, which are exact for float32 cosine distances (multiples of
+// 2**-24). A distance is sum / (size * size), one correctly rounded division. Dividing every cell would be slow:
+// they are compared by sum * (1 / size) first, which is within four roundings of the truth, and only those that may
+// be the smallest are divided. Ward: cells are distances, by the recurrence of Lance and Williams (1967).
 #pragma once
 
-#include <cmath>
-
 #include "greedy.h"
-#include "prepare.h"
 #include "wide.h"
 
 namespace ATC_ISA {
 
-template <class Source> struct Sums {
-    using Key = int64_t;
+template <class Source, bool ward> struct Sums {
+    using Key = double;
     static constexpr double slack = 0x1p-50, underflow = 1e-290;
 
     WideRows<Source> rows;
     double* inverse;  // [padded] 1 / size
     double* gone;     // [padded] infinity where the slot is dead, else 0
+    double* summary;  // [padded / 4] the smallest in each lane of every four vectors
 
-    Sums(WideRows<Source> wide, double* inverse, double* gone) : rows(wide), inverse(inverse), gone(gone) {
+    Sums(WideRows<Source> wide, double* inverse, double* gone, double* summary)
+        : rows(wide), inverse(inverse), gone(gone), summary(summary) {
         for (int k = 0; k < rows.padded; k++) {
             inverse[k] = 1;
-            gone[k] = k < rows.tokens ? 0 : INFINITY;
+            gone[k] = k < rows.tokens ? 0 : __builtin_inf();
         }
     }
-    inline void replay(int slot, const Merge* log, int from, int to) {
+    inline void replay(int slot, const State<Key>& state, int from, int to) {
         double* row = rows.at(slot);
-        for (int t = from; t < to; t++) row[log[t].high] += row[log[t].low];
+        const Merge* log = state.log;
+        for (int t = from; t < to; t++)
+            row[log[t].high] = ward ? rows.grown(row[log[t].low], row[log[t].high], slot, state.heights[t], t)
+                                    : row[log[t].high] + row[log[t].low];
     }
     inline Nearest<Key> scan(int slot) {
         const double* row = rows.at(slot);
-        Double4 least = Double4{} + INFINITY;
-        for (int k = 0; k < rows.padded; k += 4) least = smaller(least, rough(load<Double4>(row + k), k));
-        return exact(slot, row, least);
+        for (int k = 0; k < rows.padded; k += 16) {
+            Double4 smallest = rough(load<Double4>(row + k), k);
+            for (int v = 4; v < 16; v += 4) smallest = smaller(rough(load<Double4>(row + k + v), k + v), smallest);
+            store(summary + k / 4, smallest);
+        }
+        return exact(slot, row);
     }
-    inline Nearest<Key> join(int low, int high, double, Key* nearest, Key* neighbour) {
+    inline Nearest<Key> join(int low, int high, int merge, State<Key>& state) {
         const double* one = rows.at(low);
         double* other = rows.at(high);
-        gone[low] = INFINITY;
-        rows.size[high] += rows.size[low];
-        inverse[high] = 1 / rows.size[high];
-        Double4 least = Double4{} + INFINITY;
-        Double4 scale = Double4{} + inverse[high];
+        double size_low = rows.low_size[merge] = rows.size[low], size_high = rows.high_size[merge] = rows.size[high];
+        gone[low] = __builtin_inf();
+        inverse[high] = 1 / (size_low + size_high);
+        Double4 scale = Double4{} + (ward ? 1 : inverse[high]);
+        double distance = state.heights[merge];
         Int4 undercut{};
-        for (int k = 0; k < rows.padded; k += 4) {
-            Double4 sum = load<Double4>(one + k) + load<Double4>(other + k);
-            store(other + k, sum);
-            Double4 approximate = rough(sum, k);
-            least = smaller(least, approximate);
-            // Rounding may put a merged distance below both it came from, unless sums are exact.
-            Double4 bound = values_of(load<Int4>(nearest + k));
-            Double4 margin = (bound < 0 ? -bound : bound) * slack + underflow;
-            undercut |= approximate * scale <= bound + margin;
+        for (int k = 0; k < rows.padded; k += 16) {
+            Double4 smallest = Double4{} + Lanes<Key>::last;
+            for (int v = k; v < k + 16; v += 4) {
+                Double4 a = load<Double4>(one + v), b = load<Double4>(other + v), cell = a + b;
+                if (ward) {
+                    Double4 size = load<Double4>(rows.size + v), all = size_low + size_high + size;
+                    cell = ((size_low + size) * a + (size_high + size) * b - size * distance) / all;
+                }
+                store(other + v, cell);
+                Double4 approximate = rough(cell, v);
+                smallest = smaller(approximate, smallest);
+                // Rounding may put a merged distance below both that it came from, unless sums are exact.
+                // Less, not less or equal: infinite bounds are those of the dead.
+                Double4 bound = load<Double4>(state.nearest.key + v);
+                Double4 margin = (bound < 0 ? -bound : bound) * slack + underflow;
+                undercut |= approximate * scale < bound + margin;
+            }
+            store(summary + k / 4, smallest);
         }
+        rows.size[high] += size_low;
         rows.release(low);
-        if (undercut[0] | undercut[1] | undercut[2] | undercut[3]) lower_bounds(high, other, nearest, neighbour);
-        return exact(high, other, least);
+        if (bits(undercut)) lower_bounds(high, other, state);
+        return exact(high, other);
     }
 
   private:
-    inline Double4 rough(Double4 sum, int k) const {
-        return sum * load<Double4>(inverse + k) + load<Double4>(gone + k);
+    inline Double4 rough(Double4 cell, int k) const {
+        Double4 far = load<Double4>(gone + k);
+        return ward ? cell + far : cell * load<Double4>(inverse + k) + far;
     }
-    // The first nearest of `slot`, by true division among the cells that can be it.
-    inline Nearest<Key> exact(int slot, const double* row, Double4 lanes) const {
-        double least = lanes[0];
-        for (int lane = 1; lane < 4; lane++) least = lanes[lane] < least ? lanes[lane] : least;
-        Double4 limit = Double4{} + (least + (fabs(least) * slack + underflow));
-        double best = INFINITY;
-        int at = 0;
-        for (int k = 0; k < rows.padded; k += 4) {
-            Int4 near = rough(load<Double4>(row + k), k) <= limit;
-            if (!(near[0] | near[1] | near[2] | near[3])) continue;
-            for (int lane = 0; lane < 4; lane++) {
-                if (!near[lane]) continue;
-                double distance = row[k + lane] / (rows.size[slot] * rows.size[k + lane]);
-                if (distance < best) {
-                    best = distance;
-                    at = k + lane;
-                }
+    inline double distance(int slot, const double* row, int k) const {
+        return ward ? row[k] : row[k] / (rows.size[slot] * rows.size[k]);
+    }
+    // The first nearest of `slot`, by true distance among the cells that can be it.
+    inline Nearest<Key> exact(int slot, const double* row) const {
+        Least<Key> all;
+        for (int k = 0; k < rows.padded; k += 16) all.offer(load<Double4>(summary + k / 4));
+        double least = all.key();
+        Double4 limit = Double4{} + (least + ((least < 0 ? -least : least) * slack + underflow));
+        Nearest<Key> best{Lanes<Key>::last, 0};
+        for (int k = 0; k < rows.padded; k += 16) {
+            if (!bits(load<Double4>(summary + k / 4) <= limit)) continue;
+            unsigned near = 0;
+            for (int v = 0; v < 16; v += 4)
+                near |= bits(rough(load<Double4>(row + k + v), k + v) <= limit) << v;
+            for (; near; near &= near - 1) {
+                int at = k + __builtin_ctz(near);
+                double candidate = distance(slot, row, at);
+                if (candidate < best.key) best = {candidate, at};
             }
         }
-        return {key_of<Key>(best), at};
+        return best;
     }
-    void lower_bounds(int high, const double* row, Key* nearest, Key* neighbour) const {
+    void lower_bounds(int high, const double* row, State<Key>& state) const {
         for (int k = 0; k < rows.tokens; k++) {
             if (k == high || gone[k] != 0) continue;
-            Key key = key_of<Key>(row[k] / (rows.size[high] * rows.size[k]));
-            if (key < nearest[k] || (key == nearest[k] && high < neighbour[k])) {
-                nearest[k] = key;
-                neighbour[k] = high;
+            double candidate = distance(high, row, k), bound = state.nearest.key[k];
+            if (candidate < bound || (candidate == bound && high < state.neighbour[k])) {
+                state.nearest.set(k, candidate);
+                state.neighbour[k] = high;
             }
         }
     }

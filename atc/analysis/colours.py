@@ -24,7 +24,7 @@ def distinct(sources: Sequence[Labels], grid: tuple[int, int]) -> list[Pixels]:
     for number in reversed(range(len(sources))):
         source = sources[number]
         inherited = _parts(source, sources[number + 1], given[-1]) if given else {}
-        given.append(_complete(neighbours(source, grid), patches_of(source), inherited))
+        given.append(_complete(source, grid, inherited))
     table = palette()[0]
     shades = []
     for source, chosen in zip(sources, reversed(given), strict=True):
@@ -33,6 +33,23 @@ def distinct(sources: Sequence[Labels], grid: tuple[int, int]) -> list[Pixels]:
             colours[token] = table[colour]
         shades.append(colours)
     return shades
+
+
+def of_leaders(steps: Labels, grid: tuple[int, int]) -> Labels:
+    """A colour of `palette` for every patch [N0], to be that of the token it leads (see `order.History.steps`).
+
+    Drawn so, tokens that touch have clearly different colours after every single step.
+    """
+    leader = np.arange(grid[0] * grid[1])
+    before = []
+    for gone, into in steps:
+        before.append(leader.copy())
+        leader[leader == gone] = into
+    chosen = _complete(leader, grid, {})
+    # Backwards, a step takes one token apart. All others shrink, so that whom they touch has been seen to.
+    for leader, (gone, _) in zip(reversed(before), reversed(steps), strict=True):
+        chosen[int(gone)] = _choice(neighbours(leader, grid, int(gone)), chosen)
+    return np.array([chosen[patch] for patch in range(len(leader))], dtype=np.int64)
 
 
 def _parts(source: Labels, later: Labels, chosen: dict[int, int]) -> dict[int, int]:
@@ -47,25 +64,23 @@ def _parts(source: Labels, later: Labels, chosen: dict[int, int]) -> dict[int, i
     return inherited
 
 
-def _complete(touching: dict[int, set[int]], patches: Labels, chosen: dict[int, int]) -> dict[int, int]:
-    """The colours of all clusters, given those of some; the largest clusters choose first."""
-    _, points = palette()
-    chosen = dict(chosen)
-    used = np.zeros(len(points))
-    for colour in chosen.values():
-        used[colour] += 1
-    for token in sorted(touching, key=lambda token: (-int(patches[token]), token)):
-        if token in chosen:
-            continue
-        around = [chosen[other] for other in touching[token] if other in chosen]
-        apart = (
-            np.linalg.norm(points[:, None] - points[around], axis=-1).min(axis=1) if around else np.ones(len(points))
-        )
-        # Beyond a clear difference, being unused counts more than being farther still.
-        colour = int(np.argmax(np.minimum(apart, 0.16) - 0.1 * used + 0.01 * apart))
-        chosen[token] = colour
-        used[colour] += 1
+def _complete(source: Labels, grid: tuple[int, int], chosen: dict[int, int]) -> dict[int, int]:
+    """The colours of all tokens, given those of some; the largest tokens choose first."""
+    chosen, patches = dict(chosen), patches_of(source)
+    for token in sorted(patches.nonzero()[0].tolist(), key=lambda token: (-patches[token], token)):
+        if token not in chosen:
+            chosen[token] = _choice(neighbours(source, grid, token), chosen)
     return chosen
+
+
+def _choice(around: set[int], chosen: dict[int, int]) -> int:
+    """A colour clearly different from those of the tokens around, and little used."""
+    points = palette()[1]
+    used = np.bincount(list(chosen.values()), minlength=len(points))
+    near = points[[chosen[token] for token in around if token in chosen]]
+    apart = np.linalg.norm(points[:, None] - near, axis=-1).min(axis=1, initial=1.0)
+    # Beyond a clear difference, being unused counts more than being farther still.
+    return int(np.argmax(np.minimum(apart, 0.16) - 0.1 * used + 0.01 * apart))
 
 
 @functools.cache

@@ -1,6 +1,5 @@
 """The order in which tokens merged: reductions taken apart into single steps."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +24,9 @@ class Mark(NamedTuple):
 class History(NamedTuple):
     """All that happened to the tokens of one image.
 
-    steps: [T, 2] patches. The token that holds the first is joined to the token that holds the second, or is
-    pruned where the second is -1.
+    steps: [T, 2] patches, each the leader of its token: the token that the first leads is joined to the one that
+    the second leads, and the second leads both; or it is pruned, where the second is -1. At first every patch
+    leads its own token; the larger of two tokens keeps its leader.
     """
 
     grid: tuple[int, int]  # rows and columns of the source patches
@@ -61,22 +61,24 @@ def histories(model: ReducedViT, images: Tensor) -> list[History]:
             steps.append(_steps(view, stage, image, linkage))
             marks.append(Mark(stage.block, stage.tokens_out, sum(map(len, steps))))
         grid = views[0].grid if views else _square(model)
-        found.append(History(grid, np.concatenate([np.empty((0, 2), dtype=np.int64), *steps]), tuple(marks)))
+        merges = np.concatenate([np.empty((0, 2), dtype=np.int64), *steps])
+        found.append(History(grid, _by_leaders(merges, grid[0] * grid[1]), tuple(marks)))
     return found
+
+
+def leaders(history: History, steps: int) -> Labels:
+    """The patch [N0] that leads each patch's token after so many steps; -1 = pruned."""
+    leader = np.arange(history.grid[0] * history.grid[1])
+    for gone, into in history.steps[:steps]:
+        leader[leader == gone] = into
+    return leader
 
 
 def replay(history: History, steps: int) -> Labels:
     """The source map [N0] after so many steps: tokens numbered by their first patch, -1 = pruned."""
-    parent = list(range(history.grid[0] * history.grid[1]))
-    pruned = set()
-    for gone, into in history.steps[:steps].tolist():
-        if into < 0:
-            pruned.add(_root(parent, gone))
-        else:
-            parent[_root(parent, gone)] = _root(parent, into)
-    roots = [_root(parent, patch) for patch in range(len(parent))]
     number: dict[int, int] = {}
-    return np.array([-1 if root in pruned else number.setdefault(root, len(number)) for root in roots], dtype=np.int64)
+    led = leaders(history, steps).tolist()
+    return np.array([-1 if lead < 0 else number.setdefault(lead, len(number)) for lead in led], dtype=np.int64)
 
 
 def moments(history: History, per_stage: int) -> list[int]:
@@ -119,10 +121,19 @@ def _first_patches(source: Tensor, tokens: int) -> Tensor:
     return torch.where(first < len(source), first, -1)
 
 
-def _root(parent: Sequence[int], patch: int) -> int:
-    while parent[patch] != patch:
-        patch = parent[patch]
-    return patch
+def _by_leaders(merges: Labels, patches: int) -> Labels:
+    """Merges [T, 2] of tokens named by any of their patches -> the same named by leaders, the smaller token first."""
+    leader, size = np.arange(patches), np.ones(patches, dtype=np.int64)
+    steps = merges.copy()
+    for step, (one, other) in enumerate(merges):
+        gone, into = leader[one], leader[other] if other >= 0 else -1
+        if into >= 0:
+            if size[gone] > size[into]:
+                gone, into = into, gone
+            size[into] += size[gone]
+        leader[leader == gone] = into
+        steps[step] = gone, into
+    return steps
 
 
 def _square(model: ReducedViT) -> tuple[int, int]:

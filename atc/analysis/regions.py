@@ -65,19 +65,13 @@ def _runs(marks: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
     return [(int(line), int(start), int(stop)) for (line, start), (_, stop) in zip(starts, stops, strict=True)]
 
 
-def neighbours(source: Labels, grid: tuple[int, int]) -> dict[int, set[int]]:
-    """For each token that holds patches, the tokens it touches along an edge or at a corner of a patch."""
+def neighbours(source: Labels, grid: tuple[int, int], token: int) -> set[int]:
+    """The tokens whose patches touch a patch of `token` along an edge or at a corner."""
     cells = on_grid(source, grid)
-    touching: dict[int, set[int]] = {int(token): set() for token in np.unique(cells) if token >= 0}
-    shifts = [
-        (cells[:, 1:], cells[:, :-1]),
-        (cells[1:], cells[:-1]),
-        (cells[1:, 1:], cells[:-1, :-1]),
-        (cells[1:, :-1], cells[:-1, 1:]),
-    ]
-    for one, other in shifts:
-        different = (one != other) & (one >= 0) & (other >= 0)
-        for a, b in zip(one[different].tolist(), other[different].tolist(), strict=True):
-            touching[a].add(b)
-            touching[b].add(a)
-    return touching
+    own = cells == token
+    wide = np.pad(own, 1)
+    near = np.zeros_like(own)
+    for down in range(3):
+        for right in range(3):
+            near |= wide[down : down + grid[0], right : right + grid[1]]
+    return set(np.unique(cells[near & ~own & (cells >= 0)]).tolist())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atc.analysis import colours, drawing, figure, regions
+from atc.analysis import colours, drawing, figure, order, regions
 
 GRID = (2, 3)
 PHOTO = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)  # patches of 4 x 4 pixels
@@ -64,6 +64,18 @@ def test_a_photograph_is_enlarged_by_whole_pixels():
     assert (picture[::3, ::3] == PHOTO).all()
 
 
+def least_contrast(source: np.ndarray, shade: np.ndarray, grid: tuple[int, int]) -> float:
+    """The least distance in OKLab between the colours of two clusters that touch."""
+    table, points = colours.palette()
+    place = {tuple(colour): point for colour, point in zip(table.tolist(), points, strict=True)}
+    apart = [
+        np.linalg.norm(place[tuple(shade[token].tolist())] - place[tuple(shade[other].tolist())])
+        for token in np.unique(source[source >= 0])
+        for other in regions.neighbours(source, grid, int(token))
+    ]
+    return min(apart, default=1.0)
+
+
 def test_touching_clusters_are_told_apart_and_growing_ones_keep_their_colour():
     rng = np.random.default_rng(1)
     grid = (14, 14)
@@ -72,18 +84,28 @@ def test_touching_clusters_are_told_apart_and_growing_ones_keep_their_colour():
     coarse = np.unique(coarse, return_inverse=True)[1]
     fine[:7] = coarse[:7] = -1
     shades = colours.distinct([fine, coarse], grid)
-    table, points = colours.palette()
-    place = {tuple(colour): point for colour, point in zip(table.tolist(), points, strict=True)}
     for source, shade in zip([fine, coarse], shades, strict=True):
-        for token, around in regions.neighbours(source, grid).items():
-            for other in around:
-                apart = np.linalg.norm(place[tuple(shade[token].tolist())] - place[tuple(shade[other].tolist())])
-                assert apart > 0.1, f"{token} and {other} look alike"
+        assert least_contrast(source, shade, grid) > 0.1
     for whole in range(coarse.max() + 1):
         members = fine[coarse == whole]
         if len(members):
             largest = np.bincount(members[members >= 0]).argmax()
             assert (shades[0][largest] == shades[1][whole]).all()
+
+
+def test_tokens_drawn_in_the_colour_of_their_leader_are_told_apart_after_every_step():
+    rng, grid = np.random.default_rng(2), (7, 7)
+    steps, leader = [], np.arange(49)
+    while len(steps) < 44:
+        one, other = rng.choice(np.unique(leader[leader >= 0]), 2, replace=False)
+        other = -1 if len(steps) % 8 == 0 else other
+        leader[leader == one] = other
+        steps.append((one, other))
+    history = order.History(grid, np.array(steps), ())
+    own = colours.of_leaders(history.steps, grid)
+    table = colours.palette()[0][own]
+    for count in range(len(steps) + 1):
+        assert least_contrast(order.leaders(history, count), table, grid) > 0.1
 
 
 def test_a_few_clusters_have_all_different_colours():

@@ -41,6 +41,15 @@ def test_every_step_merges_two_tokens_into_one(vit, images):
         assert order.replay(history, steps).max() + 1 == 196 - steps
 
 
+def test_the_larger_token_keeps_its_leader_who_is_one_of_its_patches(vit, images):
+    (history,) = order.histories(atc.wrap(vit, "atc_complete", 0.25), images[:1])
+    for steps, (gone, into) in enumerate(history.steps):
+        leader = order.leaders(history, steps)
+        assert leader[gone] == gone
+        assert leader[into] == into
+        assert (leader == gone).sum() <= (leader == into).sum()
+
+
 def test_single_linkage_merges_the_closest_keys_first(vit, images):
     views = []
     model = atc.wrap(vit, "atc_single", 0.5, blocks=(4,))
@@ -52,15 +61,13 @@ def test_single_linkage_merges_the_closest_keys_first(vit, images):
     assert sorted(closest) == sorted(history.steps[0])
     # Kruskal's algorithm: single linkage merges along the shortest edges of the minimum spanning tree.
     pairs = torch.triu_indices(196, 196, 1)
-    parent = list(range(196))
+    group = torch.arange(196)
     for rank in distance[pairs[0], pairs[1]].argsort().tolist():
-        one, other = (order._root(parent, int(patch)) for patch in pairs[:, rank])
-        if one != other:
-            parent[one] = other
-            if len({order._root(parent, patch) for patch in range(196)}) == 98:
-                break
-    roots = torch.tensor([order._root(parent, patch) for patch in range(196)])
-    assert golden.same_partition(roots[None], order.replay(history, len(history.steps))[None])
+        one, other = group[pairs[:, rank]].tolist()
+        group[group == one] = other
+        if len(group.unique()) == 98:
+            break
+    assert golden.same_partition(group[None], order.replay(history, len(history.steps))[None])
 
 
 def test_top_k_prunes_the_least_attended_first(vit, images):

@@ -1,0 +1,72 @@
+"""One image, as the network sees it and as it is drawn."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from atc.analysis.regions import Pixels
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_LARGEST = 3  # drawn at up to so many times the network's resolution, where the file has the pixels
+
+
+class Photo(NamedTuple):
+    """An image and the network's view of it."""
+
+    name: str
+    drawn: Pixels  # [H * k, W * k, 3]
+    seen: Tensor  # [1, 3, H, W], normalised
+
+
+def opened(path: str | Path) -> Image.Image:
+    """An image file as RGB, upright. FileNotFoundError if there is none, ValueError if it is not an image."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        what = "is a directory, not an image file" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"the image {path} {what} (looked from {Path.cwd()})")
+    try:
+        with Image.open(path) as file:
+            return ImageOps.exif_transpose(file).convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+
+
+def from_picture(picture: Image.Image, data_config: Mapping[str, Any], name: str) -> Photo:
+    """The largest centred part of a picture with the shape the backbone takes.
+
+    data_config: timm's, of the backbone: input_size, mean, std, interpolation. Its crop_pct is not applied: the
+    whole side is shown.
+    """
+    _, height, width = data_config["input_size"]
+    kind = _FILTERS.get(str(data_config.get("interpolation")), Image.Resampling.BICUBIC)
+    times = max(1, min(_LARGEST, picture.height // height, picture.width // width))
+    drawn = np.asarray(ImageOps.fit(picture, (width * times, height * times), kind))
+    seen = np.array(ImageOps.fit(picture, (width, height), kind))
+    mean, std = _statistics(data_config)
+    pixels = torch.from_numpy(seen).permute(2, 0, 1).float() / 255
+    return Photo(name, drawn, ((pixels - mean) / std)[None])
+
+
+def from_data_set(datamodule: Any, part: str, index: int, data_config: Mapping[str, Any], name: str) -> Photo:
+    """Image `index` of the "test" or "val" part of a data module; ValueError if it has no such image."""
+    if part not in ("test", "val"):
+        raise ValueError(f"part={part} must be test or val: training images are augmented anew every time")
+    datamodule.adapt(data_config)
+    datamodule.prepare_data()
+    datamodule.setup("test" if part == "test" else "validate")
+    images = getattr(datamodule, f"{part}_dataloader")().dataset
+    if not 0 <= index < len(images):
+        raise ValueError(f"index={index}: the {part} part has images 0 to {len(images) - 1}")
+    seen = images[index][0]
+    mean, std = _statistics(data_config)
+    drawn = ((seen * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return Photo(name, drawn, seen[None])
+
+
+def _statistics(data_config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    return torch.tensor(data_config["mean"])[:, None, None], torch.tensor(data_config["std"])[:, None, None]

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for path in visualise(overrides(given)):
                 print(path)
     except Exception as error:
-        line = None if "debug=true" in given else one_line(error, CONFIG, given)
+        line = None if "debug=true" in given else one_line(error, CONFIG, [said for said in given if "[" not in said])
         if line is None:
             traceback.print_exception(error)
             return 1

@@ -6,6 +6,7 @@ const patches = rows * columns;
 const $ = (id) => document.getElementById(id);
 const state = { run: null, step: 0, hovered: -1, timer: 0 };
 const photo = new Image();
+const faint = document.createElement("canvas");
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const unique = (values) => [...new Set(values)];
@@ -59,13 +60,7 @@ function draw(canvas, steps) {
     members.forEach(fill);
   }
   leader.forEach((lead, patch) => {
-    if (lead >= 0) return;
-    const box = [...place(patch), scale, tall];
-    context.filter = "grayscale(1)";
-    context.drawImage(photo, ...source(patch), ...box);
-    context.filter = "none";
-    context.fillStyle = "rgba(238,238,238,0.8)";
-    context.fillRect(...box);
+    if (lead < 0) context.drawImage(faint, ...source(patch), ...place(patch), scale, tall);
   });
   outline(context, leader, scale, tall, "rgba(0,0,0,0.85)", Math.max(1, scale / 26));
   if (hovered < 0) return;
@@ -78,9 +73,20 @@ function draw(canvas, steps) {
   outline(context, mark, scale, tall, "#fff", Math.max(2, scale / 9), true);
 }
 
+// A faint grey print of the photograph, for pruned patches.
+function fade() {
+  [faint.width, faint.height] = data.size;
+  const context = faint.getContext("2d");
+  context.filter = "grayscale(1)";
+  context.drawImage(photo, 0, 0);
+  context.filter = "none";
+  context.fillStyle = "rgba(238,238,238,0.8)";
+  context.fillRect(0, 0, ...data.size);
+}
+
 // The part of the photograph that is one patch: x, y, width, height.
 function source(patch) {
-  const [wide, tall] = [photo.naturalWidth / columns, photo.naturalHeight / rows];
+  const [wide, tall] = [data.size[0] / columns, data.size[1] / rows];
   return [(patch % columns) * wide, Math.floor(patch / columns) * tall, wide, tall];
 }
 
@@ -114,9 +120,13 @@ function tokensAfter(steps) {
 }
 
 function redraw() {
+  document.querySelectorAll("#strip canvas").forEach((canvas) => draw(canvas, Number(canvas.dataset.step)));
+  showStep();
+}
+
+function showStep() {
   const { run, step, hovered } = state;
   draw($("current"), step);
-  document.querySelectorAll("#strip canvas").forEach((canvas) => draw(canvas, Number(canvas.dataset.step)));
   $("count").textContent = plural(tokensAfter(step), "token");
   const next = run.stages.findIndex((stage) => step < stage.steps);
   const at = run.stages.findIndex((stage) => stage.steps === step);
@@ -152,7 +162,7 @@ function describe(patch) {
 
 function goTo(step) {
   state.step = Math.max(0, Math.min(state.run.steps.length, step));
-  redraw();
+  showStep();
 }
 
 function play(running) {
@@ -211,7 +221,9 @@ function choose() {
   $("notice").textContent = notices.join("\n");
   layOut([{ steps: 0, tokens: patches }, ...stages]);
   // The same stage as before, or as far along as before.
-  goTo(place !== null && place >= 0 && place < stages.length ? stages[place].steps : Math.round(share * steps.length));
+  const same = place !== null && place >= 0 && place < stages.length;
+  state.step = same ? stages[place].steps : Math.round(share * steps.length);
+  redraw();
 }
 
 function layOut(stages) {
@@ -238,6 +250,7 @@ function layOut(stages) {
 }
 
 function start() {
+  fade();
   setOptions($("reducer"), unique(data.runs.map((run) => run.reducer)));
   for (const id of ["reducer", "linkage", "setting"]) {
     $(id).addEventListener("change", () => { play(false); choose(); });

@@ -56,8 +56,7 @@ def main(name: str, own: set[str]) -> None:
         try:
             _run(name, _settled(cfg, own))
         except Exception as error:
-            log.debug("", exc_info=True)
-            _hydra_raises(True)
+            _tidy(Path(HydraConfig.get().runtime.output_dir))
             _complain(error, name, verbose)
 
     job.__doc__ = __doc__
@@ -125,6 +124,15 @@ def _hydra_raises(yes: bool) -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"
     else:
         os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def _tidy(directory: Path) -> None:
+    """Remove the directory of a run that did not begin: one with nothing but an empty log."""
+    files = list(directory.glob("*"))
+    if all(file.is_file() and file.stat().st_size == 0 for file in files):
+        for file in files:
+            file.unlink()
+        directory.rmdir()
 
 
 def _complain(error: Exception, name: str, verbose: bool) -> None:

@@ -25,6 +25,7 @@ from atc.vit.reduced import ReducedViT
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
+BEFORE_TRAINING = ("dense", "off_the_shelf")  # results that a resumed run need not find again
 
 
 class Experiment:
@@ -76,19 +77,15 @@ class Experiment:
         if self.trainer.is_global_zero:
             self.record.update(results=results)
 
-    def test(self, name: str, model: nn.Module | None = None, best: bool = False) -> None:
-        """Test metrics of `model` (by default the reduced one) into the record, under `name`.
-
-        best: load the best checkpoint of the training first.
-        """
+    def test(self, name: str, model: nn.Module | None = None) -> None:
+        """Test metrics of `model` (by default the reduced one) into the record, under `name`."""
         known = self.record.result(name)
-        if known is not None and not best:
+        if known is not None and name in BEFORE_TRAINING:
             log.info("%s: %s, from before the interruption", name, known)
             return
         task = self.task if model is None else self._task(model)
         task.test_name = name
-        path = "best" if best else None
-        (found,) = self.trainer.test(task, self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
+        (found,) = self.trainer.test(task, self.datamodule, verbose=False)
         self.note(**{name: {key.split("/", 1)[1]: value for key, value in found.items()}})
 
     def measure(self) -> None:
@@ -138,11 +135,13 @@ def train(cfg: DictConfig) -> dict[str, Any]:
                 experiment.test("off_the_shelf")
         log.info("training; Ctrl-C stops it so that it can be resumed")
         experiment.trainer.fit(experiment.task, experiment.datamodule, ckpt_path=resume, weights_only=True)
-        checkpoint = experiment.trainer.checkpoint_callback
-        best = isinstance(checkpoint, ModelCheckpoint) and bool(checkpoint.best_model_path)
+        selected = experiment.trainer.checkpoint_callback
+        best = selected.best_model_path if isinstance(selected, ModelCheckpoint) else ""
         if best:
-            experiment.note(validation={cfg.score: float(checkpoint.best_model_score)})
-        experiment.test("fine_tuned", best=best)
+            load(experiment.model, Path(best))
+            if selected.best_model_score is not None:
+                experiment.note(validation={cfg.score: float(selected.best_model_score)})
+        experiment.test("fine_tuned")
         if experiment.trainer.is_global_zero:
             state = {key: value.contiguous().cpu() for key, value in experiment.model.state_dict().items()}
             (experiment.directory / WEIGHTS).write_bytes(safetensors.save(state, metadata={"format": "pt"}))
@@ -169,9 +168,13 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
 
 def load(model: ReducedViT, file: Path) -> None:
-    """Load the weights of a training checkpoint, or any weight file with timm's key names, into `model`."""
-    state = read_weights(file)
-    own = model.state_dict()
+    """Load the weights of a training checkpoint, or any weight file with timm's key names, into `model`.
+
+    A file's reducer parameters are left out for a method that has none. ValueError if the weights do not fit.
+    """
+    state, own = read_weights(file), model.state_dict()
+    if not any(key.startswith("reducers.") for key in own):
+        state = {key: value for key, value in state.items() if not key.startswith("reducers.")}
     differing = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
     try:
         if differing:

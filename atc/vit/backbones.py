@@ -104,9 +104,7 @@ def load_weights(vit: nn.Module, path: str | Path) -> None:
         try:
             vit.load_pretrained(str(path))
         except (KeyError, AssertionError, RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not a JAX checkpoint of this backbone: {_first_line(error)}"
-            ) from error
+            raise ValueError(f"{path} is not a JAX checkpoint of this backbone: {_first_line(error)}") from error
         return
     _load(vit, read_weights(path), origin=str(path))
 
@@ -116,7 +114,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = _existing(path)
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _unwrap(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
@@ -143,22 +141,19 @@ def _unwrap(state: Any) -> dict[str, Tensor]:
     for prefix in ("module.", "model.", "vit."):
         if tensors and all(key.startswith(prefix) for key in tensors):
             tensors = {key[len(prefix) :]: value for key, value in tensors.items()}
-    return {key: value for key, value in tensors.items() if not key.startswith("reducers.")}
+    return tensors
 
 
 def _load(vit: Any, state: dict[str, Tensor], origin: str) -> None:
+    state = {key: value for key, value in state.items() if not key.startswith("reducers.")}
     adapt = getattr(sys.modules[type(vit).__module__], "checkpoint_filter_fn", None)
-    state = (
-        state if adapt is None else dict(adapt(state, vit))
-    )  # resamples positions, renames other origins' keys
+    state = state if adapt is None else dict(adapt(state, vit))  # resamples positions, renames other origins' keys
     heads = [name for name in ("head", "head_dist") if isinstance(getattr(vit, name, None), nn.Linear)]
     for name in heads:
         weight = state.get(f"{name}.weight")
         if weight is None:  # weights without a classifier: theirs is new
             module = getattr(vit, name)
-            state |= {
-                f"{name}.{key}": value for key, value in nn.Linear(*_shape(module)).state_dict().items()
-            }
+            state |= {f"{name}.{key}": value for key, value in nn.Linear(*_shape(module)).state_dict().items()}
         elif len(weight) != getattr(vit, name).out_features:
             vit.reset_classifier(len(weight))
     own = vit.state_dict()

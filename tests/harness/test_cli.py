@@ -1,0 +1,154 @@
+"""The commands as a user meets them: one clear line for every mistake, no stack trace, exit status 2."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from atc import cli
+from tests.harness.commands import ROOT, TINY, command, environment
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs a command in this process and an empty directory: exit status, and what it said on stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(entry: Callable[[], None], *arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["atc", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            entry()
+        return int(stop.value.code or 0), capsys.readouterr().err
+
+    return run
+
+
+MISTAKES = {
+    "reducer=atc_averge": ["unknown reducer 'atc_averge'", "did you mean 'atc_average'?", "dpc_knn, evit"],
+    "experiment=nothing": ["unknown experiment 'nothing'", "pretrain_digits"],
+    "reducr=tome": ["unknown setting 'reducr'", "did you mean 'reducer'?"],
+    "keep_rat=0.5": ["unknown setting 'keep_rat'", "did you mean 'keep_rate'?"],
+    "trainer.max_epoch=3": [
+        "'trainer' has no setting 'max_epoch'",
+        "did you mean 'max_epochs'?",
+        "+trainer.max_epoch=",
+    ],
+    "reducer.linkag=single": ["'reducer' has no setting 'linkag'", "did you mean 'linkage'?"],
+    "optimizer.betas.first=1": ["there is no 'optimizer.betas' to have settings"],
+    "~nothing": ["unknown setting 'nothing'"],
+    "keep_rate": ["Error parsing override 'keep_rate'"],
+    "keep_rate=1.5": ["keep_rate=1.5 must lie in (0, 1]"],
+    "keep_rate=abc": ["abc"],
+    "blocks=[4,40]": ["blocks=[4, 40] must lie in 1..12"],
+    "reducer.linkage=ward": ["ward"],
+    "+reducer.colour=red": ["colour"],
+    "backbone=timm": ["backbone.name has no default", "backbone.name=..."],
+    "backbone.checkpoint=weights.pth": ["weights.pth does not exist"],
+    "checkpoint=nowhere": ["checkpoint=nowhere: no such file or run directory"],
+    "checkpoint=last": ["no run under", "has left a last.ckpt"],
+    "datamodule=imagenet": ["ImageNet is missing", "PATH/val/n01440764", "image-net.org"],
+    "trainer.precision=17": ["17"],
+    "trainer.accelerator=abacus": ["abacus"],
+    "optimizer.opt=adamm": ["adamm"],
+    "optimizer.warmup_epochs=30": ["optimizer.warmup_epochs=30 leaves nothing of trainer.max_epochs="],
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_one_clear_line(ask: Callable[..., tuple[int, str]], tmp_path: Path, mistake: str) -> None:
+    status, said = ask(cli.train, *TINY, "baselines=false", mistake)
+    assert "Traceback" not in said
+    assert status == 2, said
+    errors = said[said.index("error: ") :]
+    for part in MISTAKES[mistake]:
+        assert part in errors
+    if mistake != "datamodule=imagenet":  # which shows the layout it expects
+        assert len(errors.strip().splitlines()) == 1
+
+
+def test_mistakes_leave_nothing_behind(ask: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    ask(cli.evaluate, "keep_rate=2")
+    assert not list(tmp_path.glob("runs/evaluate/*"))
+
+
+def test_a_count_out_of_reach_says_what_is(ask: Callable[..., tuple[int, str]]) -> None:
+    status, said = ask(cli.evaluate, "reducer=tome", "keep_rate=0.25")
+    assert status == 2
+    assert "cannot leave 12 of 49 tokens at block 4: it reaches 25" in said
+    assert "schedule.clamp=true" in said
+
+
+@pytest.mark.parametrize("switch", ["debug=true", "HYDRA_FULL_ERROR"])
+def test_the_stack_trace_can_be_had(
+    ask: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, switch: str
+) -> None:
+    if switch == "HYDRA_FULL_ERROR":
+        monkeypatch.setenv(switch, "1")
+    status, said = ask(cli.evaluate, "keep_rate=2", *([switch] if "=" in switch else []))
+    assert status == 1
+    assert "Traceback" in said
+    assert "must lie in (0, 1]" in said
+
+
+def test_a_bug_keeps_its_stack_trace(ask: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    from atc import run
+
+    def broken(cfg: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(run, "evaluate", broken)
+    status, said = ask(cli.evaluate)
+    assert status == 1
+    assert "KeyError: 'a bug'" in said
+
+
+def test_interrupted_from_the_keyboard_and_resumed_by_the_words_it_says(tmp_path: Path) -> None:
+    endless = [*TINY, "trainer.max_epochs=100000", "baselines=false", "reducer=topk"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *endless],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = ""
+    while not list(tmp_path.glob("runs/train/*/last.ckpt")):
+        assert process.poll() is None, said + process.stdout.read()
+    process.send_signal(signal.SIGINT)
+    said += process.stdout.read()
+    assert process.wait(60) == 128 + signal.SIGINT
+    assert "Traceback" not in said
+    (directory,) = tmp_path.glob("runs/train/*")
+    assert f"to resume: python {ROOT / 'train.py'} checkpoint={directory}" in said
+
+    done = command("train.py", "checkpoint=last", "trainer.max_epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("runs/train/*")) == [directory]
+    assert "reducer" in done.stdout
+    assert "topk, stages: keep_rate=0.5" in done.stdout
+    assert f"outputs in {directory}" in done.stdout
+    assert "topk" in (directory / "train.log").read_text()
+    assert (directory / "weights.safetensors").is_file()
+
+
+def test_nothing_imports_wandb_unasked() -> None:
+    check = "import sys; import atc.run, atc.cli; sys.exit('wandb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], env=environment(), cwd=ROOT, check=False).returncode == 0

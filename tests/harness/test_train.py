@@ -1,0 +1,124 @@
+"""A whole training on digits, interrupted and resumed."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from lightning import Callback, Trainer
+from safetensors.torch import load_file
+
+from atc import run
+from atc.tasks.interrupt import Interrupted, StopSafely
+from atc.vit.backbones import digits
+from tests.harness.commands import composed
+
+
+def test_main_job(tmp_path: Path) -> None:
+    found = run.train(composed("train", tmp_path, "reducer=atc_average", "keep_rate=0.25"))
+
+    assert found == json.loads((tmp_path / "results.json").read_text())
+    assert found["status"] == "finished"
+    assert found["tokens_per_block"] == [49] * 4 + [12] * 3 + [3] * 3 + [1] * 2
+    results = found["results"]
+    for name in ("dense", "off_the_shelf", "fine_tuned"):
+        assert 0.5 < results[name]["accuracy"] <= 1
+    assert results["gflops"]["reduced"] < 0.5 * results["gflops"]["dense"]
+    assert min(results["images_per_second"].values()) > 0
+    assert found["seed"] == 0
+    assert found["reducer"] == "atc_average"
+    assert found["versions"]["timm"] == timm.__version__
+    files = {path.name for path in tmp_path.iterdir()}
+    assert {"config.yaml", "composed.yaml", "best.ckpt", "last.ckpt", "weights.safetensors", "logs"} <= files
+    assert "${" not in (tmp_path / "config.yaml").read_text()
+    # Key names are timm's: anybody can load the weights.
+    digits(pretrained=False).load_state_dict(load_file(tmp_path / "weights.safetensors"))
+
+
+def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run.train(composed("train", tmp_path / name, "reducer=topk", f"seed={seed}", "baselines=false"))
+    a, b, c = (load_file(tmp_path / name / "weights.safetensors")["head.weight"] for name in "abc")
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+class SignalAfter(Callback):
+    """Sends this process a real signal after some number of updates."""
+
+    def __init__(self, steps: int, number: int):
+        self.steps, self.number = steps, number
+
+    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == self.steps - 1:
+            os.kill(os.getpid(), self.number)
+
+
+# Everything that draws random numbers is on: pruning, mixup, stochastic depth, augmentation.
+RANDOM = ["reducer=random", "task.mixup=0.5", "backbone.drop_path_rate=0.2", "trainer.max_epochs=3"]
+
+
+@pytest.mark.parametrize(("steps", "number"), [(2, signal.SIGTERM), (3, signal.SIGINT), (4, signal.SIGTERM)], ids=str)
+def test_interrupted_and_resumed_equals_unbroken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, number: int
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = run.train(composed("train", whole, *RANDOM))
+    original = StopSafely.on_train_start
+
+    def start(self: StopSafely, trainer: Trainer, module: object) -> None:
+        original(self, trainer, module)  # type: ignore[arg-type]
+        trainer.callbacks.append(SignalAfter(steps, number))  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSafely, "on_train_start", start)
+        with pytest.raises(Interrupted) as stop:
+            run.train(composed("train", cut, *RANDOM))
+    assert stop.value.number == number
+    record = json.loads((cut / "results.json").read_text())
+    assert record["status"] == "interrupted"
+    assert {"dense", "off_the_shelf"} <= set(record["results"])
+    assert "fine_tuned" not in record["results"]
+    assert torch.load(cut / "last.ckpt", weights_only=True)["global_step"] == steps
+
+    resumed = run.train(composed("train", cut, *RANDOM, f"checkpoint={cut}"))
+    for key in ("dense", "off_the_shelf", "fine_tuned", "validation"):
+        assert resumed["results"][key] == expected["results"][key]
+    for name in ("best.ckpt", "last.ckpt"):
+        a, b = (torch.load(folder / name, weights_only=True) for folder in (whole, cut))
+        assert a["global_step"] == b["global_step"]
+        assert all(torch.equal(a["state_dict"][key], b["state_dict"][key]) for key in a["state_dict"])
+
+
+def test_signals_are_handed_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in StopSafely.signals]
+    run.train(composed("train", tmp_path, "reducer=none", "baselines=false"))
+    assert [signal.getsignal(number) for number in StopSafely.signals] == before
+
+
+def test_without_reduction_one_column_is_enough(tmp_path: Path) -> None:
+    results = run.train(composed("train", tmp_path, "reducer=none"))["results"]
+    assert "off_the_shelf" not in results
+    assert list(results["gflops"]) == ["dense"]
+
+
+def test_weights_are_no_training_state(tmp_path: Path) -> None:
+    run.train(composed("train", tmp_path, "reducer=none", "baselines=false"))
+    weights = tmp_path / "weights.safetensors"
+    with pytest.raises(ValueError, match="backbone.checkpoint="):
+        run.train(composed("train", tmp_path / "next", f"checkpoint={weights}"))
+
+
+def test_ema_accumulation_and_clipping(tmp_path: Path) -> None:
+    overrides = ["callbacks=ema", "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=1.0"]
+    found = run.train(composed("train", tmp_path, "baselines=false", *overrides))
+    averaged, raw = (
+        torch.load(tmp_path / "best.ckpt", weights_only=True)[key]["model.head.weight"]
+        for key in ("state_dict", "current_model_state")
+    )
+    assert not torch.equal(averaged, raw)
+    assert torch.equal(averaged, load_file(tmp_path / "weights.safetensors")["head.weight"])
+    assert found["status"] == "finished"

@@ -1,0 +1,1 @@
+"""Algorithms with more than one implementation; the lowest room, which imports nothing of ours."""

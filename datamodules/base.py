@@ -48,7 +48,7 @@ class PictureData(LightningDataModule):
         transforms: Transforms,
         batch_size: int,
         eval_batch_size: int,
-        num_workers: int,
+        num_workers: int | None,
         seed: int,
         on_corrupt: OnCorrupt = "fail",
         selection: Literal["validation", "test_as_released"] = "validation",

@@ -35,8 +35,8 @@ def report(data: PictureData, decode: bool = False) -> tuple[str, bool]:
         lines.append(f"{name:10}{count:>10,}{'-' if published is None else f'{published:,}':>12}{note}")
     for part, count in getattr(data, "dropped", {}).items():
         lines.append(f"{count:,} {part} pictures without annotations left out")
-    held = len(data.parts["val"][0])
-    lines.append(f"to select by: {held:,} pictures ({data.selection})")
+    if "val" in data.parts:
+        lines.append(f"to select by: {len(data.parts['val'][0]):,} pictures ({data.selection})")
     for part, (entries, _) in released.items():
         missing, corrupt = [], []
         for entry in entries:

@@ -56,7 +56,7 @@ class Shapes(LightningDataModule):
         self,
         batch_size: int,
         eval_batch_size: int,
-        num_workers: int,
+        num_workers: int | None,
         seed: int,
         size: int | None = None,
         target: Literal["labels", "class"] = "labels",

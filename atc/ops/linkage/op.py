@@ -53,22 +53,33 @@ def labels(
 
 @torch.library.custom_op("atc::linkage", mutates_args=())
 def _linkage(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None) -> Tensor:
-    distance = wide(distance)
-    check = check_finite if check_finite is not None else distance.device.type == "cpu"
-    if chosen_backend(distance, backend) == "cpu":
-        result = cpu.cluster(distance.cpu(), keep, method)
-        if check:
-            refuse_nan(result.has_nan)
-        return result.labels.to(distance.device)
-    if check:
-        refuse_nan(distance.triu(1).isnan().flatten(1).any(1))
-    merges, _ = merge_in_order(distance, keep, method, backend)
-    return labels_from_merges(merges, distance.shape[1])
+    return cluster(wide(distance), keep, method, backend, check_finite)
 
 
 @_linkage.register_fake
 def _(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None) -> Tensor:
     return distance.new_empty(distance.shape[:2], dtype=torch.int64)
+
+
+def cluster(
+    distance: Tensor,
+    keep: int,
+    method: str,
+    backend: str | None,
+    check_finite: bool | None,
+    first_image: int = 0,
+) -> Tensor:
+    """``[B, N]`` labels of checked arguments; ``first_image`` is added to the image that an error names."""
+    check = check_finite if check_finite is not None else distance.device.type == "cpu"
+    if chosen_backend(distance, backend) == "cpu":
+        result = cpu.cluster(distance.cpu(), keep, method)
+        if check:
+            refuse_nan(result.has_nan, first_image)
+        return result.labels.to(distance.device)
+    if check:
+        refuse_nan(distance.triu(1).isnan().flatten(1).any(1), first_image)
+    merges, _ = merge_in_order(distance, keep, method, backend)
+    return labels_from_merges(merges, distance.shape[1])
 
 
 def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None) -> tuple[Tensor, Tensor]:
@@ -107,14 +118,18 @@ def _reference(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor
     return torch.from_numpy(merges).to(distance.device), torch.from_numpy(heights).to(distance.device)
 
 
-def refuse_nan(has_nan: Tensor) -> None:
+def refuse_nan(has_nan: Tensor, first_image: int = 0) -> None:
     if has_nan.any():
-        raise ValueError(f"distance of image {int(has_nan.nonzero()[0])} holds NaN")
+        raise ValueError(f"distance of image {first_image + int(has_nan.nonzero()[0])} holds NaN")
 
 
 def check_arguments(distance: Tensor, keep: int, method: str, backend: str | None) -> None:
     if distance.ndim != 3 or distance.shape[1] != distance.shape[2] or not distance.is_floating_point():
         raise ValueError(f"distance must be floating [B, N, N], got {distance.dtype} {list(distance.shape)}")
+    check_method(keep, method, backend)
+
+
+def check_method(keep: int, method: str, backend: str | None) -> None:
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}")
     if method not in METHODS:

@@ -1,0 +1,62 @@
+"""The merges themselves, for pictures and for thresholds that choose K."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from atc.ops.linkage.op import check_arguments, merge_in_order, refuse_nan, wide
+from atc.ops.linkage.relabel import labels_from_merges
+
+
+class Dendrogram(NamedTuple):
+    """The part of the tree from N single tokens up to K clusters."""
+
+    merges: Tensor  # [B, N-K, 2] int64; the slot that disappears, the larger slot that stays, in order
+    heights: Tensor  # [B, N-K] float64; the distance of each merge, never falling for any of the four methods
+    tokens: int  # N
+
+    def labels(self, keep: int) -> Tensor:
+        """The partition into ``keep`` clusters.
+
+        Args:
+            keep: from K, which the tree was made with, to N; N or more is the identity.
+
+        Returns:
+            ``[B, N]`` int64, numbered by first appearance; what :func:`atc.ops.linkage.labels` returns.
+
+        Raises:
+            ValueError: the tree ends before ``keep`` clusters are left.
+        """
+        needed = max(self.tokens - keep, 0)
+        if keep < 1 or needed > self.merges.shape[1]:
+            least = self.tokens - self.merges.shape[1]
+            raise ValueError(f"keep={keep} is less than the {least} clusters this dendrogram ends with")
+        return labels_from_merges(self.merges[:, :needed], self.tokens)
+
+    def clusters_below(self, height: float) -> Tensor:
+        """``[B]`` int64: the clusters left after all merges up to ``height``; at least the tree's own K."""
+        return self.tokens - torch.as_tensor(self.heights <= height).sum(1)
+
+
+def dendrogram(
+    distance: Tensor,
+    keep: int,
+    method: str,
+    *,
+    backend: str | None = None,
+    check_finite: bool | None = None,
+) -> Dendrogram:
+    """The merges that lead to ``keep`` clusters, in order, with their heights.
+
+    Arguments and errors are those of :func:`atc.ops.linkage.labels`. A slot is a position among the N tokens: a
+    cluster lives in the slot of its largest member.
+    """
+    check_arguments(distance, keep, method, backend)
+    distance = wide(distance.detach())
+    if check_finite or (check_finite is None and distance.device.type == "cpu"):
+        refuse_nan(distance.triu(1).isnan().flatten(1).any(1))
+    merges, heights = merge_in_order(distance, keep, method, backend)
+    return Dendrogram(merges, heights, distance.shape[1])

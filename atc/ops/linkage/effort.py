@@ -1,0 +1,36 @@
+"""How much work a clustering took, in numbers that do not depend on the machine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from atc.ops.linkage import cpu
+from atc.ops.linkage.op import check_arguments, wide
+
+
+class Effort(NamedTuple):
+    """Counts of the compiled kernel, one number an image, float64."""
+
+    merges: Tensor  # [B] N - K
+    rescans_per_merge: Tensor  # [B] rows scanned again because their bound had become stale
+    cells_per_square: Tensor  # [B] cells read after the first pass, over N * N
+    replays_per_merge: Tensor  # [B] merges that rows caught up with when they were touched
+
+
+def effort(distance: Tensor, keep: int, method: str) -> Effort:
+    """Cluster with the compiled kernel and count.
+
+    Arguments and errors are those of :func:`atc.ops.linkage.labels`.
+
+    Raises:
+        RuntimeError: there is no compiled kernel.
+    """
+    check_arguments(distance, keep, method, "cpu")
+    counters = cpu.cluster(wide(distance.detach()).cpu(), keep, method, want_counters=True).counters
+    assert counters is not None
+    merges, rescans, cells, replayed = counters.double().unbind(1)
+    some = merges.clamp_min(1)
+    tokens = distance.shape[1]
+    return Effort(merges, rescans / some, cells / max(tokens * tokens, 1), replayed / some)

@@ -1,0 +1,68 @@
+"""From keys to labels in one operator, a few images at a time where that keeps distances in the cache."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from atc.ops.linkage.cosine import check_keys, full_float32, normalised
+from atc.ops.linkage.op import check_method, cluster
+
+# Distances that are held at once, at least one image's: a second-level cache, and a gigabyte.
+_CELLS = {"cpu": 1 << 19, "cuda": 1 << 28}
+
+
+def labels_from_features(
+    keys: Tensor,
+    keep: int,
+    method: str,
+    *,
+    backend: str | None = None,
+    check_finite: bool | None = None,
+) -> Tensor:
+    """Partition tokens by the cosine distance of their keys; equals ``labels(cosine_distance(keys), ...)``.
+
+    Distances are float32, or float64 for float64 keys, whatever autocast or the matmul precision say.
+
+    Args:
+        keys: ``[B, N, D]`` floating. A zero vector has distance 1 to everything.
+        keep: K, at least 1; N or more is the identity.
+        method: "single", "complete", "average" or "ward".
+        backend: one of ``BACKENDS``; None chooses by device.
+        check_finite: raise on NaN. None does so on a CPU, and not on a GPU, which would have to wait for it.
+
+    Returns:
+        ``[B, N]`` int64, numbered by first appearance.
+
+    Raises:
+        ValueError: as :func:`atc.ops.linkage.labels` does.
+    """
+    check_keys(keys)
+    check_method(keep, method, backend)
+    return _linkage_from_features(keys.detach(), keep, method, backend, check_finite)
+
+
+@torch.library.custom_op("atc::linkage_from_features", mutates_args=())
+def _linkage_from_features(
+    keys: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None
+) -> Tensor:
+    batch, tokens, _ = keys.shape
+    labels = torch.empty(batch, tokens, dtype=torch.int64, device=keys.device)
+    with full_float32(keys.device.type):
+        unit = normalised(keys)
+        images = max(1, _CELLS.get(keys.device.type, 1 << 28) // max(1, tokens * tokens))
+        if keys.device.type == "cpu":
+            images = max(images, torch.get_num_threads())
+        one = unit.new_ones(())
+        space = unit.new_empty(min(images, batch), tokens, tokens)
+        for start in range(0, batch, images):
+            some = unit[start : start + images]
+            distance = torch.bmm(some, some.mT, out=space[: len(some)])
+            torch.sub(one, distance, out=distance)
+            labels[start : start + images] = cluster(distance, keep, method, backend, check_finite, first_image=start)
+    return labels
+
+
+@_linkage_from_features.register_fake
+def _(keys: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None) -> Tensor:
+    return keys.new_empty(keys.shape[:2], dtype=torch.int64)

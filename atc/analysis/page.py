@@ -28,8 +28,8 @@ def render(photo: Photo, methods: Sequence[Method], setting: str = "") -> str:
     data = json.dumps(content(photo, methods, setting), separators=(",", ":")).replace("</", "<\\/")
     files = resources.files("atc.analysis") / "template"
     page = (files / "page.html").read_text(encoding="utf-8")
-    for name, text in (("style", files / "page.css"), ("script", files / "page.js")):
-        page = page.replace(f"/*{name}*/", text.read_text(encoding="utf-8"))
+    for place, name in (("style", "page.css"), ("drawing", "draw.js"), ("controls", "page.js")):
+        page = page.replace(f"/*{place}*/", (files / name).read_text(encoding="utf-8"))
     return page.replace("/*data*/", data)
 
 

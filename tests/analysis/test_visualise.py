@@ -90,6 +90,12 @@ def test_an_image_of_a_data_set_brings_its_backbone(tmp_path, monkeypatch, capsy
     assert capsys.readouterr().out == "digits_12_tokens.png\n"
 
 
+def test_an_image_of_many_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["image=shapes:3", *UNTRAINED, "part=val", "output=shapes.png"]) == 0
+    assert (tmp_path / "shapes.png").is_file()
+
+
 def test_the_defaults_are_those_of_training(monkeypatch):
     from hydra import compose, initialize_config_dir
 

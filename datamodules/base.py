@@ -123,7 +123,8 @@ class PictureData(LightningDataModule):
         """A part as a data set, with the transform of training or of evaluation."""
         entries, targets = self.parts[part]
         transform = (self.transforms.train if train else self.transforms.eval)(self.data_config)
-        pictures = Pictures(entries, targets, transform, type(self).read_image, self.on_corrupt, refill=train)
+        known = next((opened for opened in self.opened if opened.entries is entries), None)
+        pictures = Pictures(entries, targets, transform, type(self).read_image, self.on_corrupt, train, known)
         self.opened.append(pictures)
         return pictures
 
@@ -143,7 +144,7 @@ class PictureData(LightningDataModule):
         """Say what could not be read."""
         if corrupt := self.corrupt:
             log.warning(
-                "%s: %d pictures could not be read and were skipped: %s%s",
+                "%s: unreadable pictures skipped: %d (%s%s)",
                 self.layout.name,
                 len(corrupt),
                 ", ".join(corrupt[:5]),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -21,6 +21,10 @@ UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.err
 
 class CorruptImage(ValueError):
     """A picture that cannot be read; the message has its path."""
+
+    def __init__(self, message: str):
+        # A loader raises its workers' errors again with the whole traceback for a message: its last line will do.
+        super().__init__(message.rpartition(f"{type(self).__qualname__}: ")[2].strip())
 
 
 def read_rgb(path: str) -> Image.Image:
@@ -36,6 +40,7 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
     on_corrupt: "fail" raises CorruptImage at the first picture that cannot be read; "skip" goes on without it:
     in its place comes the next readable one if `refill` (training: batches keep their size), else nothing
     (evaluation: no picture counts twice). `corrupt` lists them, whichever worker process met them.
+    known: another data set of the same entries, with which the findings are shared.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         read: Callable[[Any], Image.Image] = read_rgb,
         on_corrupt: OnCorrupt = "fail",
         refill: bool = False,
+        known: "Pictures | None" = None,
     ):
         if on_corrupt not in ("fail", "skip"):
             raise ValueError(f"datamodule.on_corrupt={on_corrupt} is neither 'fail' nor 'skip'")
@@ -55,7 +61,9 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         self.transform, self.read = transform, read
         self.on_corrupt, self.refill = on_corrupt, refill
         # In shared memory, so that what a loader's workers find is known to the main process.
-        self._corrupt = torch.zeros(len(entries), dtype=torch.bool).share_memory_()
+        self._corrupt = (
+            known._corrupt if known is not None else torch.zeros(len(entries), dtype=torch.bool).share_memory_()
+        )
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -101,9 +109,11 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         try:
             return self.read(self.entries[index])
         except UNREADABLE as error:
-            reason = f"cannot read {self.name(index)}: {type(error).__name__}: {error}"
+            # Pillow's words for this one only repeat the path.
+            why = "not a picture" if isinstance(error, UnidentifiedImageError) else f"{type(error).__name__}: {error}"
+            reason = f"cannot read {self.name(index)} ({why})"
             if self.on_corrupt == "fail":
-                raise CorruptImage(f"{reason} (datamodule.on_corrupt=skip goes on without it)") from error
+                raise CorruptImage(f"{reason}; datamodule.on_corrupt=skip goes on without it") from error
         self._corrupt[index] = True
         log.warning("%s; skipped, %d so far", reason, int(self._corrupt.sum()))
         return None

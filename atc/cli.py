@@ -52,7 +52,7 @@ def main(name: str, own: set[str]) -> None:
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True, use_cache=True)
 
     def job(cfg: DictConfig) -> None:
-        _hydra_raises(verbose)  # what a run starts, such as processes for other devices, sees what the user set
+        _hydra_raises(verbose)  # processes that the run starts for other devices see what the user set
         try:
             _run(name, _settled(cfg, own))
         except Exception as error:
@@ -65,6 +65,8 @@ def main(name: str, own: set[str]) -> None:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
     except Exception as error:
         _complain(error, name, verbose)
+    finally:
+        _hydra_raises(verbose)
 
 
 def _run(name: str, cfg: DictConfig) -> None:

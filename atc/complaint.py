@@ -12,6 +12,8 @@ from atc import build
 
 # What the code raises for bad settings, files and downloads. Anything else is a bug and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
+# What Python says when a setting was added, +group.setting=..., that a constructor does not take.
+_UNEXPECTED = re.compile(r"([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
 def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = ()) -> str | None:
@@ -34,6 +36,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
     if isinstance(error, HydraException):
         key = _unknown_key(f"{error} {cause or ''}", overrides)
         return _flat(error) if key is None else _no_such_key(key, config_name, overrides)
+    if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))):
+        return f"{found[1]} has no setting '{found[2]}'"
     return _whole(error) if isinstance(error, USER_ERRORS) else None
 
 

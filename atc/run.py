@@ -17,7 +17,7 @@ from torch import nn
 from atc import build
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
-from atc.report import record, runs, summary
+from atc.report import record, runs, store, summary
 from atc.tasks.interrupt import Interrupted
 from atc.vit.backbones import read_weights
 from atc.vit.reduced import ReducedViT
@@ -105,9 +105,15 @@ class Experiment:
         """Measure, close the record, show the summary; on one process of many."""
         if self.trainer.is_global_zero:
             self.measure()
-            self.record.finish()
+            self.end("finished")
             log.info(summary.text(self.record.data, outputs=str(self.directory)))
         return self.record.data
+
+    def end(self, status: str, error: BaseException | None = None) -> None:
+        """Close the record, and put it into the results store."""
+        self.record.update(error=None if error is None else str(error) or type(error).__name__)
+        self.record.finish(status)
+        store.Store(self.cfg.paths.store).append(store.entry(self.cfg, self.record.data))
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -116,7 +122,7 @@ class Experiment:
             yield
         except BaseException as error:
             if self.trainer.is_global_zero:
-                self.record.finish("interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
+                self.end("interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed", error)
             raise
 
 
@@ -130,7 +136,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     experiment = Experiment(cfg, with_weights=resume is None)
     with experiment.recorded():
         if cfg.baselines and resume is None:
-            experiment.test("dense", experiment.vit)
+            if cfg.baselines != "off_the_shelf":
+                experiment.test("dense", experiment.vit)
             if experiment.model.method.reduces:
                 experiment.test("off_the_shelf")
         log.info("training; Ctrl-C stops it so that it can be resumed")

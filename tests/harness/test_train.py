@@ -108,7 +108,7 @@ def test_without_reduction_one_column_is_enough(tmp_path: Path) -> None:
 def test_weights_are_no_training_state(tmp_path: Path) -> None:
     run.train(composed("train", tmp_path, "reducer=none", "baselines=false"))
     weights = tmp_path / "weights.safetensors"
-    with pytest.raises(ValueError, match="backbone.checkpoint="):
+    with pytest.raises(ValueError, match=r"backbone\.checkpoint="):
         run.train(composed("train", tmp_path / "next", f"checkpoint={weights}"))
 
 

@@ -19,7 +19,7 @@ Look = Literal["mean", "detail", "distinct"]
 LOOKS: tuple[Look, ...] = ("mean", "detail", "distinct")
 
 
-class Stage(NamedTuple):
+class Snapshot(NamedTuple):
     """The tokens of one image after one reduction."""
 
     block: int  # 1-based
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     title: str
     photo: Pixels  # [H, W, 3]
     grid: tuple[int, int]
-    stages: Sequence[Stage]
+    stages: Sequence[Snapshot]
     look: Look = "mean"
 
 
@@ -79,7 +79,7 @@ def figure(rows: Sequence[Row], inches: float = 2.0) -> Figure:
     drawn = [panels(row) for row in rows]
     columns = max(len(row) for row in drawn)
     tall = max(row.photo.shape[0] / row.photo.shape[1] for row in rows)
-    with matplotlib.rc_context({"font.family": "sans-serif", "svg.fonttype": "none", "font.size": 9}):
+    with matplotlib.rc_context({"font.family": "sans-serif", "font.size": 9}):
         tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.01)
         sheet = Figure(figsize=(columns * inches + 0.3, len(rows) * (inches * tall + 0.2) + 0.3), layout=tight)
         axes = sheet.subplots(len(rows), columns, squeeze=False)
@@ -100,8 +100,10 @@ def save(sheet: Figure, path: Path, dpi: int = 150, palette: int | None = None) 
 
     palette: for .png: at most so many colours, 256 or fewer, which makes a file of a third of the size.
     """
-    metadata = {"Date": None} if path.suffix == ".svg" else None  # the same figure is the same file
-    sheet.savefig(path, dpi=dpi, metadata=metadata, facecolor="white")
+    # Text stays text, and the same figure is the same file.
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "atc"}):
+        sheet.savefig(path, dpi=dpi, metadata=metadata, facecolor="white")
     if palette is not None and path.suffix == ".png":
         with Image.open(path) as picture:
             few = picture.convert("RGB").quantize(palette, method=Image.Quantize.MAXCOVERAGE, kmeans=1)

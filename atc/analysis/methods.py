@@ -73,7 +73,9 @@ def rows(photo: Photo, methods: Sequence[Method], looks: Sequence[Any]) -> list[
     found = []
     for title, method in zip(titles(methods), methods, strict=True):
         method.model(photo.seen)
-        stages = [figure.Stage(stage.block, stage.tokens_out, stage.source[0].numpy()) for stage in method.model.trace]
+        stages = [
+            figure.Snapshot(stage.block, stage.tokens_out, stage.source[0].numpy()) for stage in method.model.trace
+        ]
         grid = grid_of(method.model.vit, photo.seen)
         found += [figure.Row(title, photo.drawn, grid, stages, look) for look in looks]
     return found

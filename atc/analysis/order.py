@@ -8,8 +8,7 @@ from torch import Tensor
 
 from atc.analysis.regions import Labels
 from atc.core import StageTrace, TokenView
-from atc.ops.linkage import cosine_distance
-from atc.ops.linkage.op import merge_in_order
+from atc.ops.linkage import cosine_distance, dendrogram
 from atc.vit.reduced import ReducedViT
 
 
@@ -108,8 +107,7 @@ def _merges(keys: Tensor, groups: Tensor, linkage: str) -> Tensor:
     """
     distance = cosine_distance(keys[None])[0]
     distance = torch.where(groups[:, None] == groups[None], distance, torch.inf)
-    merges, _ = merge_in_order(distance[None], max(len(groups.unique()), 1), linkage, None)
-    return merges[0]
+    return dendrogram(distance[None], max(len(groups.unique()), 1), linkage).merges[0]
 
 
 def _first_patches(source: Tensor, tokens: int) -> Tensor:

@@ -114,7 +114,7 @@ def test_a_few_clusters_have_all_different_colours():
 
 
 def test_a_row_has_the_input_and_a_panel_per_stage():
-    stages = [figure.Stage(4, 3, SOURCE), figure.Stage(7, 1, np.minimum(SOURCE, 0))]
+    stages = [figure.Snapshot(4, 3, SOURCE), figure.Snapshot(7, 1, np.minimum(SOURCE, 0))]
     rows = [figure.Row("tome", PHOTO, GRID, stages, look) for look in figure.LOOKS]
     assert [panel.caption for panel in figure.panels(rows[0])] == ["6 patches", "3 tokens", "1 token"]
     sheet = figure.figure(rows)
@@ -125,7 +125,7 @@ def test_a_row_has_the_input_and_a_panel_per_stage():
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_rows_of_unequal_length_are_saved(tmp_path, suffix):
-    rows = [figure.Row("none", PHOTO, GRID, []), figure.Row("topk", PHOTO, GRID, [figure.Stage(4, 3, SOURCE)])]
+    rows = [figure.Row("none", PHOTO, GRID, []), figure.Row("topk", PHOTO, GRID, [figure.Snapshot(4, 3, SOURCE)])]
     path = tmp_path / f"rows{suffix}"
     figure.save(figure.figure(rows), path)
     assert path.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml")

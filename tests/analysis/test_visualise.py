@@ -43,8 +43,10 @@ def test_several_reducers_and_keep_rates_are_rows(cat, tmp_path):
     assert main([*several, "output=rows.svg"]) == 0
     drawn = (tmp_path / "rows.svg").read_text()
     for words in ("tome, keep rate 0.5", "topk, keep rate 0.7", "stage 3, block 10", "24 tokens", "49 patches"):
-        assert words in drawn
+        assert f">{words}</text>" in drawn
     assert drawn.count("<image") == 16
+    assert main([*several, "output=again.svg"]) == 0
+    assert (tmp_path / "again.svg").read_text() == drawn
 
 
 def test_a_few_colours_make_a_small_file(cat, tmp_path):

@@ -39,7 +39,7 @@ class PictureData(LightningDataModule):
     layout: ClassVar[Layout]
     published: ClassVar[Mapping[str, int]] = {}  # counts as the data set's authors or users state them
     multilabel: ClassVar[bool] = False
-    read_image: ClassVar[Callable[[Any], Image.Image]] = staticmethod(read_rgb)
+    read_image: Callable[[Any], Image.Image] = staticmethod(read_rgb)  # from an entry to its picture
     classes: Sequence[str]  # names in the order of the targets; set by `read`
 
     def __init__(
@@ -124,7 +124,7 @@ class PictureData(LightningDataModule):
         entries, targets = self.parts[part]
         transform = (self.transforms.train if train else self.transforms.eval)(self.data_config)
         known = next((opened for opened in self.opened if opened.entries is entries), None)
-        pictures = Pictures(entries, targets, transform, type(self).read_image, self.on_corrupt, train, known)
+        pictures = Pictures(entries, targets, transform, self.read_image, self.on_corrupt, train, known)
         self.opened.append(pictures)
         return pictures
 

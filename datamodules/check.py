@@ -44,7 +44,7 @@ def report(data: PictureData, decode: bool = False) -> tuple[str, bool]:
                 missing.append(entry)
             elif decode:
                 try:
-                    type(data).read_image(entry)
+                    data.read_image(entry)
                 except UNREADABLE as error:
                     corrupt.append(f"{entry} ({type(error).__name__}: {error})")
         for word, bad in (("missing", missing), ("unreadable", corrupt)):

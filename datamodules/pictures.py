@@ -74,9 +74,13 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         return [self.name(i) for i in self._corrupt.nonzero().flatten().tolist()]
 
     def name(self, index: int) -> str:
-        """How a message calls a picture: its path, or its number where it has no file of its own."""
-        entry = self.entries[index]
-        return entry if isinstance(entry, str) else f"picture {index}"
+        """How a message calls a picture: its path, its place in a larger file, or its number."""
+        match self.entries[index]:
+            case str() as path:
+                return path
+            case (str() as file, *place):
+                return f"{file} {' '.join(map(str, place))}"
+        return f"picture {index}"
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         picture = self._readable(index)

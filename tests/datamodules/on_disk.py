@@ -1,8 +1,10 @@
 """Writes drawn scenes to disk in the real formats of the data sets, and builds datamodules from conf/."""
 
 import csv
+import io
 import json
 import pickle
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -201,3 +203,44 @@ def write_voc(root: Path, trainval: int = 14, test: int = 6) -> dict[str, list[s
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(numbers) + "\n")
     return found
+
+
+def write_shards(root: Path, part: str, count: int, per_shard: int, suffix: str = "cls") -> dict[str, int]:
+    """WebDataset shards of `count` pictures, named as timm's are; returns the class of each key."""
+    root.mkdir(exist_ok=True)
+    targets = {}
+    for start in range(0, count, per_shard):
+        with tarfile.open(root / f"imagenet1k-{part}-{start // per_shard:04d}.tar", "w") as tar:
+            for i in range(start, min(count, start + per_shard)):
+                key, target = f"n01440764_{i}", 37 * i % 1000
+                picture = io.BytesIO()
+                Image.fromarray(draw(i, 32).image).save(picture, "JPEG")
+                described = {"cls": str(target), "json": json.dumps({"label": target, "filename": key})}[suffix]
+                for name, content in ((f"{key}.{suffix}", described.encode()), (f"{key}.jpg", picture.getvalue())):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+                targets[key] = target
+    return targets
+
+
+def write_flat_imagenet(root: Path, wnids: Sequence[str], labels: str = "devkit") -> list[str]:
+    """val/ without class folders, one photograph for each of `wnids`, and the devkit or Kaggle's list beside it.
+
+    The devkit numbers the classes in an order of its own, and lists inner nodes of the hierarchy as well.
+    """
+    for n in range(1, len(wnids) + 1):
+        save(root / "val" / f"ILSVRC2012_val_{n:08d}.JPEG", n)
+    if labels == "kaggle":
+        lines = [f"ILSVRC2012_val_{n:08d},{wnid} 85 1 499 272 " for n, wnid in reversed(list(enumerate(wnids, 1)))]
+        (root / "LOC_val_solution.csv").write_text("\n".join(["ImageId,PredictionString", *lines]) + "\n")
+        return [f"ILSVRC2012_val_{n:08d}.JPEG" for n in range(1, len(wnids) + 1)]
+    folder = root / "ILSVRC2012_devkit_t12" / "data"
+    folder.mkdir(parents=True)
+    numbered = [*sorted(set(wnids), reverse=True), "n00001740"]
+    kind = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("num_children", "O")]
+    synsets = np.array([(i, wnid, "word", int(i == len(numbered))) for i, wnid in enumerate(numbered, 1)], dtype=kind)
+    savemat(folder / "meta.mat", {"synsets": synsets[:, None]})
+    truth = "\n".join(str(numbered.index(wnid) + 1) for wnid in wnids)
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text(truth + "\n")
+    return [f"ILSVRC2012_val_{n:08d}.JPEG" for n in range(1, len(wnids) + 1)]

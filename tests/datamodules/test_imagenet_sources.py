@@ -1,0 +1,117 @@
+"""ImageNet in its other forms: flat val/, shards, parquet."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from timm.data import ImageNetInfo
+
+from datamodules.layout import LayoutError
+from datamodules.pictures import CorruptImage
+from datamodules.scenes import draw
+from tests.datamodules.on_disk import load, write_class_folders, write_flat_imagenet, write_shards
+
+WNIDS = ["n02123045", "n01440764", "n15075141", "n01440764", "n02099601"]
+INDICES = [ImageNetInfo().label_names().index(wnid) for wnid in WNIDS]
+
+
+@pytest.mark.parametrize("labels", ["devkit", "kaggle"])
+def test_flat_val(tmp_path: Path, labels: str) -> None:
+    names = write_flat_imagenet(tmp_path, WNIDS, labels)
+    data = load("imagenet", tmp_path)
+    entries, targets = data.released["test"]
+    assert [Path(entry).name for entry in entries] == names
+    assert targets.tolist() == INDICES
+    (tmp_path / "val" / names[1]).unlink()  # a part of the photographs will do
+    assert load("imagenet", tmp_path).released["test"][1].tolist() == INDICES[:1] + INDICES[2:]
+
+
+def test_flat_val_beside_train_folders(tmp_path: Path) -> None:
+    write_flat_imagenet(tmp_path, WNIDS)
+    write_class_folders(tmp_path / "train", ["n01440764", "n02099601"], each=10)
+    data = load("imagenet", tmp_path, held_out=0.1)
+    assert {part: len(entries) for part, (entries, _) in data.parts.items()} == {"train": 18, "val": 2, "test": 5}
+
+
+def test_flat_val_without_its_classes(tmp_path: Path) -> None:
+    write_flat_imagenet(tmp_path, WNIDS, "kaggle")
+    (tmp_path / "LOC_val_solution.csv").rename(tmp_path / "elsewhere.csv")
+    with pytest.raises(LayoutError, match=r"is missing the classes of the photographs in .*LOC_val_solution.csv"):
+        _ = load("imagenet", tmp_path).released
+    (tmp_path / "elsewhere.csv").rename(tmp_path / "LOC_val_solution.csv")
+    (tmp_path / "val" / "holiday.jpg").touch()
+    with pytest.raises(ValueError, match=r"1 photographs have no class .*holiday.jpg"):
+        _ = load("imagenet", tmp_path).released
+    with pytest.raises(ValueError, match="source=lmdb: there are folders, webdataset, hf"):
+        load("imagenet", tmp_path, source="lmdb")
+
+
+@pytest.mark.parametrize("suffix", ["cls", "json"])
+def test_shards(tmp_path: Path, suffix: str) -> None:
+    targets = write_shards(tmp_path, "train", 20, 8, suffix)
+    write_shards(tmp_path, "validation", 5, 8, suffix)
+    for _ in range(2):  # the second time from the list kept beside the shards
+        data = load("imagenet", tmp_path, source="webdataset")
+        assert data.released["train"][1].tolist() == list(targets.values())
+        assert len(data.released["test"][0]) == 5
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [".test-index.npz", ".train-index.npz"]
+    pictures = data.pictures("test")
+    whole = draw(3, 32).image
+    decoded = pictures.read(pictures.entries[3])
+    assert abs(torch.tensor(list(decoded.tobytes())).float() - torch.from_numpy(whole).flatten()).mean() < 12
+    images, _ = next(iter(data.train_dataloader()))
+    assert images.shape == (4, 3, 32, 32)
+
+
+def test_shards_that_changed_are_listed_anew(tmp_path: Path) -> None:
+    write_shards(tmp_path, "val", 5, 8)
+    assert len(load("imagenet", tmp_path, source="webdataset").released["test"][0]) == 5
+    write_shards(tmp_path, "val", 7, 8)
+    os.utime(tmp_path / "imagenet1k-val-0000.tar", (1, 1))
+    assert len(load("imagenet", tmp_path, source="webdataset").released["test"][0]) == 7
+
+
+def test_a_broken_picture_in_a_shard_is_named_by_its_place(tmp_path: Path) -> None:
+    write_shards(tmp_path, "val", 3, 8)
+    shard = tmp_path / "imagenet1k-val-0000.tar"
+    content = shard.read_bytes()
+    at = content.index(b"\xff\xd8")
+    shard.write_bytes(content[:at] + b"xx" + content[at + 2 :])
+    with pytest.raises(CorruptImage, match=rf"cannot read \S+imagenet1k-val-0000.tar {at} \d+ \(not a picture\)"):
+        list(load("imagenet", tmp_path, source="webdataset").test_dataloader())
+
+
+def test_what_shards_lack_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match=r"is missing \*val\*.tar in "):
+        _ = load("imagenet", tmp_path, source="webdataset").released
+
+
+def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="an extra: pip install 'atc-toolkit[hf]'")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(1000)})
+    for split, count in (("train", 20), ("validation", 6), ("test", 4)):
+        rows = {"image": [], "label": []}
+        for i in range(count):
+            picture = io.BytesIO()
+            Image.fromarray(draw(i, 32).image).save(picture, "PNG")
+            rows["image"].append({"bytes": b"broken" if (split, i) == ("validation", 4) else picture.getvalue()})
+            rows["label"].append(-1 if split == "test" else 37 * i)
+        for shard in range(2):
+            table = datasets.Dataset.from_dict(rows, features).shard(2, shard, contiguous=True)
+            (tmp_path / "in1k" / "data").mkdir(parents=True, exist_ok=True)
+            table.to_parquet(tmp_path / "in1k" / "data" / f"{split}-{shard:05d}-of-00002.parquet")
+    data = load("imagenet", tmp_path / "in1k", source="hf", on_corrupt="skip", held_out=0.1)
+    assert {part: len(entries) for part, (entries, _) in data.parts.items()} == {"train": 18, "val": 2, "test": 6}
+    assert data.released["train"][1].tolist() == [37 * i for i in range(20)]
+    whole = torch.from_numpy(draw(3, 32).image)
+    pictures = data.pictures("test")
+    decoded = torch.tensor(list(pictures.read(pictures.entries[3]).tobytes())).view(32, 32, 3)
+    assert (decoded == whole).all()
+    assert torch.cat([targets for _, targets in data.test_dataloader()]).tolist() == [0, 37, 74, 111, 185]
+    assert data.corrupt == ["validation 4"]
+    with pytest.raises(LayoutError, match="neither a folder with some nor on the hub"):
+        _ = load("imagenet", tmp_path / "nowhere", source="hf").released

@@ -60,9 +60,9 @@ class Shapes(LightningDataModule):
         seed: int,
         size: int | None = None,
         target: Literal["labels", "class"] = "labels",
-        train: int = 16_384,
-        val: int = 1_024,
-        test: int = 2_048,
+        train: int = 4_096,
+        val: int = 512,
+        test: int = 1_024,
     ):
         super().__init__()
         if target not in ("labels", "class"):

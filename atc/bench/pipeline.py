@@ -1,0 +1,141 @@
+"""A whole reduction step: keys in, merged tokens out, and its share of the dense model's forward pass."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from atc.bench import record, rivals
+from atc.bench.interleaved import interleave
+from atc.bench.linkage import OURS, clock_name
+from atc.bench.tokens import smooth
+from atc.ops.linkage import cosine_distance, labels, labels_from_features
+from atc.ops.segment import group_sum
+
+Step = Callable[[], object]
+
+
+def main(arguments: list[str]) -> None:
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    clock = time.thread_time if options.threads == 1 else time.perf_counter
+    with torch.inference_mode():
+        forward = dense_forward(options.model, options.batch)
+        dense = interleave({"dense": forward}, 3, clock)["dense"].least
+        rows = [row for rate in options.keep_rates for row in measure(options, rate, clock, dense)]
+    settings = {
+        "model": options.model,
+        "batch": options.batch,
+        "threads": options.threads,
+        "clock": clock_name(options.threads),
+        "dense_ms_an_image": round(dense / options.batch * 1e3, 2),
+    }
+    if options.out is not None:
+        record.write(options.out, settings, rows)
+    Console(width=140).print(table(rows, settings))
+
+
+def measure(
+    options: argparse.Namespace, rate: float, clock: Callable[[], float], dense: float
+) -> list[dict[str, object]]:
+    """Rows of one keep rate: the sum over the three stages at which the paper reduces."""
+    channels = {"deit_tiny": 192, "deit_small": 384, "deit_base": 768}[options.model]
+    totals: dict[str, float] = {}
+    tokens = options.tokens
+    for stage in range(3):
+        keep = max(1, int(tokens * rate))
+        candidates = steps(options.batch, tokens, keep, channels, options.method, seed=stage)
+        for name, timing in interleave(candidates, options.runs, clock).items():
+            totals[name] = totals.get(name, 0.0) + timing.least
+        tokens = keep
+    return [
+        {
+            "keep_rate": rate,
+            "method": options.method,
+            "candidate": name,
+            "us_an_image": round(total / options.batch * 1e6, 1),
+            "percent_of_dense": round(100 * total / dense, 3),
+        }
+        for name, total in totals.items()
+    ]
+
+
+def steps(batch: int, tokens: int, keep: int, channels: int, method: str, seed: int) -> dict[str, Step]:
+    """What can stand at one stage, and parts of ours."""
+    keys = smooth(batch, tokens, 64, seed)
+    x = torch.randn(batch, tokens, channels, generator=torch.Generator().manual_seed(seed))
+    size = torch.ones(batch, tokens)
+    distance = cosine_distance(keys)
+    found = labels(distance, keep, method)
+    result: dict[str, Step] = {
+        OURS: lambda: merge(x, size, labels_from_features(keys, keep, method), keep),
+        f"{OURS}: distances": lambda: cosine_distance(keys),
+        f"{OURS}: clustering": lambda: labels(distance, keep, method),
+        f"{OURS}: merge": lambda: merge(x, size, found, keep),
+        "authors' code (scikit-learn)": partial(as_released, keys, x, size, keep, method, rivals.scikit_learn),
+        "the same with SciPy": partial(as_released, keys, x, size, keep, method, rivals.scipy),
+    }
+    if 2 * keep >= tokens:
+        result["ToMe"] = lambda: rivals.tome_merge(x, size.unsqueeze(-1), rivals.tome_match(keys, keep))
+    return result
+
+
+def merge(x: Tensor, size: Tensor, found: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """Means of each cluster weighted by size, and the new sizes."""
+    total = group_sum(size, found, keep)
+    return group_sum(x, found, keep, size) / total.unsqueeze(-1), total
+
+
+def as_released(
+    keys: Tensor, x: Tensor, size: Tensor, keep: int, method: str, cluster: rivals.Cluster
+) -> tuple[Tensor, Tensor]:
+    """A step as the paper's authors compute it: clustering by image, and a scatter with repeated indices."""
+    unit = keys / keys.norm(dim=-1, keepdim=True)
+    found = torch.from_numpy(cluster(1 - unit @ unit.mT, keep, method).astype("int64"))
+    found = (found - found.amin(1, keepdim=True)).unsqueeze(-1)
+    total = size.new_zeros(len(x), keep, 1).scatter_reduce(1, found, size.unsqueeze(-1), "sum")
+    index = found.expand(-1, -1, x.shape[-1])
+    merged = x.new_zeros(len(x), keep, x.shape[-1]).scatter_reduce(1, index, x * size.unsqueeze(-1), "sum")
+    return merged / total, total
+
+
+def dense_forward(name: str, batch: int) -> Step:
+    """The unreduced model with random weights: the time does not depend on them."""
+    import timm
+
+    model = timm.create_model(f"{name}_patch16_224").eval()
+    images = torch.randn(batch, 3, 224, 224)
+    return lambda: model(images)
+
+
+def table(rows: list[dict[str, object]], settings: dict[str, object]) -> Table:
+    found = Table(
+        title=f"Three stages of reduction, {settings['model']}, {settings['clock']}, {settings['threads']} thread(s); "
+        f"dense forward {settings['dense_ms_an_image']} ms an image"
+    )
+    for heading in ("keep rate", "linkage", "candidate", "µs an image", "% of the dense forward"):
+        found.add_column(heading, justify="right")
+    for row in rows:
+        found.add_row(*(str(value) for value in row.values()))
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="python -m atc.bench pipeline", description=__doc__)
+    found.add_argument("--model", default="deit_small", choices=["deit_tiny", "deit_small", "deit_base"])
+    found.add_argument("--tokens", type=int, default=196)
+    found.add_argument("--keep-rates", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
+    found.add_argument("--method", default="average")
+    found.add_argument("--batch", type=int, default=16)
+    found.add_argument("--threads", type=int, default=1)
+    found.add_argument("--runs", type=int, default=7)
+    found.add_argument("--out", type=Path, help="result file, such as benchmarks/pipeline_cpu.json")
+    return found

@@ -14,6 +14,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc.build import conf_dir
@@ -57,10 +58,16 @@ def main(name: str, own: set[str]) -> None:
             _run(name, _settled(cfg, own))
         except Exception as error:
             _tidy(Path(HydraConfig.get().runtime.output_dir))
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                log.error("error: %s", one_line(error, name) or traceback.format_exc())
+                raise  # the other runs go on, and the sweep ends with those that failed
             _complain(error, name, verbose)
+        finally:
+            _hydra_raises(True)
 
     job.__doc__ = __doc__
     _hydra_raises(True)
+    sys.argv = ["hydra.sweeper.dry_run=true" if argument == "--dry-run" else argument for argument in sys.argv]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
     except Exception as error:

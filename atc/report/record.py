@@ -89,7 +89,8 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """What the run has to compute with."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"platform": platform.platform(), "threads": torch.get_num_threads(), "gpus": gpus}
+    system = f"{platform.system()} {platform.machine()}"
+    return {"system": system, "threads": torch.get_num_threads(), "gpus": gpus}
 
 
 def _now() -> str:

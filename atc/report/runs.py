@@ -10,7 +10,7 @@ RESOLVED = "config.yaml"
 BEST, LAST = "best.ckpt", "last.ckpt"
 # What an evaluation decides for itself; all the rest describes the model and comes with the checkpoint.
 OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark"}
-OF_THE_COMMAND = {"checkpoint", "output_dir", "paths", "debug"}
+OF_THE_COMMAND = {"checkpoint", "output_dir", "paths", "debug", "sweep", "report"}
 
 
 def newest(runs: str | Path) -> Path:

@@ -1,0 +1,91 @@
+"""The identity of a run: a hash of the settings that determine its result."""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+# Raised when a change of the code changes results, so that runs of before no longer count as done. The commit and
+# the versions of libraries are recorded beside the identity, not in it: most changes leave results as they are.
+RESULTS = 1
+# Where things are, what is shown, how long it is measured; and settings that others are made of by interpolation.
+WITHOUT_EFFECT = (
+    *("output_dir", "choices", "paths", "logger", "debug", "report", "sweep", "benchmark", "baselines", "hydra"),
+    *("keep_rate", "blocks", "t", "as_released"),
+    *("callbacks.progress", "datamodule.num_workers", "datamodule.eval_batch_size"),
+    *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
+    *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
+)
+WEIGHTS = ("backbone.checkpoint", "checkpoint")  # count with what is in them, wherever they are
+FOLDERS = ("datamodule.root",)  # count with their names: a data set lies in different places on different machines
+
+
+def identity(cfg: DictConfig) -> str:
+    """12 hexadecimal digits that two runs share if and only if they must have the same result, seed included.
+
+    cfg: a configuration of atc.run, with or without output_dir. FileNotFoundError: weights that are not there.
+    """
+    return of_settings(settings(cfg))
+
+
+def of_settings(determining: dict[str, Any]) -> str:
+    """The identity of `settings(cfg)`, which is also what a record holds as its `config`."""
+    text = json.dumps([RESULTS, determining], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def settings(cfg: DictConfig) -> dict[str, Any]:
+    """What determines the result: resolved, without paths; weights by the SHA-256 of their file."""
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+        cfg.output_dir = None  # callbacks write there
+        if "optimizer" in cfg:
+            cfg.checkpoint = None  # resuming a training leads where it would have led unbroken
+    found = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(found, dict)
+    for key in WITHOUT_EFFECT:
+        _set(found, key, None, drop=True)
+    for key in WEIGHTS:
+        file = _get(found, key)
+        if file is not None:
+            _set(found, key, _of_weights(str(file)))
+    for key in FOLDERS:
+        folder = _get(found, key)
+        if folder is not None:
+            _set(found, key, Path(folder).name)
+    return found  # type: ignore[return-value]
+
+
+def _of_weights(file: str) -> str:
+    from atc.report import runs
+
+    path = runs.checkpoint_file(file)
+    state = path.stat()
+    return _digest(path, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache
+def _digest(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _get(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _set(node: Any, key: str, value: Any, drop: bool = False) -> None:
+    *parents, leaf = key.split(".")
+    for part in parents:
+        node = node.get(part) if isinstance(node, dict) else None
+    if isinstance(node, dict) and leaf in node:
+        if drop:
+            del node[leaf]
+        else:
+            node[leaf] = value

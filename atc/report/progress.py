@@ -1,0 +1,121 @@
+"""How far a sweep has come: which of its runs the store holds, which failed, which were cut off."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from omegaconf import DictConfig
+
+from atc.report import record, runs
+from atc.report.store import Store, entry
+
+State = Literal["done", "failed", "cut off", "missing"]
+
+
+class Job(Protocol):
+    """A run of a sweep: the overrides that make it, its configuration, its identity and its directory."""
+
+    @property
+    def overrides(self) -> list[str]: ...
+    @property
+    def cfg(self) -> DictConfig: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def directory(self) -> Path: ...
+
+
+class Attempts(NamedTuple):
+    """Traces of a run: how many records the store has of it, and when its own record was last written."""
+
+    ended: int
+    touched: int
+
+
+class Progress:
+    """Compares the runs of a sweep with the results store at `store`.
+
+    jobs: by identity.
+    """
+
+    def __init__(self, store: str | Path, jobs: Mapping[str, Job]):
+        self.store, self.jobs = Store(store), jobs
+
+    def states(self) -> dict[str, State]:
+        """By identity: done; failed; cut off, by a signal or a crash; missing, that is never started."""
+        latest = self.store.latest()
+        return {name: _state(job, latest.get(name)) for name, job in self.jobs.items()}
+
+    def missing(self) -> list[Any]:
+        """The runs that are not done."""
+        return [self.jobs[name] for name, state in self.states().items() if state != "done"]
+
+    def command(self, job: Job) -> list[str]:
+        """The overrides to launch a run with; a training that was cut off goes on where it was."""
+        resumable = "optimizer" in job.cfg and _status(job) in ("running", "interrupted")
+        if resumable and (job.directory / runs.LAST).is_file():
+            return [*job.overrides, f"checkpoint='{job.directory}'"]
+        return job.overrides
+
+    def attempts(self) -> dict[str, Attempts]:
+        """By identity: what a run that was begun or ended since changes."""
+        ended = Counter(entry["identity"] for entry in self.store.entries())
+        return {name: Attempts(ended[name], _touched(job.directory / record.FILE)) for name, job in self.jobs.items()}
+
+    def note_failure(self, job: Job, error: object, since: Mapping[str, Attempts]) -> None:
+        """Put a run that failed before it could say so itself into the store."""
+        if self.attempts()[job.identity].ended == since[job.identity].ended:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            failed = {"status": "failed", "finished": now, "error": str(error), "seed": job.cfg.get("seed")}
+            self.store.append(entry(job.cfg, failed))
+
+    def text(self, name: str, every: bool) -> str:
+        """Counts, and the runs that are not done; every: also those that are."""
+        states = self.states()
+        counts = Counter(states.values())
+        lines = [f"{name}: {len(states)} runs; " + ", ".join(f"{n} {state}" for state, n in counts.most_common())]
+        errors = {name: _error(entry) for name, entry in self.store.latest().items()}
+        for identity, state in states.items():
+            if every or state in ("failed", "cut off"):
+                reason = f"  ({errors.get(identity)})" if state == "failed" and errors.get(identity) else ""
+                lines.append(f"  {state:8} {identity}  {_typed(self.jobs[identity])}{reason}")
+        return "\n".join(lines)
+
+    def complaint(self, failed: Iterable[Job]) -> str:
+        """One line about the runs that are not done."""
+        latest, failed = self.store.latest(), list(failed)
+        first = failed[0]
+        reason = _error(latest.get(first.identity, {})) or "it was cut off"
+        return (
+            f"{len(failed)} of {len(self.jobs)} runs are not done, the first of them {_typed(first)}: {reason}; "
+            "the same command tries them again"
+        )
+
+
+def _state(job: Job, entry: Mapping[str, Any] | None) -> State:
+    if entry is not None and entry["status"] == "finished":
+        return "done"
+    if _status(job) in ("running", "interrupted"):
+        return "cut off"
+    return "missing" if entry is None else "failed" if entry["status"] == "failed" else "cut off"
+
+
+def _status(job: Job) -> str | None:
+    """What the run's own record says it was last seen doing."""
+    file = job.directory / record.FILE
+    return json.loads(file.read_text(encoding="utf-8")).get("status") if file.is_file() else None
+
+
+def _touched(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.is_file() else 0
+
+
+def _error(entry: Mapping[str, Any]) -> str:
+    return " ".join(str(entry.get("error") or "").split())[:200]
+
+
+def _typed(job: Job) -> str:
+    return " ".join(item for item in job.overrides if not item.startswith("hydra."))

@@ -1,0 +1,100 @@
+"""The results store: one small JSON file per run in one directory.
+
+Why JSON files and not one database: any number of processes, on any number of machines that share a file system, write
+at once without locks (which network file systems do badly); a file is written under another name and renamed, so that
+it is there whole or not at all; nothing already there is ever opened for writing; a person can read, copy and delete
+runs; and pandas and DuckDB open the whole store:
+
+    SELECT reducer, keep_rate, avg(results.fine_tuned.accuracy)
+    FROM read_json('runs/store/*.json', union_by_name=true) GROUP BY ALL
+
+    pandas.json_normalize([json.loads(file.read_text()) for file in Path("runs/store").glob("*.json")])
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from atc.report import identity
+
+Entry = dict[str, Any]
+GROUPS = ("reducer", "backbone", "datamodule", "schedule", "task", "optimizer")
+
+
+class Store:
+    """The records of all runs; appending never changes or loses what is there.
+
+    directory: where they are; it need not exist yet.
+    """
+
+    def __init__(self, directory: str | Path):
+        self.directory = Path(directory)
+
+    def append(self, entry: Mapping[str, Any]) -> Path:
+        """Add one record, whole or not at all; the file it is in now."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / f"{entry['identity']}-{uuid.uuid4().hex[:12]}.json"
+        partial = path.with_suffix(".partial")
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(entry, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())  # a machine that loses power must not leave a renamed, empty file
+        partial.replace(path)
+        return path
+
+    def entries(self) -> list[Entry]:
+        """All records, the earliest first. A file may also hold a list of them, as those of benchmarks/ do.
+
+        ValueError names a file that is no record.
+        """
+        found: list[Entry] = []
+        for path in sorted(self.directory.glob("*.json")):
+            try:
+                read = json.loads(path.read_text(encoding="utf-8"))
+                found += [dict(entry) for entry in (read if isinstance(read, list) else [read]) if "identity" in entry]
+            except (json.JSONDecodeError, TypeError, ValueError) as error:
+                raise ValueError(f"{path} is no record of a run: {error}") from error
+        return sorted(found, key=lambda entry: entry.get("finished") or "")
+
+    def latest(self) -> dict[str, Entry]:
+        """The record that counts for each identity: the last finished one, else the last."""
+        found: dict[str, Entry] = {}
+        for entry in self.entries():
+            if entry["status"] == "finished" or found.get(entry["identity"], entry)["status"] != "finished":
+                found[entry["identity"]] = entry
+        return found
+
+
+def entry(cfg: DictConfig, record: Mapping[str, Any]) -> Entry:
+    """What the store holds of a run.
+
+    cfg: its configuration; record: its results.json. The columns to select by come first: the options chosen,
+    keep_rate or t if the schedule has them, seed; `config` is what `identity` is the hash of, and free of paths.
+    """
+    determining = identity.settings(cfg)
+    choices, schedule = cfg.get("choices") or {}, cfg.get("schedule") or {}
+    chosen = {group: choices[group] for group in GROUPS if choices.get(group)}
+    counts = {key: schedule[key] for key in ("keep_rate", "t") if key in schedule}
+    rest = {key: value for key, value in record.items() if key not in chosen}
+    return {
+        "identity": identity.of_settings(determining),
+        "sweep": cfg.get("sweep"),
+        **chosen,
+        **counts,
+        **rest,
+        "wall_time_s": _seconds(record),
+        "config": determining,
+    }
+
+
+def _seconds(record: Mapping[str, Any]) -> float | None:
+    if not record.get("started") or not record.get("finished"):
+        return None
+    begin, end = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
+    return (end - begin).total_seconds()

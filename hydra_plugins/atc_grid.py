@@ -1,0 +1,194 @@
+"""Hydra's sweeper for the files of sweeps/: grids with tied axes, finished runs skipped, failed ones retried.
+
+    python train.py --config-dir sweeps -cn digits_all                          what is missing
+    python train.py --config-dir sweeps -cn digits_all --dry-run                says what that is
+    python train.py --config-dir sweeps -cn digits_all reducer=tome,random      a part of the grid
+    python train.py --config-dir sweeps -cn digits_all seed=0,1,2               three seeds
+    python train.py --config-dir sweeps -cn digits_all hydra/launcher=joblib    several runs at a time
+
+Runs on any launcher. Hydra looks for plug-ins in `hydra_plugins` alone, and imports them at every start: nothing here
+imports torch before there is something to sweep.
+"""
+
+import itertools
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+log = logging.getLogger("atc.sweep")
+Cell = dict[str, str]  # one point of a grid: a value, as typed, for each axis
+
+
+class Job(NamedTuple):
+    """A run of the sweep."""
+
+    overrides: list[str]
+    cfg: DictConfig
+    identity: str
+    directory: Path
+
+
+class Grid(Sweeper):
+    """Runs the points of `grids` that the results store does not hold yet.
+
+    grids: each a mapping from settings to the value or values they take; the runs of a grid are the product of its
+        axes, and a sweep runs one grid after another.
+    out_of_reach: points that no run can have, as settings with their values; left out, and shown as such.
+    dry_run: only say what is done and what is missing. rerun: run what is done again.
+
+    On the command line `axis=value` (or several, with commas) selects from the grids; anything else is set for every
+    run, once per value where there are several: seed=0,1,2.
+    """
+
+    def __init__(
+        self,
+        grids: Sequence[Mapping[str, Any]],
+        out_of_reach: Sequence[Mapping[str, Any]] = (),
+        dry_run: bool = False,
+        rerun: bool = False,
+    ):
+        self.grids, self.out_of_reach, self.dry_run, self.rerun = grids, out_of_reach, dry_run, rerun
+        self.config: DictConfig
+        self.hydra_context: HydraContext
+        self.launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """As Hydra wants it: what to compose with and what to launch."""
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        """Run what is missing; RuntimeError, one line, if runs failed.
+
+        arguments: the command line's overrides of the configuration.
+        """
+        from atc.report.progress import Progress
+
+        jobs = self.jobs(arguments)
+        progress = Progress(self.config.paths.store, jobs)
+        pending = list(jobs.values()) if self.rerun else progress.missing()
+        log.info(progress.text(self.config.hydra.job.config_name, self.dry_run))
+        if self.dry_run or not pending:
+            return []
+        returned: list[JobReturn] = []
+        while pending:
+            before = progress.attempts()
+            try:
+                results = self.launcher.launch([progress.command(job) for job in pending], len(returned))
+            except Exception as error:
+                # Some launchers give up on all runs when one of their processes is killed.
+                log.warning("the launcher stopped: %s", " ".join(str(error).split())[:300])
+                results = []
+            for job, result in zip(pending, results, strict=False):
+                if result.status == JobStatus.FAILED:
+                    progress.note_failure(job, result._return_value, since=before)
+            returned += results
+            after = progress.attempts()
+            untouched = [job for job in pending if after[job.identity] == before[job.identity]]
+            if results or len(untouched) == len(pending):
+                break
+            pending = untouched
+        failed = progress.missing()
+        if failed:
+            raise ValueError(progress.complaint(failed))
+        log.info("all %d runs are done", len(jobs))
+        return returned
+
+    def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
+        """The runs of the sweep by identity; two points that come to the same run are one."""
+        from atc.report.identity import identity
+
+        jobs: dict[str, Job] = {}
+        for overrides in self.points(arguments):
+            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+            with open_dict(cfg):
+                cfg.choices = {key: name for key, name in cfg.hydra.runtime.choices.items() if "hydra" not in key}
+                directory = Path(cfg.hydra.sweep.dir).resolve()
+                del cfg["hydra"]
+            name = identity(cfg)
+            jobs.setdefault(name, Job([*overrides, f"hydra.sweep.subdir={name}"], cfg, name, directory / name))
+        return jobs
+
+    def points(self, arguments: Iterable[str]) -> list[list[str]]:
+        """The overrides of each run."""
+        given = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(list(arguments))
+        axes = {axis for grid in self.grids for axis in grid}
+        selected = {item.key_or_group: values(item) for item in given if item.key_or_group in axes}
+        common = [
+            [f"{item.get_key_element()}={value}" for value in values(item)]
+            if item.is_sweep_override()
+            else [item.input_line]
+            for item in given
+            if item.key_or_group not in axes
+        ]
+        unreachable = [as_typed(point) for point in self.out_of_reach]
+        cells = [
+            cell
+            for cell in expanded(self.grids)
+            if all(cell.get(axis, wanted[0]) in wanted for axis, wanted in selected.items())
+            and not any(point.items() <= cell.items() for point in unreachable)
+        ]
+        if not cells:
+            said = " ".join(f"{axis}={','.join(wanted)}" for axis, wanted in selected.items())
+            raise ValueError(
+                f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grids_text(self.grids)}"
+            )
+        return [
+            [*(f"{axis}={value}" for axis, value in cell.items()), *rest]
+            for cell in cells
+            for rest in itertools.product(*common)
+        ]
+
+
+def expanded(grids: Iterable[Mapping[str, Any]]) -> list[Cell]:
+    """All points of all grids, in order."""
+    cells = []
+    for grid in grids:
+        lists = [value if is_list(value) else [value] for value in grid.values()]
+        cells += [as_typed(dict(zip(grid, point, strict=True))) for point in itertools.product(*lists)]
+    return cells
+
+
+def as_typed(point: Mapping[str, Any]) -> Cell:
+    """Values as one would type them: 0.5, [4,7,10], null, tome."""
+    plain = {key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value for key, value in point.items()}
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for key, value in plain.items()
+    }
+
+
+def values(item: Override) -> list[str]:
+    """What an override of the command line sets, one value or several."""
+    if item.is_sweep_override():
+        return list(item.sweep_string_iterator())
+    return [item.get_value_element_as_str()]
+
+
+def is_list(value: Any) -> bool:
+    """Whether an axis has several values."""
+    return OmegaConf.is_list(value) or isinstance(value, list | tuple)
+
+
+def grids_text(grids: Iterable[Mapping[str, Any]]) -> str:
+    """The grids on one line."""
+    return "; ".join(
+        " ".join(
+            f"{axis}={','.join(as_typed({axis: one})[axis] for one in (value if is_list(value) else [value]))}"
+            for axis, value in grid.items()
+        )
+        for grid in grids
+    )

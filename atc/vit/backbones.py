@@ -4,6 +4,7 @@ All take num_classes (None keeps the backbone's own), pretrained, and checkpoint
 before any download. Where the weights were made for another number of classes, the head is a new nn.Linear.
 """
 
+import argparse
 import difflib
 import pickle
 import sys
@@ -114,14 +115,19 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = _existing(path)
     try:
         if path.suffix == ".safetensors":
-            return _unwrap(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state: Any = load_file(path)
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):  # many scripts save their arguments along
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
             f"{path} is not a readable weight file ({', '.join(_SUFFIXES)}), or holds more than "
             f"tensors, which is refused as it could run code: {_first_line(error)}"
         ) from error
-    return _unwrap(state)
+    weights = _unwrap(state)
+    if not weights:
+        raise ValueError(f"{path} holds no weights: neither a state dict nor one under {', '.join(_WRAPPERS)}")
+    return weights
 
 
 def _existing(path: str | Path) -> Path:
@@ -136,7 +142,9 @@ def _unwrap(state: Any) -> dict[str, Tensor]:
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    tensors = {key: value for key, value in dict(state).items() if isinstance(value, Tensor)}
+    if not isinstance(state, Mapping):
+        return {}
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     # Training wrappers prefix every key: DataParallel "module.", a LightningModule "model."
     for prefix in ("module.", "model.", "vit."):
         if tensors and all(key.startswith(prefix) for key in tensors):
@@ -148,13 +156,12 @@ def _load(vit: Any, state: dict[str, Tensor], origin: str) -> None:
     state = {key: value for key, value in state.items() if not key.startswith("reducers.")}
     adapt = getattr(sys.modules[type(vit).__module__], "checkpoint_filter_fn", None)
     state = state if adapt is None else dict(adapt(state, vit))  # resamples positions, renames other origins' keys
-    heads = [name for name in ("head", "head_dist") if isinstance(getattr(vit, name, None), nn.Linear)]
-    for name in heads:
-        weight = state.get(f"{name}.weight")
-        if weight is None:  # weights without a classifier: theirs is new
-            module = getattr(vit, name)
-            state |= {f"{name}.{key}": value for key, value in nn.Linear(*_shape(module)).state_dict().items()}
-        elif len(weight) != getattr(vit, name).out_features:
+    for name in ("head", "head_dist"):
+        head, weight = getattr(vit, name, None), state.get(f"{name}.weight")
+        if isinstance(head, nn.Linear) and weight is None:  # weights without a classifier: a new one
+            head.reset_parameters()
+            state |= {f"{name}.{key}": value for key, value in head.state_dict().items()}
+        elif weight is not None and (not isinstance(head, nn.Linear) or len(weight) != head.out_features):
             vit.reset_classifier(len(weight))
     own = vit.state_dict()
     wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
@@ -164,10 +171,6 @@ def _load(vit: Any, state: dict[str, Tensor], origin: str) -> None:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise ValueError(f"{origin} does not fit this backbone: it {problem} {', '.join(keys[:3])}{more}")
     vit.load_state_dict(state)
-
-
-def _shape(linear: nn.Linear) -> tuple[int, int]:
-    return linear.in_features, linear.out_features
 
 
 def _with_classes(vit: Any, num_classes: int | None) -> Any:

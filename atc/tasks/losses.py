@@ -14,6 +14,8 @@ def asymmetric_loss(
     float32 at least. Being a sum, it grows with the number of pictures on a device, as in the released code.
     (timm has it as AsymmetricLossMultiLabel, but its default went from the sum to a mean over the batch.)
     """
+    if logits.shape != targets.shape:  # it would broadcast where there are as many pictures as labels
+        raise ValueError(f"targets {tuple(targets.shape)} are not a row of labels per picture, {tuple(logits.shape)}")
     logits = logits if logits.dtype == torch.float64 else logits.float()
     targets = targets.to(logits.dtype)
     positive = logits.sigmoid()

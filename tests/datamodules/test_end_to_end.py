@@ -10,6 +10,9 @@ from atc.run import train
 from tests.datamodules.on_disk import write_coco, write_nabirds, write_nus_wide
 from tests.harness.commands import composed
 
+# Lightning and torchmetrics remark on runs this short.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 MINIATURES: dict[str, tuple[Callable[[Path], Any] | None, str]] = {
     "nabirds": (lambda root: write_nabirds(root, train=30, test=20), "accuracy"),
     "coco": (lambda root: write_coco(root, train=30, val=20), "map"),

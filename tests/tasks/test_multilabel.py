@@ -55,6 +55,11 @@ def test_asymmetric_loss_at_the_ends() -> None:
     assert asymmetric_loss(logits, torch.tensor([[1, 0]])).item() == 0
 
 
+def test_classes_are_no_labels() -> None:
+    with pytest.raises(ValueError, match=r"targets \(7,\) are not a row of labels per picture, \(7, 7\)"):
+        asymmetric_loss(torch.zeros(7, 7), torch.arange(7))
+
+
 def test_map_is_sklearns_without_ties() -> None:
     scores, targets = _batch(200, 9)
     expected = average_precision_score(targets.numpy(), scores.numpy(), average="macro")

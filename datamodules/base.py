@@ -83,7 +83,7 @@ class PictureData(LightningDataModule):
         parts = self.read(root)
         for name, (entries, _) in parts.items():
             if not len(entries):
-                raise self.layout.missing(f"pictures to {name} on in {root}")
+                raise self.layout.missing(f"{name} pictures in {root}")
             if isinstance(entries[0], str) and not Path(entries[0]).is_file():
                 raise self.layout.missing(f"{entries[0]}, the first of {len(entries)} listed {name} pictures")
         return parts

@@ -11,7 +11,6 @@ imports torch before there is something to sweep.
 """
 
 import itertools
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,10 +23,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 log = logging.getLogger("atc.sweep")
-Cell = dict[str, str]  # one point of a grid: a value, as typed, for each axis
 
 
 class Job(NamedTuple):
@@ -124,8 +122,10 @@ class Grid(Sweeper):
 
     def points(self, arguments: Iterable[str]) -> list[list[str]]:
         """The overrides of each run."""
+        from atc.report import grid
+
         given = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(list(arguments))
-        axes = {axis for grid in self.grids for axis in grid}
+        axes = {axis for one in self.grids for axis in one}
         selected = {item.key_or_group: values(item) for item in given if item.key_or_group in axes}
         common = [
             [f"{item.get_key_element()}={value}" for value in values(item)]
@@ -134,17 +134,16 @@ class Grid(Sweeper):
             for item in given
             if item.key_or_group not in axes
         ]
-        unreachable = [as_typed(point) for point in self.out_of_reach]
         cells = [
             cell
-            for cell in expanded(self.grids)
+            for cell in grid.points(self.grids)
             if all(cell.get(axis, wanted[0]) in wanted for axis, wanted in selected.items())
-            and not any(point.items() <= cell.items() for point in unreachable)
+            and not grid.within(cell, self.out_of_reach)
         ]
         if not cells:
             said = " ".join(f"{axis}={','.join(wanted)}" for axis, wanted in selected.items())
             raise ValueError(
-                f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grids_text(self.grids)}"
+                f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grid.text(self.grids)}"
             )
         return [
             [*(f"{axis}={value}" for axis, value in cell.items()), *rest]
@@ -153,42 +152,8 @@ class Grid(Sweeper):
         ]
 
 
-def expanded(grids: Iterable[Mapping[str, Any]]) -> list[Cell]:
-    """All points of all grids, in order."""
-    cells = []
-    for grid in grids:
-        lists = [value if is_list(value) else [value] for value in grid.values()]
-        cells += [as_typed(dict(zip(grid, point, strict=True))) for point in itertools.product(*lists)]
-    return cells
-
-
-def as_typed(point: Mapping[str, Any]) -> Cell:
-    """Values as one would type them: 0.5, [4,7,10], null, tome."""
-    plain = {key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value for key, value in point.items()}
-    return {
-        key: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-        for key, value in plain.items()
-    }
-
-
 def values(item: Override) -> list[str]:
     """What an override of the command line sets, one value or several."""
     if item.is_sweep_override():
         return list(item.sweep_string_iterator())
     return [item.get_value_element_as_str()]
-
-
-def is_list(value: Any) -> bool:
-    """Whether an axis has several values."""
-    return OmegaConf.is_list(value) or isinstance(value, list | tuple)
-
-
-def grids_text(grids: Iterable[Mapping[str, Any]]) -> str:
-    """The grids on one line."""
-    return "; ".join(
-        " ".join(
-            f"{axis}={','.join(as_typed({axis: one})[axis] for one in (value if is_list(value) else [value]))}"
-            for axis, value in grid.items()
-        )
-        for grid in grids
-    )

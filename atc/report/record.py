@@ -21,12 +21,12 @@ PACKAGES = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "hydra-
 class Record:
     """One run's results.json; every `update` rewrites the file, so that an interruption loses nothing.
 
-    path: the file; a resumed run continues the record that is there.
+    path: the file; resume: continue the record that is there instead of replacing it.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, resume: bool = False):
         self.path = path
-        self.data: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        self.data: dict[str, Any] = json.loads(path.read_text()) if resume and path.is_file() else {}
 
     def start(self, **settings: Any) -> None:
         """Note when, with what command, code, versions and machine this run started; and its settings."""
@@ -56,11 +56,6 @@ class Record:
     def finish(self, status: str = "finished") -> None:
         """Note how the run ended: "finished", "interrupted" or "failed"."""
         self.update(status=status, finished=_now())
-
-    def result(self, name: str) -> dict[str, Any] | None:
-        """One entry of `results`, if it is known already."""
-        entry: dict[str, Any] | None = self.data.get("results", {}).get(name)
-        return entry
 
 
 def git_commit() -> str | None:

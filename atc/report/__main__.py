@@ -1,0 +1,70 @@
+"""The table or figure of a file of sweeps/, from the runs in the results store.
+
+python -m atc.report digits_all                       on the terminal, and as files under reports/
+python -m atc.report atc_table1_mae --store benchmarks --store runs/store
+python -m atc.report --all site/                      all of them on one page
+python -m atc.report --list
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from atc.report import layout, report
+from atc.report.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status: 0, 2 after an error of the user's."""
+    parser = argparse.ArgumentParser("python -m atc.report", description=__doc__, formatter_class=_AsWritten)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a file of sweeps/, or source=wandb project=NAME")
+    parser.add_argument("--all", metavar="DIRECTORY", type=Path, help="write one page with all tables and figures")
+    parser.add_argument("--list", action="store_true", help="say which there are")
+    parser.add_argument("--store", type=Path, action="append", help="results store; default runs/store")
+    parser.add_argument("--sweeps", type=Path, default=layout.sweeps_dir(), help="where the sweep files are")
+    parser.add_argument("--output", type=Path, default=Path("reports"), help="where files are written")
+    given = parser.parse_args(arguments)
+    try:
+        if given.list:
+            print("\n".join(layout.names(given.sweeps)))
+            return 0
+        settings = dict(name.split("=", 1) for name in given.names if "=" in name)
+        names = [name for name in given.names if "=" not in name]
+        if not names and given.all is None:
+            parser.error("name a table or figure, or give --all DIRECTORY; --list says which there are")
+        entries = _entries(given.store or [Path("runs/store")], settings)
+        for name in names:
+            made = report.make(layout.load(name, given.sweeps), entries)
+            print(made.text())
+            for path in made.write(given.output):
+                print(path)
+        if given.all is not None:
+            from atc.report import site
+
+            made_all = [report.make(layout.load(name, given.sweeps), entries) for name in layout.names(given.sweeps)]
+            print(site.write(made_all, given.all))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _entries(stores: Sequence[Path], settings: dict[str, str]) -> list[dict[str, object]]:
+    unknown = set(settings) - {"source", "project"}
+    source = settings.get("source", "local")
+    if unknown or source not in ("local", "wandb"):
+        raise ValueError(f"source={source}: there are local and wandb; not understood: {sorted(unknown)}")
+    if source == "wandb":
+        from atc.report import wandb_source
+
+        return wandb_source.entries(settings.get("project", "atc"))
+    return [entry for directory in stores for entry in Store(directory).entries()]
+
+
+class _AsWritten(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples' lines."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

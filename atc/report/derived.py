@@ -1,0 +1,70 @@
+"""Mean ranks and differences: figures computed from the results of a whole sweep."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from atc.report.cells import BASELINE, Cell
+from atc.report.layout import Layout
+from atc.report.tables import Table, arrange
+
+KINDS = ("ranks", "differences")
+ALL = "all"
+Group = tuple[tuple[str, str], ...]  # what results have in common that are compared
+
+
+def table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
+    """One row per method; one column per keep rate, and for ranks one over all of them.
+
+    Only groups count in which every method that can get there was measured: the rank among a part of the methods would
+    be another number.
+    """
+    groups = _groups(cells)
+    complete = {group: members for group, members in groups.items() if all(c.state != "missing" for c in members)}
+    complete = {group: members for group, members in complete.items() if all(c.state != "failed" for c in members)}
+    scores = {group: _scores(layout, members) for group, members in complete.items()}
+    rates = list(dict.fromkeys(dict(group)[layout.x] for group in groups))
+    methods = list(dict.fromkeys(cell.where["reducer"] for members in groups.values() for cell in members))
+    shown = [method for method in methods if layout.kind == "ranks" or method not in layout.against]
+    columns = [ALL, *rates] if layout.kind == "ranks" else rates
+    found = [
+        _cell(layout, method, column, [_in_column(layout, column, group, scores[group]) for group in scores])
+        for method in shown
+        for column in columns
+    ]
+    what = "Mean rank" if layout.kind == "ranks" else f"Points above the best of {', '.join(layout.against)}"
+    said = [
+        f"{what} ± standard deviation over backbones and data sets; {len(complete)} of {len(groups)} groups complete."
+    ]
+    return arrange(replace(layout, rows=("reducer",), columns=(layout.x,)), found, [*notes, *said])
+
+
+def _groups(cells: Sequence[Cell]) -> dict[Group, list[Cell]]:
+    """Results that differ in the method alone, those that are out of reach left out."""
+    groups: dict[Group, list[Cell]] = {}
+    for cell in cells:
+        if cell.where["setting"] != BASELINE and cell.where["reducer"] != "none" and cell.state != "out of reach":
+            common = tuple((key, value) for key, value in cell.where.items() if key != "reducer")
+            groups.setdefault(common, []).append(cell)
+    return groups
+
+
+def _scores(layout: Layout, members: Sequence[Cell]) -> dict[str, float]:
+    """By method: its rank in the group (1 = best, ties share the mean rank), or its lead on the best of `against`."""
+    means = {cell.where["reducer"]: cell.mean for cell in members if cell.mean is not None}
+    if layout.kind == "ranks":
+        return {
+            method: 1 + sum(other > own for other in means.values()) + (sum(o == own for o in means.values()) - 1) / 2
+            for method, own in means.items()
+        }
+    best = max(means[method] for method in layout.against if method in means)
+    return {method: own - best for method, own in means.items() if method not in layout.against}
+
+
+def _in_column(layout: Layout, column: str, group: Group, scores: Mapping[str, float]) -> Mapping[str, float]:
+    return scores if column in (ALL, dict(group)[layout.x]) else {}
+
+
+def _cell(layout: Layout, method: str, column: str, scores: Sequence[Mapping[str, float]]) -> Cell:
+    values = [score[method] for score in scores if method in score]
+    where = {"setting": layout.settings[0], "reducer": method, layout.x: column}
+    return Cell(where, values, "measured" if values else "missing")

@@ -1,0 +1,104 @@
+"""Figures in the look of the papers': curves over the keep rate, mean ranks, differences."""
+
+import io
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from atc.report.cells import BASELINE, Cell
+from atc.report.derived import ALL
+from atc.report.layout import Layout
+from atc.report.tables import Table, readable
+
+MARKERS = "osD^vP*X<>hp"
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "atc", "axes.grid": True, "grid.alpha": 0.3, "font.size": 8}
+
+
+def draw(layout: Layout, cells: Sequence[Cell], table: Table) -> Figure:
+    """The figure of a layout. cells: all results; table: what a derived figure shows."""
+    with rc_context(STYLE):
+        if layout.kind == "curves":
+            return _curves(layout, cells)
+        return _bars(layout, table)
+
+
+def svg(figure: Figure) -> str:
+    """A figure as text to put into a page."""
+    out = io.StringIO()
+    with rc_context(STYLE):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()[out.getvalue().index("<svg") :]
+
+
+def _curves(layout: Layout, cells: Sequence[Cell]) -> Figure:
+    """A panel for each row and column, a line for each method; dashed: without reduction."""
+    reduced = [cell for cell in cells if cell.where["reducer"] != "none"]
+    rows = list(dict.fromkeys(tuple(cell.where.get(axis, "") for axis in layout.rows) for cell in reduced)) or [()]
+    columns = list(dict.fromkeys(tuple(cell.where.get(axis, "") for axis in layout.columns) for cell in reduced)) or [
+        ()
+    ]
+    methods = list(dict.fromkeys(cell.where["reducer"] for cell in reduced))
+    figure = Figure(figsize=(2.6 * len(columns) + 1.2, 2.1 * len(rows) + 0.7), layout="constrained", dpi=150)
+    panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True)
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            place = dict(zip((*layout.rows, *layout.columns), (*row, *column), strict=True))
+            inside = [cell for cell in cells if all(cell.where.get(k, v) == v for k, v in place.items())]
+            _panel(panels[i][j], layout, inside, methods)
+            panels[i][j].set_title(" ".join(map(readable, (*row, *column))))
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels) or 1, 5), frameon=False)
+    figure.supxlabel(layout.x.replace("_", " "))
+    figure.supylabel("accuracy or mAP, %")
+    return figure
+
+
+def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[str]) -> None:
+    for number, method in enumerate(methods):
+        own = sorted((float(c.where[layout.x]), c) for c in cells if c.where["reducer"] == method and c.values)
+        line = axes.errorbar(
+            [x for x, _ in own],
+            [cell.mean for _, cell in own],
+            [cell.spread or 0.0 for _, cell in own],
+            label=method,
+            marker=MARKERS[number % len(MARKERS)],
+            color=f"C{number % 10}",
+            markersize=3.5,
+            linewidth=1.2,
+        )
+        line[0].set_gid(method)
+    dense = [cell.mean for cell in cells if cell.where["setting"] == BASELINE and cell.mean is not None]
+    if dense:
+        axes.axhline(dense[0], color="black", linestyle="--", linewidth=1, label="no reduction")
+    if not any(cell.values for cell in cells):
+        axes.text(0.5, 0.5, "not yet run", ha="center", va="center", transform=axes.transAxes, color="grey")
+
+
+def _bars(layout: Layout, table: Table) -> Figure:
+    """A group of bars per keep rate, or one bar per method where there is a column over all."""
+    columns = [column for column in table.columns if column == (ALL,)] or table.columns
+    figure = Figure(figsize=(max(4.0, 0.45 * len(table.rows) * len(columns) + 1.5), 3), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    width = 0.8 / max(len(table.rows), 1)
+    for number, row in enumerate(table.rows):
+        found = [(i, table.cells.get((row, column))) for i, column in enumerate(columns)]
+        drawn = [(i + number * width, cell) for i, cell in found if cell is not None and cell.values]
+        axes.bar(
+            [x for x, _ in drawn],
+            [cell.mean or 0.0 for _, cell in drawn],
+            width,
+            yerr=[cell.spread or 0.0 for _, cell in drawn],
+            label=row[0],
+            color=f"C{number % 10}",
+            error_kw={"linewidth": 0.8},
+        )
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(columns))], [column[0] for column in columns])
+    axes.set_xlabel(layout.x.replace("_", " "))
+    axes.set_ylabel("mean rank (1 = best)" if layout.kind == "ranks" else "points above the best prior method")
+    if any(cell.values for cell in table.cells.values()):
+        axes.legend(frameon=False, ncols=2)
+    else:
+        axes.text(0.5, 0.5, "not yet run", ha="center", va="center", transform=axes.transAxes, color="grey")
+    return figure

@@ -1,0 +1,82 @@
+"""What has to be said about a table, from the runs behind it."""
+
+from collections.abc import Iterable, Sequence
+from math import sqrt
+
+from atc.report.cells import Cell
+from atc.report.layout import Layout
+
+
+def of(layout: Layout, cells: Sequence[Cell]) -> list[str]:
+    """How complete the table is, what it was measured with, and what cannot be read off it."""
+    return [*_completeness(cells), *_origins(cells), *_sources(cells), *_floor(layout, cells)]
+
+
+def _completeness(cells: Sequence[Cell]) -> list[str]:
+    wanted = [cell for cell in cells if cell.state != "out of reach"]
+    done = sum(cell.state == "measured" for cell in wanted)
+    failed = sum(cell.state == "failed" for cell in wanted)
+    seeds = sorted({len(cell.values) for cell in wanted if cell.values})
+    said = [f"{done} of {len(wanted)} cells measured" + (f", {failed} failed" if failed else "")]
+    if seeds and seeds[-1] > 1:
+        said.append(f"mean ± standard deviation over {'-'.join(map(str, seeds))} seeds")
+    elif done:
+        said.append("one seed")
+    if len(wanted) < len(cells):
+        said.append("– is out of the method's reach")
+    return ["; ".join(said) + "."]
+
+
+def _origins(cells: Sequence[Cell]) -> list[str]:
+    """On what, with what and from which code the numbers come."""
+    entries = {id(entry): entry for cell in cells for entry in cell.entries}.values()
+    if not entries:
+        return []
+    gpus = {", ".join(entry.get("machine", {}).get("gpus", [])) or "CPU" for entry in entries}
+    versions = {f"{name} {version}" for entry in entries for name, version in entry.get("versions", {}).items()}
+    main = sorted(item for item in versions if item.split()[0] in ("torch", "timm"))
+    commits = {(entry.get("commit") or "no commit")[:10] for entry in entries}
+    hours = sum(entry.get("wall_time_s") or 0 for entry in entries) / 3600
+    return [
+        f"{len(entries)} runs, {hours:.2g} hours in all, on {_few(gpus)}; {', '.join(main)}; commit {_few(commits)}."
+    ]
+
+
+def _sources(cells: Sequence[Cell]) -> list[str]:
+    sources = sorted({cell.source for cell in cells if cell.source})
+    return [f"Published numbers: {'; '.join(sources)}."] if sources else []
+
+
+def _floor(layout: Layout, cells: Sequence[Cell]) -> list[str]:
+    """Which results cannot be told from those of the floor: two standard errors of a difference."""
+    if layout.floor is None or layout.images is None:
+        return []
+    floors = {_place(cell): cell for cell in cells if cell.where["reducer"] == layout.floor}
+    said = []
+    for place, floor in floors.items():
+        above = [c.mean for c in cells if _place(c) == place and c is not floor and c.where["reducer"] != "none"]
+        means = [value for value in above if value is not None]
+        if floor.mean is None or not means:
+            continue
+        share = min(max(floor.mean / 100, 0.0), 1.0)
+        margin = 200 * sqrt(2 * share * (1 - share) / layout.images)
+        level = sum(value <= floor.mean + margin for value in means)
+        if level:
+            where = " ".join(value.replace("_", " ") for _, value in place)
+            said.append(f"{where}: {level} of {len(means)} methods (± {margin:.1f})")
+    if not said:
+        return []
+    return [
+        f"Not better than {layout.floor} pruning by more than two standard errors on {layout.images} images: "
+        + "; ".join(said)
+        + "."
+    ]
+
+
+def _place(cell: Cell) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in cell.where.items() if key != "reducer")
+
+
+def _few(values: Iterable[str]) -> str:
+    ordered = sorted(values)
+    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")

@@ -1,0 +1,167 @@
+"""Cells in the layout of the paper's table: on the terminal, in Markdown, LaTeX and CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from atc.report.cells import BASELINE, Cell
+from atc.report.layout import Layout
+
+Key = tuple[str, ...]
+SHOWN = {"missing": "not run", "failed": "failed", "out of reach": "–"}
+
+
+@dataclass
+class Table:
+    """Cells in rows and columns.
+
+    cells: by row and column; a place without a cell is no part of the table. compared: whether there are published
+    numbers, so that a column has three parts: ours, theirs and the difference.
+    """
+
+    layout: Layout
+    rows: list[Key]
+    columns: list[Key]
+    cells: dict[tuple[Key, Key], Cell]
+    notes: list[str]
+
+    @property
+    def compared(self) -> bool:
+        return any(cell.published is not None for cell in self.cells.values())
+
+    @property
+    def heads(self) -> list[str]:
+        """Headings of the columns after those that name the rows."""
+        parts = ("ours", "paper", "Δ") if self.compared else ("",)
+        return [f"{self.head(column)} {part}".strip() for column in self.columns for part in parts]
+
+    def head(self, column: Key) -> str:
+        """What a column is: values, with the axis before those that are numbers."""
+        named = zip(self.layout.columns, column, strict=True)
+        return " ".join(f"{axis}={value}" if _is_number(value) else readable(value) for axis, value in named)
+
+    def texts(self, row: Key) -> list[str]:
+        """What a row says after its names."""
+        parts = 3 if self.compared else 1
+        return [text for column in self.columns for text in self._cell(self.cells.get((row, column)))[:parts]]
+
+    def _cell(self, cell: Cell | None) -> tuple[str, str, str]:
+        if cell is None:
+            return "", "", ""
+        digits = self.layout.decimals
+        ours = SHOWN.get(cell.state, "")
+        if cell.mean is not None:
+            spread = "" if cell.spread is None else f" ± {cell.spread:.{digits}f}"
+            ours = f"{cell.mean:.{digits}f}{spread}"
+        theirs = "–" if cell.published is None else f"{cell.published:.{digits}f}"
+        return ours, theirs, "" if cell.difference is None else f"{cell.difference:+.{digits}f}".replace("-", "−")
+
+
+def arrange(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Table:
+    """Put cells into rows and columns. A result without reduction stands in every column that it is compared with."""
+    rows = list(dict.fromkeys(_key(cell, layout.rows) for cell in cells))
+    columns = _ordered(_key(cell, layout.columns) for cell in cells if cell.where["reducer"] != "none")
+    columns = columns or [()]
+    placed: dict[tuple[Key, Key], Cell] = {}
+    for cell in cells:
+        for column in columns:
+            axes = zip(layout.columns, column, strict=True)
+            if all(cell.where.get(axis, value) == value for axis, value in axes):
+                placed.setdefault((_key(cell, layout.rows), column), cell)
+    return Table(layout, rows, columns, placed, [*layout.notes, *notes])
+
+
+def _key(cell: Cell, axes: Sequence[str]) -> Key:
+    return tuple(cell.where.get(axis, "") for axis in axes)
+
+
+def _ordered(keys: Iterator[Key]) -> list[Key]:
+    """In order of appearance; numbers by size."""
+    found = list(dict.fromkeys(keys))
+    positions = [list(dict.fromkeys(key[i] for key in found)) for i in range(len(found[0]) if found else 0)]
+    ranks = [sorted(values, key=float) if all(map(_is_number, values)) else values for values in positions]
+    return sorted(found, key=lambda key: [rank.index(value) for rank, value in zip(ranks, key, strict=True)])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def readable(name: str) -> str:
+    """off_the_shelf -> off the shelf; the names of methods and backbones stay what one types."""
+    return name.replace("_", " ") if name in (BASELINE, "off_the_shelf", "fine_tuned") else name
+
+
+def terminal(table: Table, width: int | None = None) -> str:
+    """To be read on a terminal."""
+    drawn = RichTable(title=table.layout.title, title_justify="left", show_edge=False, pad_edge=False)
+    for axis in table.layout.rows:
+        drawn.add_column(axis)
+    for head in table.heads:
+        drawn.add_column(head, justify="right", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*map(readable, row), *table.texts(row))
+    console = Console(file=io.StringIO(), width=width or 20 + 14 * (len(table.heads) + 2))
+    console.print(drawn)
+    for note in table.notes:
+        console.print(f"* {note}", markup=False, highlight=False)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def markdown(table: Table) -> str:
+    """A heading, the table, its notes."""
+    heads = [*table.layout.rows, *table.heads]
+    lines = [_piped(heads), _piped(["---"] * len(table.layout.rows) + ["---:"] * len(table.heads))]
+    lines += [_piped([*map(readable, row), *table.texts(row)]) for row in table.rows]
+    notes = [f"- {note}" for note in table.notes]
+    return "\n".join([f"## {table.layout.title}", "", *lines, "", *notes]).rstrip() + "\n"
+
+
+def _piped(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def latex(table: Table) -> str:
+    """A tabular of booktabs, its notes as comments."""
+    parts = 3 if table.compared else 1
+    names = "l" * len(table.layout.rows)
+    lines = [f"% {_tex(note)}" for note in table.notes]
+    lines += [f"\\begin{{tabular}}{{{names}{'r' * parts * len(table.columns)}}}", "\\toprule"]
+    spanning = [f"\\multicolumn{{{parts}}}{{c}}{{{_tex(table.head(column))}}}" for column in table.columns]
+    lines.append(" & ".join([*map(_tex, table.layout.rows), *spanning]) + r" \\")
+    if table.compared:
+        lines.append(" & ".join([""] * len(names) + ["ours", "paper", r"$\Delta$"] * len(table.columns)) + r" \\")
+    lines.append("\\midrule")
+    lines += [" & ".join(map(_tex, [*map(readable, row), *table.texts(row)])) + r" \\" for row in table.rows]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def _tex(text: str) -> str:
+    for character in "&%$#_{}":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--").replace("Δ", r"$\Delta$")
+
+
+def as_csv(table: Table) -> str:
+    """One line per cell: where it is, what was measured and published, and where that was."""
+    axes = list(dict.fromkeys(axis for cell in table.cells.values() for axis in cell.where))
+    out = io.StringIO()
+    lines = csv.writer(out, lineterminator="\n")
+    lines.writerow([*axes, "state", "ours", "spread", "seeds", "published", "difference", "source"])
+    for cell in {id(cell): cell for cell in table.cells.values()}.values():
+        numbers = [_plain(cell.mean), _plain(cell.spread), len(cell.values), _plain(cell.published)]
+        where = [cell.where.get(axis, "") for axis in axes]
+        lines.writerow([*where, cell.state, *numbers, _plain(cell.difference), cell.source or ""])
+    return out.getvalue()
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

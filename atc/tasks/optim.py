@@ -1,59 +1,94 @@
 """timm's optimisers and schedulers, as Lightning wants them."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning import Trainer
-from timm.optim import create_optimizer_v2, param_groups_weight_decay
+from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from torch import nn
+from torch.utils.data.distributed import DistributedSampler
+
+from atc.tasks.groups import Freeze, parameter_groups
 
 
-def training_length(trainer: Trainer) -> tuple[int, int]:
-    """Updates and epochs that `trainer` will make on its data module.
+class Length(NamedTuple):
+    """How long a training is."""
+
+    updates: int
+    epochs: int
+    batch: int  # images behind one update, of all devices; 0 = not known
+
+
+def training_length(trainer: Trainer) -> Length:
+    """What `trainer` will do on its data module.
 
     Unlike Lightning's `estimated_stepping_batches` it does not open the training data, which before a resumed
     run has its state back would start it at the wrong place.
     """
-    batches = len(trainer.datamodule.train_dataloader()) // trainer.world_size  # type: ignore[attr-defined]
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    loader = data.train_dataloader()
+    batches = len(loader)
+    if not isinstance(getattr(loader, "sampler", None), DistributedSampler):  # Lightning will share the batches out
+        batches //= trainer.world_size
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
     if epochs is None and trainer.max_steps < 1:
         raise ValueError(f"trainer.max_epochs={trainer.max_epochs} and max_steps={trainer.max_steps}: one must end it")
     updates = math.inf if epochs is None else epochs * math.ceil(batches / trainer.accumulate_grad_batches)
-    return int(min(updates, trainer.max_steps if trainer.max_steps > 0 else math.inf)), epochs or 1
+    updates = int(min(updates, trainer.max_steps if trainer.max_steps > 0 else math.inf))
+    batch = getattr(data, "batch_size", 0) * trainer.accumulate_grad_batches * trainer.world_size
+    return Length(updates, epochs or 1, batch)
 
 
 def configure(
     model: nn.Module,
     total_steps: int,
     epochs: int,
+    batch: int = 0,
     *,
     opt: str,
     lr: float,
     weight_decay: float,
     sched: str,
+    lr_batch_normalizer: float | None = None,
+    backbone_lr_scale: float = 1.0,
+    backbone_freeze_epochs: float = 0,
+    layer_decay: float | None = None,
     warmup_epochs: float = 0,
     warmup_prefix: bool = True,
     warmup_lr: float = 0.0,
     min_lr: float = 0.0,
+    as_released: bool = False,
     opt_args: dict[str, Any] | None = None,
     sched_args: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What `LightningModule.configure_optimizers` returns for `model`, trained for total_steps updates.
 
-    opt, sched: timm's names ("adamw", "cosine"); opt_args, sched_args: more of timm's settings for them.
-    weight_decay: for matrices only; biases, norms and what the backbone names (positions, CLS) go without.
+    batch: images behind one update. opt, sched: timm's names ("adamw", "cosine"); opt_args, sched_args: more of
+    timm's settings for them. weight_decay: for matrices only.
+    lr_batch_normalizer: lr is for this many images per update, and grows with `batch`; None: lr as it is.
+    backbone_lr_scale, layer_decay: see parameter_groups; backbone_freeze_epochs: see Freeze.
     warmup_prefix: the schedule starts after the warm-up, in the epochs that are left; False: it runs from epoch
     0 underneath the warm-up, and the rate jumps where that ends (as in the recipes of DeiT).
+    as_released: as warmup_prefix=False. ValueError for settings that do not go together.
     """
     if warmup_epochs >= epochs and warmup_epochs:
         raise ValueError(f"optimizer.warmup_epochs={warmup_epochs} leaves nothing of trainer.max_epochs={epochs}")
-    spared = getattr(getattr(model, "vit", model), "no_weight_decay", set)()
-    spared = {name for name, _ in model.named_parameters() if name.removeprefix("vit.") in spared}
-    groups = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=spared)
+    if backbone_freeze_epochs and (layer_decay is not None or sched == "none"):
+        raise ValueError(
+            f"optimizer.backbone_freeze_epochs={backbone_freeze_epochs} needs a schedule to freeze in (sched={sched}) "
+            f"and no layer_decay ({layer_decay})"
+        )
+    if lr_batch_normalizer is not None:
+        if batch < 1:
+            raise ValueError(f"optimizer.lr_batch_normalizer={lr_batch_normalizer}: the data module has no batch_size")
+        lr = lr * batch / lr_batch_normalizer
+    groups = parameter_groups(model, lr, weight_decay, layer_decay, backbone_lr_scale)
     optimizer = create_optimizer_v2(groups, opt, lr=lr, weight_decay=weight_decay, **(opt_args or {}))
+    warmup_prefix = warmup_prefix and not as_released
+    updates_per_epoch = max(1, round(total_steps / epochs))
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched,
@@ -63,9 +98,11 @@ def configure(
         warmup_lr=warmup_lr,
         min_lr=min_lr,
         step_on_epochs=False,
-        updates_per_epoch=max(1, round(total_steps / epochs)),
+        updates_per_epoch=updates_per_epoch,
         **(sched_args or {}),
     )
     if scheduler is None:
         return {"optimizer": optimizer}
+    if backbone_freeze_epochs:
+        scheduler = Freeze(scheduler, round(backbone_freeze_epochs * updates_per_epoch))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -61,18 +61,18 @@ def test_a_warm_up_that_leaves_nothing() -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, (7 * 10, 7)),
-        ({"limit_train_batches": 4}, (7 * 4, 7)),
-        ({"limit_train_batches": 0.5}, (7 * 5, 7)),
-        ({"accumulate_grad_batches": 3}, (7 * 4, 7)),
-        ({"max_steps": 12}, (12, 7)),
-        ({"max_steps": 12, "max_epochs": -1}, (12, 1)),
-        ({"world_size": 2}, (7 * 5, 7)),
+        ({}, (7 * 10, 7, 32)),
+        ({"limit_train_batches": 4}, (7 * 4, 7, 32)),
+        ({"limit_train_batches": 0.5}, (7 * 5, 7, 32)),
+        ({"accumulate_grad_batches": 3}, (7 * 4, 7, 96)),
+        ({"max_steps": 12}, (12, 7, 32)),
+        ({"max_steps": 12, "max_epochs": -1}, (12, 1, 32)),
+        ({"world_size": 2}, (7 * 5, 7, 64)),
     ],
 )
-def test_length_of_a_training(settings: dict[str, object], expected: tuple[int, int]) -> None:
+def test_length_of_a_training(settings: dict[str, object], expected: tuple[int, int, int]) -> None:
     trainer = {"max_epochs": 7, "max_steps": -1, "limit_train_batches": 1.0, "accumulate_grad_batches": 1}
-    data = SimpleNamespace(train_dataloader=lambda: range(10))
+    data = SimpleNamespace(train_dataloader=lambda: range(10), batch_size=32)
     made = SimpleNamespace(**{**trainer, "world_size": 1, "datamodule": data, **settings})
     assert training_length(made) == expected  # type: ignore[arg-type]
 

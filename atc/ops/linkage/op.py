@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
+from importlib.util import find_spec
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +14,8 @@ from atc.ops.linkage import cpu, portable, reference
 from atc.ops.linkage.relabel import labels_from_merges
 
 METHODS = ("single", "complete", "average", "ward")
-BACKENDS = ("reference", "torch", "cpu")
+BACKENDS = ("reference", "torch", "cpu", "triton")
+MOST_TOKENS_TRITON = 1024  # a program of the triton backend holds the state of one image in registers
 
 
 def labels(
@@ -71,13 +76,18 @@ def cluster(
 ) -> Tensor:
     """``[B, N]`` labels of checked arguments; ``first_image`` is added to the image that an error names."""
     check = check_finite if check_finite is not None else distance.device.type == "cpu"
-    if chosen_backend(distance, backend) == "cpu":
+    chosen = chosen_backend(distance, backend)
+    if chosen == "cpu":
         result = cpu.cluster(distance.cpu(), keep, method)
         if check:
             refuse_nan(result.has_nan, first_image)
         return result.labels.to(distance.device)
     if check:
         refuse_nan(distance.triu(1).isnan().flatten(1).any(1), first_image)
+    if chosen == "triton":
+        from atc.ops.linkage import gpu
+
+        return gpu.cluster(distance, keep, method)[0]
     merges, _ = merge_in_order(distance, keep, method, backend)
     return labels_from_merges(merges, distance.shape[1])
 
@@ -89,16 +99,36 @@ def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None
         return _reference(distance, keep, method)
     if chosen == "torch":
         return portable.merge_batch(distance, keep, method)
-    result = cpu.cluster(distance.cpu(), keep, method, want_merges=True)
-    assert result.merges is not None
-    assert result.heights is not None
-    return result.merges.to(distance.device), result.heights.to(distance.device)
+    if chosen == "triton":
+        from atc.ops.linkage import gpu
+
+        _, merges, heights = gpu.cluster(distance, keep, method, want_merges=True)
+    else:
+        _, merges, heights, *_ = cpu.cluster(distance.cpu(), keep, method, want_merges=True)
+    assert merges is not None
+    assert heights is not None
+    return merges.to(distance.device), heights.to(distance.device)
 
 
 def chosen_backend(distance: Tensor, backend: str | None) -> str:
+    """The one asked for, or the fastest that can run here."""
+    few = distance.shape[1] <= MOST_TOKENS_TRITON
+    if backend == "triton" and not few:
+        raise ValueError(f"backend='triton' takes up to {MOST_TOKENS_TRITON} tokens, got {distance.shape[1]}")
+    if backend == "triton" and not has_triton():
+        raise ValueError("backend='triton' needs the triton package, which is not installed")
+    if backend == "triton" and distance.device.type == "cpu" and not os.environ.get("TRITON_INTERPRET"):
+        raise ValueError("backend='triton' needs a GPU tensor, got one on the CPU")
     if backend is not None:
         return backend
-    return "cpu" if distance.device.type == "cpu" and cpu.kernel() is not None else "torch"
+    if distance.device.type == "cpu":
+        return "cpu" if cpu.kernel() is not None else "torch"
+    return "triton" if few and distance.device.type == "cuda" and has_triton() else "torch"
+
+
+@cache
+def has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def wide(distance: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ template <class Source, bool ward> struct Careful {
     inline double joined(double low, double high, int slot, double distance, int merge) const {
         return ward ? rows.grown(low, high, slot, distance, merge) : low + high;
     }
+    inline void bounded(int, Key) {}
     inline void replay(int slot, const State<Key>& state, int from, int to) {
         double* row = rows.at(slot);
         const Merge* log = state.log;

@@ -18,6 +18,7 @@ template <class KeyType, bool largest> struct Extremes {
     }
     template <class T> static inline T joined(T a, T b) { return largest == (a > b) ? a : b; }
 
+    inline void bounded(int, Key) {}
     inline void replay(int slot, const State<Key>& state, int from, int to) {
         Key* row = square.row(slot);
         const Merge* log = state.log;

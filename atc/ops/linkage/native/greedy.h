@@ -38,13 +38,17 @@ template <class Rows> Counters merge_greedily(Rows& rows, State<typename Rows::K
         rows.replay(slot, state, state.seen[slot], merged);
         state.seen[slot] = merged;
     };
+    auto bound = [&](int slot, Key key) {
+        state.nearest.set(slot, key);
+        rows.bounded(slot, key);
+    };
     while (merged < needed) {
         int first = state.nearest.first();
         int second = state.neighbour[first];
         if (state.born[second] > state.seen[first]) {
             replay(first);
             Nearest<Key> found = rows.scan(first);
-            state.nearest.set(first, found.key);
+            bound(first, found.key);
             state.neighbour[first] = found.slot;
             counters.rescans++;
             continue;
@@ -54,9 +58,9 @@ template <class Rows> Counters merge_greedily(Rows& rows, State<typename Rows::K
         replay(high);
         state.heights[merged] = height_of(state.nearest.key[first]);
         state.log[merged] = {low, high};
-        state.nearest.set(low, Lanes<Key>::last);
+        bound(low, Lanes<Key>::last);
         Nearest<Key> found = rows.join(low, high, merged, state);
-        state.nearest.set(high, found.key);
+        bound(high, found.key);
         state.neighbour[high] = found.slot;
         merged++;
         state.seen[high] = state.born[high] = merged;

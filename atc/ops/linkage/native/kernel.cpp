@@ -26,7 +26,7 @@ template <class Source> struct Workspace {
     State<int64_t> any_values;  // the same of others
     WideRows<Source> wide;
     Source *mask, *origin, *scratch, *edges;
-    double *inverse, *gone, *summary;
+    double *inverse, *gone, *limit, *summary;
     int32_t *parent, *from, *to;
 
     Workspace(Cutter& cut, const AtcJob& job) : wide{square, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr} {
@@ -56,6 +56,7 @@ template <class Source> struct Workspace {
         wide.padded = wide.padded_for(tokens);
         inverse = cut.take<double>(wide.padded);
         gone = cut.take<double>(wide.padded);
+        limit = cut.take<double>(wide.padded);
         summary = cut.take<double>(wide.padded / 4);
         wide.row = cut.take<double*>(tokens);
         wide.spare = cut.take<double*>(tokens);
@@ -97,7 +98,8 @@ template <class Source, bool ward> Counters merge_wide(Workspace<Source>& work, 
         return merge_greedily(rows, work.any_values, keep);
     }
     start(work.square, work.distances, [](Source key) { return height_of(key); });
-    Sums<Source, ward> rows(work.wide, work.inverse, work.gone, work.summary);
+    Sums<Source, ward> rows(work.wide, work.inverse, work.gone, work.limit, work.summary,
+                            work.distances.nearest.key);
     return merge_greedily(rows, work.distances, keep);
 }
 

@@ -84,6 +84,22 @@ inline double height_of(int32_t key) { return value_of(key); }
 inline double height_of(int64_t key) { return value_of(key); }
 inline double height_of(double key) { return key; }
 
+// The values of one vector of keys, as float64.
+inline void widen(const int32_t* keys, double* to) {
+    Int8 bits = load<Int8>(keys);
+    bits ^= (bits >> 31) & INT32_MAX;
+#if defined(__AVX2__)
+    store(to, _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)bits)));
+    store(to + 4, _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)bits, 1)));
+#else
+    for (int lane = 0; lane < 8; lane++) to[lane] = ((Float8)bits)[lane];
+#endif
+}
+inline void widen(const int64_t* keys, double* to) {
+    Int4 bits = load<Int4>(keys);
+    store(to, bits ^ ((bits < 0) & INT64_MAX));
+}
+
 template <class Vector> inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
 template <class Vector> inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 

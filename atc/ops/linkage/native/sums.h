@@ -18,15 +18,19 @@ template <class Source, bool ward> struct Sums {
     WideRows<Source> rows;
     double* inverse;  // [padded] 1 / size
     double* gone;     // [padded] infinity where the slot is dead, else 0
+    double* limit;    // [padded] what an approximate distance must reach to undercut a row's bound
     double* summary;  // [padded / 4] the smallest in each lane of every four vectors
 
-    Sums(WideRows<Source> wide, double* inverse, double* gone, double* summary)
-        : rows(wide), inverse(inverse), gone(gone), summary(summary) {
+    Sums(WideRows<Source> wide, double* inverse, double* gone, double* limit, double* summary, const double* nearest)
+        : rows(wide), inverse(inverse), gone(gone), limit(limit), summary(summary) {
         for (int k = 0; k < rows.padded; k++) {
             inverse[k] = 1;
             gone[k] = k < rows.tokens ? 0 : __builtin_inf();
+            bounded(k, nearest[k]);
         }
     }
+    static inline double above(double value) { return value + ((value < 0 ? -value : value) * slack + underflow); }
+    inline void bounded(int slot, double key) { limit[slot] = above(key); }
     inline void replay(int slot, const State<Key>& state, int from, int to) {
         double* row = rows.at(slot);
         const Merge* log = state.log;
@@ -64,10 +68,8 @@ template <class Source, bool ward> struct Sums {
                 Double4 approximate = rough(cell, v);
                 smallest = smaller(approximate, smallest);
                 // Rounding may put a merged distance below both that it came from, unless sums are exact.
-                // Less, not less or equal: infinite bounds are those of the dead.
-                Double4 bound = load<Double4>(state.nearest.key + v);
-                Double4 margin = (bound < 0 ? -bound : bound) * slack + underflow;
-                undercut |= approximate * scale < bound + margin;
+                // Less, not less or equal: infinite limits are those of the dead.
+                undercut |= approximate * scale < load<Double4>(limit + v);
             }
             store(summary + k / 4, smallest);
         }
@@ -90,13 +92,13 @@ template <class Source, bool ward> struct Sums {
         Least<Key> all;
         for (int k = 0; k < rows.padded; k += 16) all.offer(load<Double4>(summary + k / 4));
         double least = all.key();
-        Double4 limit = Double4{} + (least + ((least < 0 ? -least : least) * slack + underflow));
+        Double4 near_enough = Double4{} + above(least);
         Nearest<Key> best{Lanes<Key>::last, 0};
         for (int k = 0; k < rows.padded; k += 16) {
-            if (!bits(load<Double4>(summary + k / 4) <= limit)) continue;
+            if (!bits(load<Double4>(summary + k / 4) <= near_enough)) continue;
             unsigned near = 0;
             for (int v = 0; v < 16; v += 4)
-                near |= bits(rough(load<Double4>(row + k + v), k + v) <= limit) << v;
+                near |= bits(rough(load<Double4>(row + k + v), k + v) <= near_enough) << v;
             for (; near; near &= near - 1) {
                 int at = k + __builtin_ctz(near);
                 double candidate = distance(slot, row, at);
@@ -105,12 +107,13 @@ template <class Source, bool ward> struct Sums {
         }
         return best;
     }
-    void lower_bounds(int high, const double* row, State<Key>& state) const {
+    void lower_bounds(int high, const double* row, State<Key>& state) {
         for (int k = 0; k < rows.tokens; k++) {
             if (k == high || gone[k] != 0) continue;
             double candidate = distance(high, row, k), bound = state.nearest.key[k];
             if (candidate < bound || (candidate == bound && high < state.neighbour[k])) {
                 state.nearest.set(k, candidate);
+                bounded(k, candidate);
                 state.neighbour[k] = high;
             }
         }

@@ -37,7 +37,7 @@ template <class Source> struct WideRows {
     double* made(int slot) {
         double* wide = row[slot] = spares ? spare[--spares] : pool + (int64_t)padded * used++;
         const Source* keys = square.row(slot);
-        for (int k = 0; k < tokens; k++) wide[k] = height_of(keys[k]);
+        for (int k = 0; k < square.padded; k += Lanes<Source>::width) widen(keys + k, wide + k);
         // What is no pair must be far, not NaN.
         for (int k = tokens; k < padded; k++) wide[k] = __builtin_inf();
         wide[slot] = __builtin_inf();

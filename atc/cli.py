@@ -82,7 +82,8 @@ def _run(name: str, cfg: DictConfig) -> None:
     from atc import run
     from atc.tasks.interrupt import Interrupted, raise_interrupted
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message=f".*{message}")
     for number in (signal.SIGINT, signal.SIGTERM):

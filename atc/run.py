@@ -25,16 +25,16 @@ from atc.vit.reduced import ReducedViT
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
-BEFORE_TRAINING = ("dense", "off_the_shelf")  # results that a resumed run need not find again
 
 
 class Experiment:
     """What a configuration describes, built: data, model, task and trainer, and the record of the run.
 
     with_weights: False leaves the backbone's pretrained weights out, for a checkpoint that replaces them all.
+    resume: go on with the record of the run that was interrupted.
     """
 
-    def __init__(self, cfg: DictConfig, *, with_weights: bool = True):
+    def __init__(self, cfg: DictConfig, *, with_weights: bool = True, resume: bool = False):
         self.cfg, self.directory = cfg, Path(cfg.output_dir)
         seed_everything(cfg.seed, workers=True, verbose=False)
         self.datamodule: LightningDataModule = build.instantiate(cfg.datamodule)
@@ -47,7 +47,7 @@ class Experiment:
         loggers = [build.instantiate(cfg.logger)] if cfg.logger else False
         callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
-        self.record = record.Record(self.directory / record.FILE)
+        self.record = record.Record(self.directory / record.FILE, resume=resume)
         if rank_zero_only.rank == 0:
             runs.save_config(cfg, self.directory)
             self.record.start(**self._settings())
@@ -79,10 +79,6 @@ class Experiment:
 
     def test(self, name: str, model: nn.Module | None = None) -> None:
         """Test metrics of `model` (by default the reduced one) into the record, under `name`."""
-        known = self.record.result(name)
-        if known is not None and name in BEFORE_TRAINING:
-            log.info("%s: %s, from before the interruption", name, known)
-            return
         task = self.task if model is None else self._task(model)
         task.test_name = name
         (found,) = self.trainer.test(task, self.datamodule, verbose=False)
@@ -133,7 +129,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     Returns the record, as written to output_dir/results.json.
     """
     resume = None if cfg.checkpoint is None else _training_state(runs.checkpoint_file(cfg.checkpoint, runs.LAST))
-    experiment = Experiment(cfg, with_weights=resume is None)
+    experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None)
     with experiment.recorded():
         if cfg.baselines and resume is None:
             if cfg.baselines != "off_the_shelf":

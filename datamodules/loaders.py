@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 
@@ -59,11 +61,15 @@ def train_loader(
 
 
 def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None) -> DataLoader[Any]:
-    """All items in order, in batches of `batch_size` per device."""
+    """All items in order, in batches of `batch_size` per device; each item on one device only."""
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    # Left to itself, Lightning makes the shares of all devices equal by evaluating some items twice.
+    sampler = UnrepeatedDistributedSampler(dataset, shuffle=False) if several else None
     # Its own generator: drawing worker seeds must not move the one that training draws from.
     return DataLoader(
         dataset,
         batch_size,
+        sampler=sampler,
         num_workers=_workers(num_workers),
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),

@@ -7,7 +7,7 @@ from lightning import LightningModule
 from timm.data import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from atc.tasks.optim import training_length
@@ -50,6 +50,7 @@ class Classification(LightningModule):
         }
         self.val_metrics = MetricCollection(metrics, prefix="val/")
         self.test_metrics = self.val_metrics.clone(prefix="test/")
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.test_name = "test"
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -77,8 +78,10 @@ class Classification(LightningModule):
         images, classes = batch
         logits = self.model(images).float()
         metrics.update(logits, classes)
-        self.log(f"{name}/loss", F.cross_entropy(logits, classes), sync_dist=True, batch_size=len(classes))
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(classes))
+        loss = self.val_loss if name == "val" else self.test_loss
+        loss.update(F.cross_entropy(logits, classes), len(classes))  # a mean over images, on however many devices
+        self.log(f"{name}/loss", loss)
+        self.log_dict(metrics)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser and schedule over as many updates as the trainer will make."""

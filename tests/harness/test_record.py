@@ -37,12 +37,16 @@ def test_a_resumed_run_continues_its_record(tmp_path: Path) -> None:
     first = Record(tmp_path / "results.json")
     first.start(results={"dense": {"accuracy": 0.5}})
     first.finish("interrupted")
-    again = Record(tmp_path / "results.json")
-    assert again.result("dense") == {"accuracy": 0.5}
-    assert again.result("fine_tuned") is None
+    again = Record(tmp_path / "results.json", resume=True)
     again.start()
+    assert again.data["results"] == {"dense": {"accuracy": 0.5}}
     assert again.data["started"] == first.data["started"]
     assert again.data["finished"] is None
+
+
+def test_a_new_run_in_an_old_directory_does_not(tmp_path: Path) -> None:
+    Record(tmp_path / "results.json").start(results={"dense": {"accuracy": 0.5}})
+    assert not Record(tmp_path / "results.json").data
 
 
 def test_commit() -> None:

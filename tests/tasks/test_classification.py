@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import Metric
 
 from atc.tasks.classification import Classification
 
@@ -26,10 +27,14 @@ class Toy(nn.Module):
         return {"ratio": torch.tensor(0.25)}
 
 
+def plain(value: Any) -> Any:
+    return value.compute() if isinstance(value, Metric) else value
+
+
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    monkeypatch.setattr(Classification, "log", lambda _, name, value, **__: found.update({name: value}))
+    monkeypatch.setattr(Classification, "log", lambda _, name, value, **__: found.update({name: plain(value)}))
     monkeypatch.setattr(Classification, "log_dict", lambda _, metrics, **__: found.update(metrics.compute()))
     return found
 

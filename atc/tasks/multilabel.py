@@ -70,6 +70,7 @@ class Multilabel(Classification):
         logits = self.model(images).float()
         metrics["map"].update(logits, targets)
         metrics["map_torchmetrics"].update(logits.sigmoid(), targets.long())
-        loss = F.binary_cross_entropy_with_logits(logits, targets.float())
-        self.log(f"{name}/loss", loss, sync_dist=True, batch_size=len(targets))
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(targets))
+        loss = self.val_loss if name == "val" else self.test_loss
+        loss.update(F.binary_cross_entropy_with_logits(logits, targets.float()), len(targets))
+        self.log(f"{name}/loss", loss)
+        self.log_dict(metrics)

@@ -5,13 +5,16 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 from sklearn.metrics import average_precision_score
 from timm.loss import AsymmetricLossMultiLabel
+from torch import nn
 from torchmetrics.classification import MultilabelAveragePrecision
 
 from atc.tasks.average_precision import MeanAveragePrecision, mean_average_precision
 from atc.tasks.losses import asymmetric_loss
 from atc.tasks.multilabel import Multilabel
+from datamodules.shapes import Shapes
 
 
 def _batch(n: int = 40, labels: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,4 +143,27 @@ def unused_port() -> int:
 
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError, match=r"task.loss=focal is neither"):
-        Multilabel(torch.nn.Identity(), 3, loss="focal")  # type: ignore[arg-type]
+        Multilabel(nn.Identity(), 3, loss="focal")  # type: ignore[arg-type]
+
+
+def _tested(devices: int) -> dict[str, float]:
+    torch.manual_seed(0)
+    task = Multilabel(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 10)), 10)
+    data = Shapes(batch_size=4, eval_batch_size=4, num_workers=0, seed=0, size=16, test=21)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=devices,
+        strategy="ddp_fork" if devices > 1 else "auto",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    return trainer.test(task, data, verbose=False)[0]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_two_devices_measure_what_one_does() -> None:
+    """21 scenes, which two devices cannot share evenly: none counts twice."""
+    one, two = _tested(1), _tested(2)
+    assert one.keys() == two.keys() == {"test/loss", "test/map", "test/map_torchmetrics"}
+    assert two == pytest.approx(one, abs=1e-6)

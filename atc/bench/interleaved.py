@@ -20,7 +20,7 @@ def interleave(
     candidates: Mapping[str, Callable[[], object]],
     runs: int = 7,
     clock: Callable[[], float] = time.thread_time,
-    at_least: float = 0.0,
+    wait: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
     """Run all candidates in turn, ``runs`` times, after one warm-up of each.
 
@@ -31,16 +31,17 @@ def interleave(
         candidates: name to call.
         runs: timed rounds.
         clock: thread CPU time for what runs in this thread, wall-clock time for what does not.
-        at_least: seconds of timed rounds to fill; more rounds are added until they are.
+        wait: returns when everything that was started has finished: ``torch.cuda.synchronize`` on a GPU.
     """
     for candidate in candidates.values():
         candidate()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    began = time.perf_counter()
-    while len(next(iter(seconds.values()), [0.0] * runs)) < runs or time.perf_counter() - began < at_least:
+    for _ in range(runs):
         for name, candidate in candidates.items():
             candidate()
+            wait()
             start = clock()
             candidate()
+            wait()
             seconds[name].append(clock() - start)
     return {name: Timing(min(times), median(times), len(times)) for name, times in seconds.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,37 +25,40 @@ OURS = "ATC"
 def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
+    watch = Watch(options.device, options.threads)
     rows: list[dict[str, object]] = []
     for tokens in options.tokens:
         batch = max(1, min(options.batch, options.batch * 196**2 // tokens**2))
         for name in options.data:
-            distance = cosine_distance(DATA[name](batch, tokens))
+            distance = cosine_distance(DATA[name](batch, tokens).to(options.device))
             for method in options.methods:
                 for rate in options.keep_rates:
-                    rows += measure(distance, max(1, int(tokens * rate)), method, options.runs, options.threads, name)
-    if cpu.kernel() is None:
+                    rows += measure(distance, max(1, int(tokens * rate)), method, options.runs, watch, name)
+    if options.device == "cpu" and cpu.kernel() is None:
         raise SystemExit("the clustering kernel is not compiled: install the package with a C++ compiler at hand")
     if options.out is not None:
-        settings = {"threads": options.threads, "clock": clock_name(options.threads), "runs": options.runs}
+        settings = {"device": options.device, "clock": watch.name, "runs": options.runs}
         record.write(options.out, settings, rows)
-    Console(width=140).print(table(rows, options.threads))
+    Console(width=140).print(table(rows, watch))
 
 
 def measure(
-    distance: Tensor, keep: int, method: str, runs: int, threads: int, data: str
+    distance: Tensor, keep: int, method: str, runs: int, watch: Watch, data: str
 ) -> Iterable[dict[str, object]]:
     """One row a candidate; microseconds an image."""
-    clusters: dict[str, rivals.Cluster] = {OURS: lambda d, k, m: labels(d, k, m).numpy()}
-    clusters |= rivals.single_thread_rivals() if threads == 1 else rivals.many_core_rivals(threads)
+    clusters: dict[str, rivals.Cluster] = {OURS: labels}
+    clusters |= rivals.single_thread_rivals() if watch.threads == 1 else rivals.many_core_rivals(watch.threads)
     timings = interleave(
-        {name: (lambda cluster=cluster: cluster(distance, keep, method)) for name, cluster in clusters.items()},
+        {name: partial(cluster, distance, keep, method) for name, cluster in clusters.items()},
         runs,
-        time.thread_time if threads == 1 else time.perf_counter,
+        watch.clock,
+        watch.wait,
     )
-    own = clusters[OURS](distance, keep, method)
+    own = labels(distance, keep, method).cpu().numpy()
     batch, tokens, _ = distance.shape
     for name, timing in timings.items():
-        same = [same_partition(a, b) for a, b in zip(own, clusters[name](distance, keep, method), strict=True)]
+        theirs = own if name == OURS else np.asarray(clusters[name](distance, keep, method))
+        same = [same_partition(a, b) for a, b in zip(own, theirs, strict=True)]
         yield {
             "tokens": tokens,
             "keep": keep,
@@ -75,10 +79,10 @@ def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
     return pairs == len({*a.tolist()}) == len({*b.tolist()})
 
 
-def table(rows: list[dict[str, object]], threads: int) -> Table:
+def table(rows: list[dict[str, object]], watch: Watch) -> Table:
     """A line a problem, a column a candidate: least microseconds an image, and how many times ours."""
     names = list(dict.fromkeys(str(row["candidate"]) for row in rows))
-    found = Table(title=f"Clustering, least µs an image, {clock_name(threads)}, {threads} thread(s)")
+    found = Table(title=f"Clustering, least µs an image, {watch.name}")
     for heading in ("tokens", "keep", "linkage", "data", "batch"):
         found.add_column(heading, justify="right")
     for name in names:
@@ -88,7 +92,7 @@ def table(rows: list[dict[str, object]], threads: int) -> Table:
         problem = tuple(str(row[key]) for key in ("tokens", "keep", "method", "data", "batch"))
         lines.setdefault(problem, {})[str(row["candidate"])] = row
     for problem, cells in lines.items():
-        texts = [f"{row['us_least']:.1f}" + times(row) for name in names if (row := cells.get(name)) is not None]
+        texts = [f"{cells[name]['us_least']:.1f}{times(cells[name])}" for name in names if name in cells]
         found.add_row(*problem, *texts)
     return found
 
@@ -97,8 +101,15 @@ def times(row: dict[str, object]) -> str:
     return "" if row["candidate"] == OURS else f"  {row['times_ours']:.1f}x"
 
 
-def clock_name(threads: int) -> str:
-    return "thread CPU time" if threads == 1 else "wall-clock time"
+class Watch:
+    """How time is taken: of one thread by its own clock, of several or of a GPU by the wall's."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        self.threads = threads
+        alone = device == "cpu" and threads == 1
+        self.clock = time.thread_time if alone else time.perf_counter
+        self.wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+        self.name = f"{'thread CPU' if alone else 'wall-clock'} time, {threads} CPU thread(s), {device}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--methods", nargs="+", default=["single", "complete", "average"])
     found.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
     found.add_argument("--batch", type=int, default=32, help="images of 196 tokens; fewer for more tokens")
+    found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     found.add_argument("--threads", type=int, default=1)
     found.add_argument("--runs", type=int, default=7)
     found.add_argument("--out", type=Path, help="result file, such as benchmarks/linkage_cpu.json")

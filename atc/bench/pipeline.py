@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from atc.bench import record, rivals
 from atc.bench.interleaved import interleave
-from atc.bench.linkage import OURS, clock_name
+from atc.bench.linkage import OURS, Watch
 from atc.bench.tokens import smooth
 from atc.ops.linkage import cosine_distance, labels, labels_from_features
 from atc.ops.segment import group_sum
@@ -26,16 +25,16 @@ Step = Callable[[], object]
 def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    clock = time.thread_time if options.threads == 1 else time.perf_counter
+    watch = Watch(options.device, options.threads)
     with torch.inference_mode():
-        forward = dense_forward(options.model, options.batch)
-        dense = interleave({"dense": forward}, 3, clock)["dense"].least
-        rows = [row for rate in options.keep_rates for row in measure(options, rate, clock, dense)]
+        forward = dense_forward(options.model, options.batch, options.device)
+        dense = interleave({"dense": forward}, 3, watch.clock, watch.wait)["dense"].least
+        rows = [row for rate in options.keep_rates for row in measure(options, rate, watch, dense)]
     settings = {
         "model": options.model,
         "batch": options.batch,
-        "threads": options.threads,
-        "clock": clock_name(options.threads),
+        "device": options.device,
+        "clock": watch.name,
         "dense_ms_an_image": round(dense / options.batch * 1e3, 2),
     }
     if options.out is not None:
@@ -43,17 +42,15 @@ def main(arguments: list[str]) -> None:
     Console(width=140).print(table(rows, settings))
 
 
-def measure(
-    options: argparse.Namespace, rate: float, clock: Callable[[], float], dense: float
-) -> list[dict[str, object]]:
+def measure(options: argparse.Namespace, rate: float, watch: Watch, dense: float) -> list[dict[str, object]]:
     """Rows of one keep rate: the sum over the three stages at which the paper reduces."""
     channels = {"deit_tiny": 192, "deit_small": 384, "deit_base": 768}[options.model]
     totals: dict[str, float] = {}
     tokens = options.tokens
     for stage in range(3):
         keep = max(1, int(tokens * rate))
-        candidates = steps(options.batch, tokens, keep, channels, options.method, seed=stage)
-        for name, timing in interleave(candidates, options.runs, clock).items():
+        candidates = steps(options.batch, tokens, keep, channels, options.method, options.device, seed=stage)
+        for name, timing in interleave(candidates, options.runs, watch.clock, watch.wait).items():
             totals[name] = totals.get(name, 0.0) + timing.least
         tokens = keep
     return [
@@ -68,11 +65,11 @@ def measure(
     ]
 
 
-def steps(batch: int, tokens: int, keep: int, channels: int, method: str, seed: int) -> dict[str, Step]:
+def steps(batch: int, tokens: int, keep: int, channels: int, method: str, device: str, seed: int) -> dict[str, Step]:
     """What can stand at one stage, and parts of ours."""
-    keys = smooth(batch, tokens, 64, seed)
-    x = torch.randn(batch, tokens, channels, generator=torch.Generator().manual_seed(seed))
-    size = torch.ones(batch, tokens)
+    keys = smooth(batch, tokens, 64, seed).to(device)
+    x = torch.randn(batch, tokens, channels, generator=torch.Generator().manual_seed(seed)).to(device)
+    size = torch.ones(batch, tokens, device=device)
     distance = cosine_distance(keys)
     found = labels(distance, keep, method)
     result: dict[str, Step] = {
@@ -99,7 +96,7 @@ def as_released(
 ) -> tuple[Tensor, Tensor]:
     """A step as the paper's authors compute it: clustering by image, and a scatter with repeated indices."""
     unit = keys / keys.norm(dim=-1, keepdim=True)
-    found = torch.from_numpy(cluster(1 - unit @ unit.mT, keep, method).astype("int64"))
+    found = torch.as_tensor(cluster(1 - unit @ unit.mT, keep, method), dtype=torch.int64, device=x.device)
     found = (found - found.amin(1, keepdim=True)).unsqueeze(-1)
     total = size.new_zeros(len(x), keep, 1).scatter_reduce(1, found, size.unsqueeze(-1), "sum")
     index = found.expand(-1, -1, x.shape[-1])
@@ -107,18 +104,22 @@ def as_released(
     return merged / total, total
 
 
-def dense_forward(name: str, batch: int) -> Step:
-    """The unreduced model with random weights: the time does not depend on them."""
+def dense_forward(name: str, batch: int, device: str) -> Step:
+    """The unreduced model with random weights, on which the time does not depend; on a GPU compiled, in bfloat16."""
     import timm
 
-    model = timm.create_model(f"{name}_patch16_224").eval()
-    images = torch.randn(batch, 3, 224, 224)
-    return lambda: model(images)
+    model = timm.create_model(f"{name}_patch16_224").eval().to(device)
+    images = torch.randn(batch, 3, 224, 224, device=device)
+    if device == "cpu":
+        return lambda: model(images)
+    compiled = torch.compile(model.bfloat16())
+    halves = images.bfloat16()
+    return lambda: compiled(halves)
 
 
 def table(rows: list[dict[str, object]], settings: dict[str, object]) -> Table:
     found = Table(
-        title=f"Three stages of reduction, {settings['model']}, {settings['clock']}, {settings['threads']} thread(s); "
+        title=f"Three stages of reduction, {settings['model']}, {settings['clock']}; "
         f"dense forward {settings['dense_ms_an_image']} ms an image"
     )
     for heading in ("keep rate", "linkage", "candidate", "µs an image", "% of the dense forward"):
@@ -135,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--keep-rates", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
     found.add_argument("--method", default="average")
     found.add_argument("--batch", type=int, default=16)
+    found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     found.add_argument("--threads", type=int, default=1)
     found.add_argument("--runs", type=int, default=7)
     found.add_argument("--out", type=Path, help="result file, such as benchmarks/pipeline_cpu.json")

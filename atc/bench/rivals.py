@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.util import find_spec
 
@@ -13,7 +14,7 @@ from scipy.cluster import hierarchy
 from torch import Tensor
 
 Labels = NDArray[np.int64]  # [B, N]
-Cluster = Callable[[Tensor, int, str], Labels]
+Cluster = Callable[[Tensor, int, str], Labels | Tensor]
 
 
 @cache
@@ -36,7 +37,7 @@ def fastcluster(distance: Tensor, keep: int, method: str) -> Labels:
 def condensed(linkage: Callable[..., Labels], distance: Tensor, keep: int, method: str) -> Labels:
     index = above_diagonal(distance.shape[1])
     # Negative round-off of near duplicates would be refused.
-    trees = [linkage(np.maximum(image[index], 0), method=method) for image in distance.numpy()]
+    trees = [linkage(np.maximum(image[index], 0), method=method) for image in distance.cpu().numpy()]
     return np.stack([hierarchy.fcluster(tree, keep, criterion="maxclust") for tree in trees])
 
 
@@ -45,15 +46,26 @@ def scikit_learn(distance: Tensor, keep: int, method: str) -> Labels:
     from sklearn.cluster import AgglomerativeClustering
 
     model = AgglomerativeClustering(n_clusters=keep, metric="precomputed", linkage=method)
-    return np.stack([model.fit_predict(image) for image in distance.numpy()])
+    return np.stack([model.fit_predict(image) for image in distance.cpu().numpy()])
 
 
-def scipy_on_all_cores(distance: Tensor, keep: int, method: str, cores: int) -> Labels:
+def scipy_in_processes(distance: Tensor, keep: int, method: str, cores: int) -> Labels:
     """SciPy in ``cores`` processes, which joblib keeps from call to call."""
     from joblib import Parallel, delayed
 
-    parts = [part for part in distance.chunk(cores) if len(part)]
+    parts = [part for part in distance.cpu().chunk(cores) if len(part)]
     return np.concatenate(Parallel(n_jobs=cores)(delayed(scipy)(part, keep, method) for part in parts))
+
+
+def scipy_in_threads(distance: Tensor, keep: int, method: str, cores: int) -> Labels:
+    """SciPy in ``cores`` threads of this process."""
+    parts = [part for part in distance.cpu().chunk(cores) if len(part)]
+    return np.concatenate(list(threads(cores).map(lambda part: scipy(part, keep, method), parts)))
+
+
+@cache
+def threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count)
 
 
 def single_thread_rivals() -> dict[str, Cluster]:
@@ -64,7 +76,10 @@ def single_thread_rivals() -> dict[str, Cluster]:
 
 
 def many_core_rivals(cores: int) -> dict[str, Cluster]:
-    return {f"SciPy, {cores} processes": partial(scipy_on_all_cores, cores=cores)}
+    return {
+        f"SciPy, {cores} threads": partial(scipy_in_threads, cores=cores),
+        f"SciPy, {cores} processes": partial(scipy_in_processes, cores=cores),
+    }
 
 
 def tome_match(keys: Tensor, keep: int) -> tuple[Tensor, Tensor, Tensor]:

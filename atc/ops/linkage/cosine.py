@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -57,18 +57,19 @@ def check_keys(keys: Tensor) -> None:
 
 @contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
-    """No autocast, and no TF32 or bfloat16 inside float32 products."""
-    owners: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+    """No autocast, and no TF32 or bfloat16 inside float32 products of this device."""
+    backend: Any = torch.backends.cuda.matmul if device_type == "cuda" else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     name = "fp32_precision"
     exact: str | bool = "ieee"
-    if not hasattr(owners[0], name):  # torch < 2.9
-        owners, name, exact = owners[:1], "allow_tf32", False
-    before = [getattr(owner, name) for owner in owners]
+    if not hasattr(backend, name):  # torch < 2.9, where only CUDA had a choice
+        backend, name, exact = torch.backends.cuda.matmul, "allow_tf32", False
+    before = getattr(backend, name)
+    autocast = torch.is_autocast_enabled(device_type)
     try:
-        for owner in owners:
-            setattr(owner, name, exact)
-        with torch.autocast(device_type, enabled=False):
+        if before != exact:
+            setattr(backend, name, exact)
+        with torch.autocast(device_type, enabled=False) if autocast else nullcontext():
             yield
     finally:
-        for owner, value in zip(owners, before, strict=True):
-            setattr(owner, name, value)
+        if before != exact:
+            setattr(backend, name, before)

@@ -55,7 +55,7 @@ def main(name: str, own: set[str]) -> None:
     def job(cfg: DictConfig) -> None:
         _hydra_raises(verbose)  # processes that the run starts for other devices see what the user set
         try:
-            _run(name, _settled(cfg, own))
+            _run(name, _settled(name, cfg, own))
         except Exception as error:
             _tidy(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -106,7 +106,7 @@ def _say_how_to_resume(name: str, directory: Path) -> None:
         log.info("interrupted before there was anything to resume; results so far are in %s", directory)
 
 
-def _settled(cfg: DictConfig, own: set[str]) -> DictConfig:
+def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     """The configuration to run: with the run's directory and, given a checkpoint, with what was saved with it."""
     context = HydraConfig.get()
     with open_dict(cfg):
@@ -116,7 +116,13 @@ def _settled(cfg: DictConfig, own: set[str]) -> DictConfig:
         here = Path(cfg.output_dir)
         cfg.checkpoint = str(here if (here / runs.LAST).is_file() else runs.newest(cfg.paths.runs))
     directory = None if cfg.checkpoint is None else runs.run_directory(cfg.checkpoint)
-    return cfg if directory is None else runs.with_saved(cfg, directory, list(context.overrides.task), own)
+    if directory is not None:
+        return runs.with_saved(cfg, directory, list(context.overrides.task), own)
+    if name == "evaluate" and cfg.checkpoint is not None:
+        from atc.report import released  # which imports torch
+
+        return released.with_settings(cfg, context.job.config_name, list(context.overrides.task))
+    return cfg
 
 
 def _run_dir(runs_dir: str, checkpoint: str | None) -> str:

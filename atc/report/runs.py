@@ -22,7 +22,14 @@ def newest(runs: str | Path) -> Path:
 
 
 def checkpoint_file(checkpoint: str | Path, prefer: str = BEST) -> Path:
-    """The file that checkpoint=PATH means: itself, or `prefer` (else the other one) in a run directory."""
+    """The file that checkpoint=PATH means: itself, or `prefer` (else the other one) in a run directory.
+
+    hf://OWNER/REPO/FILE is a file on the Hugging Face hub.
+    """
+    if str(checkpoint).startswith("hf://"):
+        from atc.vit import released  # which imports torch
+
+        return released.local(checkpoint)
     path = Path(checkpoint).expanduser()
     if path.is_dir():
         for name in (prefer, BEST, LAST):

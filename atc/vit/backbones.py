@@ -1,12 +1,11 @@
 """Backbones by name or path: each function here is the target of files in conf/backbone/.
 
-All take num_classes (None keeps the backbone's own), pretrained, and checkpoint, a local weight file that goes
-before any download. Where the weights were made for another number of classes, the head is a new nn.Linear.
+All take num_classes (None keeps the backbone's own), pretrained, and checkpoint, a weight file, here or on the Hugging
+Face hub (hf://OWNER/REPO/FILE), that goes before any other download. Where the weights were made for another number of
+classes, the head is a new nn.Linear.
 """
 
-import argparse
 import difflib
-import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,8 @@ from safetensors.torch import load_file
 from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+
+from atc.vit import released
 
 SHIPPED_DIGITS = Path(__file__).resolve().parent.parent / "assets" / "vit_digits.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
@@ -64,20 +65,23 @@ def timm_vit(
     pretrained: bool = True,
     checkpoint: str | None = None,
     url: str | None = None,
+    head_std: float | None = None,
     **args: Any,
 ) -> nn.Module:
     """Any model of timm's registry: `name` as in `timm.list_models()`, `args` for its constructor.
 
-    url: where to get the weights instead of from timm's hub. None-valued `args` keep timm's defaults.
+    url: where to get the weights instead of from timm's hub. head_std: a new head starts at a truncated normal of
+    this standard deviation and a bias of 0, instead of PyTorch's own. None-valued `args` keep timm's defaults.
     ConnectionError if the weights cannot be downloaded; ValueError for an unknown name or setting.
     """
     if not timm.is_model(name):
         raise ValueError(f"timm has no model '{name}'{_similar(name)}")
     args = {key: value for key, value in args.items() if value is not None}
     download = pretrained and not checkpoint
-    source = {"url": url, "hf_hub_id": None, "num_classes": 1000} if url and download else None
     try:
-        vit = timm.create_model(name, pretrained=download, pretrained_cfg_overlay=source, **args)
+        # The files of others, a url, are read as those on disk are; timm's loading wants every key in its place.
+        vit = timm.create_model(name, pretrained=download and not url, **args)
+        checkpoint = _downloaded(url) if url and download else checkpoint
     except (OSError, ValueError) as error:  # the network's errors, and the hub's, are one of these
         if not download:
             raise
@@ -87,15 +91,21 @@ def timm_vit(
         ) from error
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"timm cannot build {name} with {args}: {_first_line(error)}") from error
-    if checkpoint:
-        load_weights(vit, checkpoint)
-    return _with_classes(vit, num_classes)
+    brought = download and not url if not checkpoint else load_weights(vit, checkpoint)
+    head = getattr(vit, "head", None)
+    vit = _with_classes(vit, num_classes)
+    if head_std is not None and (not brought or vit.head is not head):
+        nn.init.trunc_normal_(vit.head.weight, std=head_std)
+        nn.init.zeros_(vit.head.bias)
+    return vit
 
 
-def load_weights(vit: nn.Module, path: str | Path) -> None:
+def load_weights(vit: nn.Module, path: str | Path) -> bool:
     """Load a weight file into a timm model: safetensors, .pth with or without wrapping keys, or JAX .npz.
 
     Position embeddings of another grid are resampled, as timm does; a head for other classes is taken along.
+    Returns whether there was a head; without, the head is a new one, and so is the norm that averaging puts after the
+    pooling (in place of the last norm of self-supervised weights, such as mae_pretrain_vit_base.pth).
     FileNotFoundError if there is no such file, ValueError if it does not hold this model's weights.
     """
     path = _existing(path)
@@ -106,24 +116,20 @@ def load_weights(vit: nn.Module, path: str | Path) -> None:
             vit.load_pretrained(str(path))
         except (KeyError, AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(f"{path} is not a JAX checkpoint of this backbone: {_first_line(error)}") from error
-        return
-    _load(vit, read_weights(path), origin=str(path))
+        return True
+    return _load(vit, read_weights(path), origin=str(path))
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The state dict in a .safetensors or .pth file, out of whatever a training script wrapped it in."""
     path = _existing(path)
-    try:
-        if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        try:
             state: Any = load_file(path)
-        else:
-            with torch.serialization.safe_globals([argparse.Namespace]):  # many scripts save their arguments along
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path} is not a readable weight file ({', '.join(_SUFFIXES)}), or holds more than "
-            f"tensors, which is refused as it could run code: {_first_line(error)}"
-        ) from error
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a readable weight file: {_first_line(error)}") from error
+    else:
+        state = released.better_weights(released.read(path))
     weights = _unwrap(state)
     if not weights:
         raise ValueError(f"{path} holds no weights: neither a state dict nor one under {', '.join(_WRAPPERS)}")
@@ -131,7 +137,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def _existing(path: str | Path) -> Path:
-    path = Path(path).expanduser()
+    path = released.local(path)
     if not path.is_file():
         what = "is a directory, not a weight file" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"the weight file {path} {what} (looked from {Path.cwd()})")
@@ -152,10 +158,19 @@ def _unwrap(state: Any) -> dict[str, Tensor]:
     return tensors
 
 
-def _load(vit: Any, state: dict[str, Tensor], origin: str) -> None:
+def _downloaded(url: str) -> str:
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(file))
+    return str(file)
+
+
+def _load(vit: Any, state: dict[str, Tensor], origin: str) -> bool:
     state = {key: value for key, value in state.items() if not key.startswith("reducers.")}
     adapt = getattr(sys.modules[type(vit).__module__], "checkpoint_filter_fn", None)
     state = state if adapt is None else dict(adapt(state, vit))  # resamples positions, renames other origins' keys
+    brought = "head.weight" in state
     for name in ("head", "head_dist"):
         head, weight = getattr(vit, name, None), state.get(f"{name}.weight")
         if isinstance(head, nn.Linear) and weight is None:  # weights without a classifier: a new one
@@ -164,6 +179,9 @@ def _load(vit: Any, state: dict[str, Tensor], origin: str) -> None:
         elif weight is not None and (not isinstance(head, nn.Linear) or len(weight) != head.out_features):
             vit.reset_classifier(len(weight))
     own = vit.state_dict()
+    if not brought and "norm.weight" not in own and "fc_norm.weight" not in state:
+        state = {key: value for key, value in state.items() if not key.startswith("norm.")}
+        state |= {key: value for key, value in own.items() if key.startswith("fc_norm.")}
     wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     for problem, keys in (("lacks", missing), ("has unknown", extra), ("has other shapes for", wrong)):
@@ -171,6 +189,7 @@ def _load(vit: Any, state: dict[str, Tensor], origin: str) -> None:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise ValueError(f"{origin} does not fit this backbone: it {problem} {', '.join(keys[:3])}{more}")
     vit.load_state_dict(state)
+    return brought
 
 
 def _with_classes(vit: Any, num_classes: int | None) -> Any:

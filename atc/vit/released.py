@@ -1,0 +1,91 @@
+"""Checkpoints as the authors released them, and weight files on the Hugging Face hub.
+
+A file holds "model" and "model_ema", two state dicts with timm's key names, "ema_best", which of them was better, and
+"args", the settings of the training as an argparse.Namespace; besides what a training needs to go on.
+"""
+
+import argparse
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+HUB = "hf://"
+_SCALAR = np.float64(0).__reduce__()[0]
+# What may be in a checkpoint besides tensors and plain values: the settings, and numbers of NumPy's. None runs code.
+SAFE = [
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (bool, np.int64, np.float32, np.float64)),
+    (_SCALAR, "numpy.core.multiarray.scalar"),  # its address before NumPy 2
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+]
+
+
+def local(path: str | Path) -> Path:
+    """The file itself: hf://OWNER/REPO/FILE is fetched, or taken from the cache, anything else is a path.
+
+    ValueError for an address without a file, ConnectionError if the file cannot be had.
+    """
+    address = str(path)
+    if not address.startswith(HUB):
+        return Path(path).expanduser()
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    owner, _, rest = address.removeprefix(HUB).partition("/")
+    repo, _, file = rest.partition("/")
+    if not (owner and repo and file):
+        raise ValueError(f"{address} does not name a file: {HUB}OWNER/REPO/FILE")
+    try:
+        return Path(hf_hub_download(f"{owner}/{repo}", file))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConnectionError(
+            f"cannot fetch {address} ({reason}): get the file by other means and name its path"
+        ) from error
+
+
+def read(path: Path) -> Any:
+    """What a .pth file holds. ValueError if that is not readable, or more than tensors, plain values and SAFE."""
+    try:
+        with torch.serialization.safe_globals(SAFE):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} is not a readable weight file, or holds more than tensors, which is refused as it could run "
+            f"code: {(str(error).strip().splitlines() or [type(error).__name__])[0]}"
+        ) from error
+
+
+def better_weights(checkpoint: Any) -> Any:
+    """Of a checkpoint with raw and averaged weights, the state dict that validated better; any other as it is."""
+    if not isinstance(checkpoint, Mapping):
+        return checkpoint
+    if isinstance(checkpoint.get("model"), Mapping) and "ema_best" in checkpoint:
+        averaged = checkpoint["ema_best"] and isinstance(checkpoint.get("model_ema"), Mapping)
+        return _renamed(checkpoint["model_ema" if averaged else "model"], checkpoint.get("args"))
+    if checkpoint.get("averaged_best") is False:  # of atc.tasks.averaging, which keeps the average as state_dict
+        return checkpoint["current_model_state"]
+    return checkpoint
+
+
+def arguments(path: Path) -> dict[str, Any]:
+    """The settings of the training that a released checkpoint comes from; none for any other file."""
+    checkpoint = read(path) if path.suffix in (".pth", ".pt") else None
+    found = checkpoint.get("args") if isinstance(checkpoint, Mapping) else None
+    released = isinstance(found, argparse.Namespace) and hasattr(found, "reduction_loc")
+    return dict(vars(found)) if released else {}
+
+
+def _renamed(state: Mapping[str, Any], args: Any) -> dict[str, Any]:
+    """DPC-KNN's layers by the block they are at: cluster_layers.0.score.weight is reducers.4.weight.weight."""
+    renamed = dict(state)
+    for stage, place in enumerate(getattr(args, "reduction_loc", ())):
+        for key in ("weight", "bias"):
+            if (released := f"cluster_layers.{stage}.score.{key}") in renamed:
+                renamed[f"reducers.{place + 1}.weight.{key}"] = renamed.pop(released)
+    return renamed

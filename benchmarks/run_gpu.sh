@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# All measurements of the clustering that need a GPU, in one command: benchmarks/run_gpu.sh
+# Writes benchmarks/linkage_gpu.json and benchmarks/pipeline_gpu.json and prints their tables.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python - <<'PYTHON'
+import torch
+assert torch.cuda.is_available(), "no CUDA device"
+print(torch.cuda.get_device_name(), "torch", torch.__version__)
+PYTHON
+python -m pytest -q -m gpu tests/ops
+python -m atc.bench linkage --device cuda --threads "$(nproc)" --batch 256 --tokens 196 98 49 \
+    --data smooth --methods complete average --out benchmarks/linkage_gpu.json
+python -m atc.bench pipeline --device cuda --threads "$(nproc)" --batch 256 --model deit_base \
+    --out benchmarks/pipeline_gpu.json

@@ -1,0 +1,78 @@
+"""The benchmarks run, and what they write can be read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from atc.bench import __main__ as bench
+from atc.bench import rivals, tokens
+from atc.bench.interleaved import interleave
+from atc.bench.linkage import same_partition
+from atc.ops.linkage import cosine_distance, cpu, labels
+
+pytestmark = pytest.mark.skipif(cpu.kernel() is None, reason="the clustering kernel is not compiled")
+
+
+def test_linkage_writes_a_row_for_each_candidate(tmp_path, capsys):
+    out = tmp_path / "deeper" / "linkage.json"
+    bench.main(["linkage", "--tokens", "12", "--keep-rates", ".5", "--batch", "1", "--runs", "1", "--out", str(out)])
+    result = json.loads(out.read_text())
+    assert {"torch", "scipy", "processor", "commit"} <= set(result["environment"])
+    assert {row["candidate"] for row in result["rows"]} >= {"ATC", "SciPy", "scikit-learn"}
+    assert {(row["tokens"], row["keep"]) for row in result["rows"]} == {(12, 6)}
+    assert all(row["us_least"] > 0 for row in result["rows"])
+    assert {row["same_partition"] for row in result["rows"]} == {1.0}
+    assert "scikit-learn" in capsys.readouterr().out
+
+
+def test_unknown_benchmarks_are_named_by_usage():
+    with pytest.raises(SystemExit, match=r"usage: python -m atc\.bench .*linkage"):
+        bench.main(["nothing"])
+
+
+def test_candidates_take_turns_and_only_the_second_call_is_timed():
+    calls, time = [], [0.0]
+
+    def candidate(name, seconds):
+        calls.append(name)
+        time[0] += seconds if calls[-2:] == [name, name] else 100.0
+
+    timings = interleave(
+        {"a": lambda: candidate("a", 2.0), "b": lambda: candidate("b", 3.0)}, runs=3, clock=lambda: time[0]
+    )
+    assert calls == ["a", "b", *["a", "a", "b", "b"] * 3]
+    assert (timings["a"].least, timings["b"].median, timings["a"].runs) == (2.0, 3.0, 3)
+
+
+@pytest.mark.parametrize("data", list(tokens.DATA))
+def test_rivals_find_our_partitions(data):
+    distance = cosine_distance(tokens.DATA[data](4, 36))
+    own = labels(distance, 12, "average").numpy()
+    for name, cluster in (rivals.single_thread_rivals() | rivals.many_core_rivals(2)).items():
+        theirs = np.asarray(cluster(distance, 12, "average"))
+        assert all(same_partition(a, b) for a, b in zip(own, theirs, strict=True)), name
+
+
+def test_same_partition():
+    assert same_partition(np.array([0, 0, 1]), np.array([5, 5, 2]))
+    assert not same_partition(np.array([0, 0, 1]), np.array([5, 2, 2]))
+    assert not same_partition(np.array([0, 0, 1]), np.array([5, 5, 5]))
+    assert not same_partition(np.array([0, 0, 0]), np.array([5, 5, 2]))
+
+
+def test_tome_keeps_what_it_should():
+    keys, x = torch.randn(2, 20, 8), torch.randn(2, 20, 4)
+    merged, size = rivals.tome_merge(x, torch.ones(2, 20, 1), rivals.tome_match(keys, 13))
+    assert merged.shape == (2, 13, 4)
+    assert size.sum(1).tolist() == [[20.0], [20.0]]
+    torch.testing.assert_close((merged * size).sum(1), x.sum(1))
+
+
+def test_smooth_tokens_are_smoother_than_independent_ones():
+    near = cosine_distance(tokens.smooth(4, 196)).diagonal(1, 1, 2).mean()
+    far = cosine_distance(tokens.independent(4, 196)).diagonal(1, 1, 2).mean()
+    assert near < 0.6 < far

@@ -26,7 +26,8 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
     """
     training = model.training
     # The math backend spells attention out as matrix products, which are counted on every device.
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=_OWN) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=_OWN)
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
         model.eval()(images)
     model.train(training)
     return counter.get_total_flops() / len(images) / 1e9

@@ -50,7 +50,8 @@ def build(layout: Layout, entries: Iterable[Entry]) -> list[Cell]:
     """Every cell that the layout has, measured or not: without reduction first, then in the order of the grids."""
     own = [entry for entry in entries if entry.get("sweep") in layout.sweeps]
     cells: list[Cell] = []
-    for setting in (BASELINE, *layout.settings):
+    first = [BASELINE] if "off_the_shelf" in layout.settings else []  # else there is reducer=none, fine-tuned as well
+    for setting in (*first, *layout.settings):
         wanted: dict[tuple[tuple[str, str], ...], Coordinates] = {}
         for point in layout.points:
             where = _where(point, setting, layout.trains)
@@ -106,12 +107,11 @@ def _agrees(entry: Entry, key: str, value: str) -> bool:
 
 def _describes(row: Mapping[str, str], where: Coordinates, metric: str) -> bool:
     said = {COLUMN.get(key, key): value for key, value in row.items()}
-    shared = ("setting", "reducer", "backbone", "datamodule", "keep_rate", "schedule", "t")
     if said.get("metric") != metric or said.get("setting") != where["setting"]:
         return False
-    keys = [key for key in shared if key in said and key in where]
-    named = [key for key in ("keep_rate", "t") if key in said and key not in where and where["reducer"] != "none"]
-    return not named and all(same(said[key], where[key]) for key in keys)
+    if where["reducer"] != "none" and any(key in said and key not in where for key in OF_THE_METHOD):
+        return False
+    return all(same(said[key], where[key]) for key in said if key in where)
 
 
 def same(a: Any, b: Any) -> bool:

@@ -42,17 +42,22 @@ def _curves(layout: Layout, cells: Sequence[Cell]) -> Figure:
     methods = list(dict.fromkeys(cell.where["reducer"] for cell in reduced))
     figure = Figure(figsize=(2.6 * len(columns) + 1.2, 2.1 * len(rows) + 0.7), layout="constrained", dpi=150)
     panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True)
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
+    for j, column in enumerate(columns):
+        for i, row in enumerate(rows):
             place = dict(zip((*layout.rows, *layout.columns), (*row, *column), strict=True))
-            inside = [cell for cell in cells if all(cell.where.get(k, v) == v for k, v in place.items())]
-            _panel(panels[i][j], layout, inside, methods)
+            _panel(panels[i][j], layout, [cell for cell in cells if _belongs(cell, place)], methods)
             panels[i][j].set_title(" ".join(map(readable, (*row, *column))))
+        panels[-1][j].set_xlabel(layout.x.replace("_", " "))
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels) or 1, 5), frameon=False)
-    figure.supxlabel(layout.x.replace("_", " "))
     figure.supylabel("accuracy or mAP, %")
     return figure
+
+
+def _belongs(cell: Cell, place: dict[str, str]) -> bool:
+    """Whether a panel shows a cell; what is reached without reduction belongs to every setting."""
+    where = {k: v for k, v in cell.where.items() if k != "setting" or cell.where["setting"] != BASELINE}
+    return all(where.get(key, value) == value for key, value in place.items())
 
 
 def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[str]) -> None:
@@ -69,9 +74,11 @@ def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[
             linewidth=1.2,
         )
         line[0].set_gid(method)
-    dense = [cell.mean for cell in cells if cell.where["setting"] == BASELINE and cell.mean is not None]
+    axes.set_xticks(sorted({float(cell.where[layout.x]) for cell in cells if layout.x in cell.where}))
+    dense = [cell for cell in cells if cell.where["reducer"] == "none" and cell.mean is not None]
+    dense = [cell for cell in dense if cell.where["setting"] != BASELINE] or dense
     if dense:
-        axes.axhline(dense[0], color="black", linestyle="--", linewidth=1, label="no reduction")
+        axes.axhline(dense[0].mean or 0.0, color="black", linestyle="--", linewidth=1, label="no reduction")
     if not any(cell.values for cell in cells):
         axes.text(0.5, 0.5, "not yet run", ha="center", va="center", transform=axes.transAxes, color="grey")
 

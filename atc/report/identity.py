@@ -26,7 +26,7 @@ FOLDERS = ("datamodule.root",)  # count with their names: a data set lies in dif
 def identity(cfg: DictConfig) -> str:
     """12 hexadecimal digits that two runs share if and only if they must have the same result, seed included.
 
-    cfg: a configuration of atc.run, with or without output_dir. FileNotFoundError: weights that are not there.
+    cfg: a configuration of atc.run, with or without output_dir.
     """
     return of_settings(settings(cfg))
 
@@ -38,7 +38,10 @@ def of_settings(determining: dict[str, Any]) -> str:
 
 
 def settings(cfg: DictConfig) -> dict[str, Any]:
-    """What determines the result: resolved, without paths; weights by the SHA-256 of their file."""
+    """What determines the result: resolved, without paths; weights by the SHA-256 of their file.
+
+    What is null is left out, so that a new setting that is off by default leaves identities as they are.
+    """
     cfg = cfg.copy()
     with open_dict(cfg):
         cfg.pop("hydra", None)
@@ -57,13 +60,16 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
         folder = _get(found, key)
         if folder is not None:
             _set(found, key, Path(folder).name)
-    return found  # type: ignore[return-value]
+    return _said(found)
 
 
 def _of_weights(file: str) -> str:
     from atc.report import runs
 
-    path = runs.checkpoint_file(file)
+    try:
+        path = runs.checkpoint_file(file)
+    except FileNotFoundError:
+        return f"missing: {Path(file).name}"  # a sweep can be looked at without its files
     state = path.stat()
     return _digest(path, state.st_mtime_ns, state.st_size)
 
@@ -72,6 +78,12 @@ def _of_weights(file: str) -> str:
 def _digest(path: Path, changed: int, size: int) -> str:
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _said(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _said(value) for key, value in node.items() if value is not None}
+    return node
 
 
 def _get(node: Any, key: str) -> Any:

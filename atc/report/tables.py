@@ -2,6 +2,7 @@
 
 import csv
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -46,12 +47,14 @@ class Table:
 
     def texts(self, row: Key) -> list[str]:
         """What a row says after its names."""
-        parts = 3 if self.compared else 1
-        return [text for column in self.columns for text in self._cell(self.cells.get((row, column)))[:parts]]
+        return [text for column in self.columns for text in self.parts(self.cells.get((row, column)))]
 
-    def _cell(self, cell: Cell | None) -> tuple[str, str, str]:
-        if cell is None:
-            return "", "", ""
+    def parts(self, cell: Cell | None) -> tuple[str, ...]:
+        """What a cell says: ours, and where there are published numbers theirs and the difference."""
+        texts = ("", "", "") if cell is None else self._texts(cell)
+        return texts if self.compared else texts[:1]
+
+    def _texts(self, cell: Cell) -> tuple[str, str, str]:
         digits = self.layout.decimals
         ours = SHOWN.get(cell.state, "")
         if cell.mean is not None:
@@ -80,10 +83,10 @@ def _key(cell: Cell, axes: Sequence[str]) -> Key:
 
 
 def _ordered(keys: Iterator[Key]) -> list[Key]:
-    """In order of appearance; numbers by size."""
+    """In order of appearance; numbers by size, after what is none."""
     found = list(dict.fromkeys(keys))
     positions = [list(dict.fromkeys(key[i] for key in found)) for i in range(len(found[0]) if found else 0)]
-    ranks = [sorted(values, key=float) if all(map(_is_number, values)) else values for values in positions]
+    ranks = [sorted(values, key=lambda value: float(value) if _is_number(value) else -1.0) for values in positions]
     return sorted(found, key=lambda key: [rank.index(value) for rank, value in zip(ranks, key, strict=True)])
 
 
@@ -100,20 +103,22 @@ def readable(name: str) -> str:
     return name.replace("_", " ") if name in (BASELINE, "off_the_shelf", "fine_tuned") else name
 
 
-def terminal(table: Table, width: int | None = None) -> str:
-    """To be read on a terminal."""
-    drawn = RichTable(title=table.layout.title, title_justify="left", show_edge=False, pad_edge=False)
+def terminal(table: Table) -> str:
+    """To be read on a terminal: ours, the published number and the difference in one place."""
+    title = table.layout.title + (": ours | paper | difference" if table.compared else "")
+    drawn = RichTable(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for axis in table.layout.rows:
-        drawn.add_column(axis)
-    for head in table.heads:
-        drawn.add_column(head, justify="right", no_wrap=True)
+        drawn.add_column(axis, no_wrap=True)
+    for column in table.columns:
+        drawn.add_column("\n".join(table.head(column).split()), justify="right", no_wrap=True)
     for row in table.rows:
-        drawn.add_row(*map(readable, row), *table.texts(row))
-    console = Console(file=io.StringIO(), width=width or 20 + 14 * (len(table.heads) + 2))
+        found = [table.cells.get((row, column)) for column in table.columns]
+        drawn.add_row(*map(readable, row), *(" | ".join(filter(None, table.parts(cell))) for cell in found))
+    console = Console(file=io.StringIO(), width=1000)  # as wide as need be: the terminal wraps, rich would cut
     console.print(drawn)
-    for note in table.notes:
-        console.print(f"* {note}", markup=False, highlight=False)
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    notes = [textwrap.fill(note, 110, initial_indent="* ", subsequent_indent="  ") for note in table.notes]
+    text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+    return "\n".join([text, "", *notes, ""])
 
 
 def markdown(table: Table) -> str:

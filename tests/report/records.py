@@ -1,0 +1,24 @@
+"""Records of runs that were never made, for tests of what is done with records."""
+
+from typing import Any
+
+
+def entry(sweep: str, score: float | None = None, **columns: Any) -> dict[str, Any]:
+    """What the store holds of a finished run: `score` off the shelf, a point less without reduction, one more tuned."""
+    results = {} if score is None else {"dense": score - 0.01, "off_the_shelf": score, "fine_tuned": score + 0.01}
+    return {
+        "identity": f"{abs(hash((sweep, *columns.items()))):012x}"[:12],
+        "sweep": sweep,
+        "status": "finished",
+        "finished": "2026-01-31T12:00:00+00:00",
+        "seed": 0,
+        "score": "accuracy",
+        "commit": "0" * 40,
+        "command": "train.py paths.data=/home/somebody",
+        "machine": {"platform": "somewhere", "gpus": []},
+        "versions": {"torch": "2.6", "timm": "1.0.20"},
+        "wall_time_s": 60.0,
+        "results": {name: {"accuracy": value} for name, value in results.items()},
+        "config": {"task": {"mixup": 0.8, "cutmix": 1.0}},
+        **columns,
+    }

@@ -1,0 +1,68 @@
+"""Two runs are one if and only if nothing that determines the result differs."""
+
+from pathlib import Path
+
+import pytest
+
+from atc.report import identity, store
+from tests.harness.commands import composed
+
+
+def of(tmp_path: Path, *overrides: str, name: str = "train", folder: str = "run") -> str:
+    return identity.identity(composed(name, tmp_path / folder, *overrides))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return of(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "paths.runs=elsewhere",
+        "logger=none",
+        "datamodule.num_workers=3",
+        "benchmark.seconds=9",
+        "t=3",
+        "baselines=false",
+    ],
+)
+def test_the_same_run(tmp_path: Path, plain: str, override: str) -> None:
+    assert of(tmp_path, override, folder="other") == plain
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "keep_rate=0.6", "reducer=tome", "schedule=constant", "trainer.max_epochs=3", "optimizer.lr=1e-4"],
+)
+def test_another_run(tmp_path: Path, plain: str, override: str) -> None:
+    assert of(tmp_path, override) != plain
+
+
+def test_resuming_is_the_same_training(tmp_path: Path, plain: str) -> None:
+    assert of(tmp_path, "checkpoint=runs/train/somewhere") == plain
+
+
+def test_weights_count_by_what_is_in_them(tmp_path: Path) -> None:
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
+    for key, command in (("backbone.checkpoint", "train"), ("checkpoint", "evaluate")):
+        a, b, c = (of(tmp_path, f"{key}='{tmp_path}/{name}.safetensors'", name=command) for name in "abc")
+        assert a == b != c
+
+
+def test_a_data_set_counts_by_its_name(tmp_path: Path) -> None:
+    a, b, c = (of(tmp_path, "datamodule=imagenet", f"datamodule.root={root}") for root in ("/x/in", "/y/in", "/x/part"))
+    assert a == b != c
+
+
+def test_what_the_store_holds(tmp_path: Path, plain: str) -> None:
+    cfg = composed("train", tmp_path / "secret_place", "datamodule.num_workers=0")
+    times = {"started": "2026-01-31T12:00:00+00:00", "finished": "2026-01-31T12:01:30+00:00"}
+    found = store.entry(cfg, {"status": "finished", "seed": 0, "reducer": "atc_average", **times})
+    assert found["identity"] == identity.of_settings(found["config"]) == plain
+    assert (found["reducer"], found["keep_rate"], found["schedule"]) == ("atc_average", 0.5, "stages")
+    assert "t" not in found
+    assert found["wall_time_s"] == 90
+    assert "secret_place" not in str(found)

@@ -1,0 +1,71 @@
+"""Every file of sweeps/: says what it is, and its runs compose."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from atc import build
+from atc.report import grid, identity, layout
+
+SWEEPS = layout.sweeps_dir()
+FILES = sorted(SWEEPS.glob("*.yaml"))
+RUN = [file for file in FILES if "hydra" in OmegaConf.load(file)]
+
+
+class AllConfigurations(SearchPathPlugin):
+    """What --config-dir does on the command line, for compose()."""
+
+    def manipulate_search_path(self, search_path: object) -> None:
+        search_path.append("test", f"file://{build.conf_dir()}")  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def _search_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Plugins.instance().plugin_type_to_subclass_list
+    monkeypatch.setitem(known, SearchPathPlugin, [*known[SearchPathPlugin], AllConfigurations])
+
+
+def composed(name: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(SWEEPS), version_base="1.3"):
+        return compose(name, list(overrides), return_hydra_config=True)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_says_what_it_is(file: Path) -> None:
+    head = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    for part in ("# Command:", "# Hardware:" if file in RUN else "#", f"python -m atc.report {file.stem}"):
+        assert any(part in line for line in head), part
+    assert layout.load(file.stem).points
+
+
+@pytest.mark.parametrize("file", RUN, ids=lambda file: file.stem)
+def test_runs_compose(file: Path) -> None:
+    cfg = composed(file.stem)
+    assert cfg.sweep == file.stem
+    assert f"-cn {file.stem}" in file.read_text()
+    assert cfg.hydra.sweeper._target_ == "hydra_plugins.atc_grid.Grid"
+    script = "evaluate.py" if "optimizer" not in cfg else "train.py"
+    assert f"python {script} --config-dir sweeps" in file.read_text()
+    different = {
+        tuple(one): grid.points([one])[-1] for one in cfg.hydra.sweeper.grids
+    }  # one of those with the same axes
+    seen = set()
+    for point in different.values():
+        job = composed(file.stem, *(f"{axis}={value}" for axis, value in point.items()))
+        with open_dict(job):
+            del job["hydra"]
+        seen.add(identity.identity(job))
+    assert len(seen) == len(different)
+
+
+def test_published_numbers_carry_their_source() -> None:
+    for file in (SWEEPS / "published").glob("*.csv"):
+        rows = layout.read_published(file)
+        assert rows
+        for row in rows:
+            assert row["source"]
+            assert float(row["value"]) > 0

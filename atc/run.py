@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
@@ -37,7 +38,10 @@ class Experiment:
     def __init__(self, cfg: DictConfig, *, with_weights: bool = True, resume: bool = False):
         self.cfg, self.directory = cfg, Path(cfg.output_dir)
         seed_everything(cfg.seed, workers=True, verbose=False)
-        self.datamodule: LightningDataModule = build.instantiate(cfg.datamodule)
+        if cfg.threads is not None:
+            torch.set_num_threads(cfg.threads)
+        selection = {"selection": cfg.selection} if cfg.get("selection") else {}
+        self.datamodule: LightningDataModule = build.instantiate(cfg.datamodule, **selection)
         weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
         self.vit: nn.Module = build.instantiate(cfg.backbone, num_classes=self.datamodule.num_classes, **weights)
         self.datamodule.adapt(resolve_model_data_config(self.vit))
@@ -68,6 +72,7 @@ class Experiment:
             "schedule": _describe(choices.get("schedule", "schedule"), schedule),
             "score": cfg.score,
             "seed": cfg.seed,
+            "selection": getattr(self.datamodule, "selection", "validation"),
             "notices": self.model.notices,
             "results": self.record.data.get("results", {}),
         }

@@ -31,6 +31,7 @@ class PictureData(LightningDataModule):
 
     root: its folder; transforms: see datamodules.augment; batch_size, eval_batch_size: pictures per device;
     seed: order of the training pictures. on_corrupt: "fail" or "skip", see Pictures.
+    repeats, repeats_alone: repeated augmentation, see train_loader.
     selection: what the best epoch is chosen on, "validation": pictures held out of the training part (the share
     `held_out`, unless the data set has a validation part of its own), which are then not trained on;
     "test_as_released": the test part itself, with all training pictures trained on, as the authors' code does.
@@ -53,6 +54,8 @@ class PictureData(LightningDataModule):
         on_corrupt: OnCorrupt = "fail",
         selection: Literal["validation", "test_as_released"] = "validation",
         held_out: float = 0.1,
+        repeats: int | None = None,
+        repeats_alone: bool | None = None,
     ):
         super().__init__()
         if selection not in ("validation", "test_as_released"):
@@ -62,6 +65,7 @@ class PictureData(LightningDataModule):
         self.root, self.transforms = root, transforms
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.seed, self.on_corrupt, self.selection, self.held_out = seed, on_corrupt, selection, held_out
+        self.repeats, self.repeats_alone = repeats, repeats_alone
         self.data_config: Mapping[str, Any] = {
             "input_size": (3, 224, 224),
             "mean": IMAGENET_DEFAULT_MEAN,

@@ -24,12 +24,8 @@ def split() -> dict[str, Tensor]:
     rest, test = train_test_split(
         range(len(target)), test_size=SPLIT_SIZES["test"], stratify=target, random_state=SPLIT_SEED
     )
-    train, val = train_test_split(
-        rest, test_size=SPLIT_SIZES["val"], stratify=target[rest], random_state=SPLIT_SEED
-    )
-    return {
-        name: torch.tensor(sorted(part)) for name, part in (("train", train), ("val", val), ("test", test))
-    }
+    train, val = train_test_split(rest, test_size=SPLIT_SIZES["val"], stratify=target[rest], random_state=SPLIT_SEED)
+    return {name: torch.tensor(sorted(part)) for name, part in (("train", train), ("val", val), ("test", test))}
 
 
 class DigitsDataset(Dataset[tuple[Tensor, int]]):
@@ -45,9 +41,7 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
         self.targets = torch.from_numpy(digits.target)[indices]
         self.mean, self.std = mean[:, None, None], std[:, None, None]
         bilinear = v2.InterpolationMode.BILINEAR
-        self.augment = (
-            v2.RandomAffine(12, (0.08, 0.08), (0.9, 1.1), interpolation=bilinear) if augment else None
-        )
+        self.augment = v2.RandomAffine(12, (0.08, 0.08), (0.9, 1.1), interpolation=bilinear) if augment else None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -64,12 +58,23 @@ class Digits(LightningDataModule):
 
     size: pixels per side the 8 x 8 scans are scaled to; None = what the backbone takes.
     batch_size, eval_batch_size: images per device; seed: order of the training images, not the split.
+    repeats, repeats_alone: repeated augmentation, see datamodules.loaders.
     """
 
     num_classes = 10
 
-    def __init__(self, batch_size: int, eval_batch_size: int, size: int | None, num_workers: int, seed: int):
+    def __init__(
+        self,
+        batch_size: int,
+        eval_batch_size: int,
+        size: int | None,
+        num_workers: int,
+        seed: int,
+        repeats: int | None = None,
+        repeats_alone: bool | None = None,
+    ):
         super().__init__()
+        self.repeats, self.repeats_alone = repeats, repeats_alone
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.size, self.num_workers, self.seed = size, num_workers, seed
         self.mean = self.std = torch.full((3,), 0.5)
@@ -83,9 +88,7 @@ class Digits(LightningDataModule):
         return DigitsDataset(part, self.size or 28, self.mean, self.std, augment)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return train_loader(
-            self, self._dataset("train", augment=True), self.batch_size, self.num_workers, self.seed
-        )
+        return train_loader(self, self._dataset("train", augment=True), self.batch_size, self.num_workers, self.seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return eval_loader(self._dataset("val"), self.eval_batch_size, self.num_workers)

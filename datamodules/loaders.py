@@ -8,18 +8,28 @@ import torch
 import torch.distributed as dist
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch.utils.data import DataLoader, Dataset, Sampler
+from timm.data.distributed_sampler import RepeatAugSampler
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
 
 
-class EpochSampler(Sampler[int]):
+class EpochSampler(DistributedSampler[int]):
     """A new order every epoch, decided by the seed and the epoch alone, so that a resumed run repeats it.
 
     length: items in the data set; skip: items of the first epoch asked for that were seen before a resume.
-    `generator` is re-seeded with every epoch; a DataLoader that is given it seeds its workers from it.
+    world, rank: of so many devices, the one whose share this is. A batch of all devices holds the items that a batch
+    of one device, as large as all of theirs, would hold. (Lightning recognises the class, and shares out no further.)
+    repeats: so many copies of an item follow one another, each on another device, for each to be augmented anew;
+    the epoch stays as long. timm's sampler, after arXiv 1901.09335 and DeiT: items beyond a multiple of 256 are left
+    out. `generator` is re-seeded with every epoch; a DataLoader that is given it seeds its workers from it.
     """
 
-    def __init__(self, length: int, seed: int, skip: int = 0):
+    def __init__(self, length: int, seed: int, skip: int = 0, *, repeats: int = 1, world: int = 1, rank: int = 0):
+        super().__init__(range(length), world, rank)  # type: ignore[arg-type]
         self.length, self.seed, self.skip = length, seed, skip
+        self.repeated = None
+        if repeats > 1:
+            self.repeated = RepeatAugSampler(range(length), world, rank, num_repeats=repeats)
         self.generator = torch.Generator()
         self.set_epoch(0)
 
@@ -29,13 +39,18 @@ class EpochSampler(Sampler[int]):
         self.generator.manual_seed(self.seed * 1_000_003 + epoch)
 
     def __len__(self) -> int:
-        return self.length
+        return self.length // self.num_replicas if self.repeated is None else len(self.repeated)
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.length, generator=generator)
+        number = self.seed * 1_000_003 + self.epoch
+        if self.repeated is None:
+            order = torch.randperm(self.length, generator=torch.Generator().manual_seed(number))
+            share = order[self.rank :: self.num_replicas].tolist()[: len(self)]
+        else:
+            self.repeated.set_epoch(number)
+            share = list(self.repeated)
         skip, self.skip = self.skip, 0
-        return iter(order[skip:].tolist())
+        return iter(share[skip:])
 
 
 def train_loader(
@@ -45,9 +60,13 @@ def train_loader(
 
     num_workers: processes that read; None = one per core that this process may use, at most 8.
     In a run resumed in the middle of an epoch it continues that epoch's order where the run was cut.
+    A module with `repeats` gets repeated augmentation, on one device only if it also has `repeats_alone`.
     """
     epoch, batches = _position(module)
-    sampler = EpochSampler(len(dataset), seed, skip=batches * batch_size)  # type: ignore[arg-type]
+    rank, world = (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
+    repeats = getattr(module, "repeats", None) if world > 1 or getattr(module, "repeats_alone", None) else None
+    length: int = len(dataset)  # type: ignore[arg-type]
+    sampler = EpochSampler(length, seed, batches * batch_size, repeats=repeats or 1, world=world, rank=rank)
     sampler.set_epoch(epoch)  # Lightning does so as well, but after the workers have started to read ahead
     return DataLoader(
         dataset,
@@ -62,9 +81,8 @@ def train_loader(
 
 def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None) -> DataLoader[Any]:
     """All items in order, in batches of `batch_size` per device; each item on one device only."""
-    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     # Left to itself, Lightning makes the shares of all devices equal by evaluating some items twice.
-    sampler = UnrepeatedDistributedSampler(dataset, shuffle=False) if several else None
+    sampler = UnrepeatedDistributedSampler(dataset, shuffle=False) if _several() else None
     # Its own generator: drawing worker seeds must not move the one that training draws from.
     return DataLoader(
         dataset,
@@ -74,6 +92,10 @@ def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None)
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
     )
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _workers(wanted: int | None) -> int:

@@ -47,6 +47,7 @@ class Shapes(LightningDataModule):
 
     target: "labels" (multi-label) or "class"; size: pixels per side, None = what the backbone takes; train, val,
     test: scenes in each part. Drawn anew each time they are asked for, and always the same.
+    repeats, repeats_alone: see datamodules.loaders.
     """
 
     classes = tuple(KINDS)
@@ -63,8 +64,11 @@ class Shapes(LightningDataModule):
         train: int = 4_096,
         val: int = 512,
         test: int = 1_024,
+        repeats: int | None = None,
+        repeats_alone: bool | None = None,
     ):
         super().__init__()
+        self.repeats, self.repeats_alone = repeats, repeats_alone
         if target not in ("labels", "class"):
             raise ValueError(f"datamodule.target={target} is neither 'labels' nor 'class'")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size

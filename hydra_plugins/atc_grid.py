@@ -113,7 +113,7 @@ class Grid(Sweeper):
         for overrides in self.points(arguments):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
             with open_dict(cfg):
-                cfg.choices = {key: name for key, name in cfg.hydra.runtime.choices.items() if "hydra" not in key}
+                cfg.choices = {key: name for key, name in cfg.hydra.runtime.choices.items() if "hydra" not in key and "@" not in key}
                 directory = Path(cfg.hydra.sweep.dir).resolve()
                 del cfg["hydra"]
             name = identity(cfg)

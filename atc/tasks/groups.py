@@ -11,7 +11,11 @@ _NEW = ("head.", "head_dist.", "pos_embed", "patch_embed.", "reducers.")
 
 
 def parameter_groups(
-    model: nn.Module, lr: float, weight_decay: float, layer_decay: float | None = None, backbone_lr_scale: float = 1.0
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    layer_decay: float | None = None,
+    backbone_lr_scale: float | None = None,
 ) -> list[dict[str, Any]]:
     """Parameter groups of a model, for a torch optimiser; the first of them learns at the full rate.
 
@@ -27,8 +31,10 @@ def parameter_groups(
     vit: Any = getattr(model, "vit", model)
     spared = getattr(vit, "no_weight_decay", set)()
     if layer_decay is None:
-        return _new_and_backbone(model, lr, weight_decay, {*spared}, backbone_lr_scale)
-    if backbone_lr_scale != 1:
+        return _new_and_backbone(
+            model, lr, weight_decay, {*spared}, 1.0 if backbone_lr_scale is None else backbone_lr_scale
+        )
+    if backbone_lr_scale not in (None, 1):
         raise ValueError(f"either layer_decay={layer_decay} or backbone_lr_scale={backbone_lr_scale}, not both")
     groups = param_groups_layer_decay(vit, weight_decay, spared, layer_decay=layer_decay)[::-1]
     reducers = getattr(model, "reducers", None)

@@ -1,0 +1,63 @@
+"""The moving average of the weights beside the weights themselves, and the better of the two."""
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+
+
+class RawOrAveraged(EMAWeightAveraging):
+    """Validates the exponential moving average of the weights and the weights as trained; notes which are better.
+
+    score: a metric of the task, higher being better. decay: of the average, which starts from the weights that
+    training starts from, as timm's ModelEmaV2 and so the DeiT recipes have it (Lightning's own starts after the
+    first update).
+
+    Logs val/SCORE and whatever else the task logs for the average, val/SCORE_raw for the weights as trained, and
+    val/SCORE_best, the higher one, to select the epoch by. A checkpoint says in "averaged_best" which one that was.
+    """
+
+    def __init__(self, score: str, decay: float, **settings: Any):
+        super().__init__(decay=decay, **settings)
+        self.score, self.averaged_best = score, True
+        self._raw: Any = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start the average."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            assert self._average_model is not None
+            self._average_model.n_averaged.fill_(1)  # at 0, the first update would replace what it starts from
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in the model's place, and the weights as trained in the average's."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        if self._average_model is not None:
+            self._average_model.eval()
+            self._raw = pl_module.val_metrics[self.score].clone()  # type: ignore[union-attr, index, operator]
+            self._raw.reset()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """The same images once more."""
+        if self._average_model is not None:
+            images, targets = batch
+            with trainer.precision_plugin.val_step_context():
+                logits = self._average_model.module.model(images)
+            self._raw.update(logits.float(), targets)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare, and put everything back in its place."""
+        if self._average_model is not None:
+            averaged = pl_module.val_metrics[self.score].compute()  # type: ignore[union-attr, index, operator]
+            raw = self._raw.compute()
+            self.averaged_best = bool(averaged > raw)
+            pl_module.log(f"val/{self.score}_raw", raw)
+            pl_module.log(f"val/{self.score}_best", max(averaged, raw), prog_bar=True)
+        super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Both sets of weights, and which of them validated better."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        checkpoint["averaged_best"] = self.averaged_best

@@ -111,7 +111,8 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     context = HydraConfig.get()
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
-        cfg.choices = {group: name for group, name in context.runtime.choices.items() if "hydra" not in group and "@" not in group}
+        choices = context.runtime.choices
+        cfg.choices = {group: choices[group] for group in choices if "hydra" not in group and "@" not in group}
     if cfg.checkpoint == "last":
         here = Path(cfg.output_dir)
         cfg.checkpoint = str(here if (here / runs.LAST).is_file() else runs.newest(cfg.paths.runs))

@@ -113,7 +113,8 @@ class Grid(Sweeper):
         for overrides in self.points(arguments):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
             with open_dict(cfg):
-                cfg.choices = {key: name for key, name in cfg.hydra.runtime.choices.items() if "hydra" not in key and "@" not in key}
+                choices = cfg.hydra.runtime.choices
+                cfg.choices = {key: choices[key] for key in choices if "hydra" not in key and "@" not in key}
                 directory = Path(cfg.hydra.sweep.dir).resolve()
                 del cfg["hydra"]
             name = identity(cfg)

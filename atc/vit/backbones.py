@@ -91,6 +91,10 @@ def timm_vit(
         ) from error
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"timm cannot build {name} with {args}: {_first_line(error)}") from error
+    if "img_size" in args:  # timm's data config would still name the size of the weights
+        side = args["img_size"]
+        size = (3, side, side) if isinstance(side, int) else (3, *side)
+        vit.pretrained_cfg = {**vit.pretrained_cfg, "input_size": size}  # type: ignore[dict-item, assignment]
     brought = download and not url if not checkpoint else load_weights(vit, checkpoint)
     head = getattr(vit, "head", None)
     vit = _with_classes(vit, num_classes)

@@ -54,7 +54,7 @@ def build(layout: Layout, entries: Iterable[Entry]) -> list[Cell]:
     for setting in (*first, *layout.settings):
         wanted: dict[tuple[tuple[str, str], ...], Coordinates] = {}
         for point in layout.points:
-            where = _where(point, setting, layout.trains)
+            where = _where(point, setting, point in layout.tuned)
             if where is not None:
                 wanted.setdefault(tuple(where.items()), where)
         for where in wanted.values():
@@ -63,10 +63,10 @@ def build(layout: Layout, entries: Iterable[Entry]) -> list[Cell]:
     return cells
 
 
-def _where(point: Mapping[str, str], setting: str, trains: bool) -> Coordinates | None:
+def _where(point: Mapping[str, str], setting: str, tuned: bool) -> Coordinates | None:
     if setting == BASELINE:
         return {"setting": setting, "reducer": "none"} | {k: v for k, v in point.items() if k not in OF_THE_METHOD}
-    if point.get("reducer") == "none" and not (setting == "fine_tuned" and trains):
+    if (setting == "fine_tuned" and not tuned) or (setting == "off_the_shelf" and point.get("reducer") == "none"):
         return None
     return {"setting": setting} | dict(point)
 

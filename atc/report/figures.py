@@ -24,10 +24,10 @@ def draw(layout: Layout, cells: Sequence[Cell], table: Table) -> Figure:
         return _bars(layout, table)
 
 
-def svg(figure: Figure) -> str:
-    """A figure as text to put into a page."""
+def svg(figure: Figure, name: str) -> str:
+    """A figure as text to put into a page, in which its parts are told from others' by `name`."""
     out = io.StringIO()
-    with rc_context(STYLE):
+    with rc_context(STYLE | {"svg.hashsalt": name}):
         figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()[out.getvalue().index("<svg") :]
 

@@ -33,7 +33,7 @@ class Layout:
     columns: tuple[str, ...]
     points: tuple[grid.Point, ...]
     unreachable: tuple[grid.Point, ...]
-    trains: bool  # whether the sweep fine-tunes, so that there is a fine-tuned result without reduction
+    tuned: tuple[grid.Point, ...]  # the points that are fine-tuned
     x: str = "keep_rate"
     against: tuple[str, ...] = ()
     floor: str | None = None
@@ -79,7 +79,9 @@ def load(name: str, directory: Path | None = None) -> Layout:
         sweeps=tuple(shown),
         points=tuple(every),
         unreachable=tuple(point for point in every if grid.within(point, outside)),
-        trains=any("train" in sweep.defaults for sweep in sweeps),
+        tuned=tuple(
+            grid.points([one for sweep in sweeps if "train" in sweep.defaults for one in sweep.hydra.sweeper.grids])
+        ),
         published=tuple(row for one in _listed(published) for row in read_published(directory / "published" / one)),
         **lists,
     )

@@ -29,7 +29,9 @@ class Report:
 
     def svg(self) -> str | None:
         """The figure, if it is one."""
-        return figures.svg(figures.draw(self.layout, self.cells, self.table)) if self.layout.kind != "table" else None
+        if self.layout.kind == "table":
+            return None
+        return figures.svg(figures.draw(self.layout, self.cells, self.table), self.layout.name)
 
     def write(self, directory: Path) -> list[Path]:
         """Markdown, LaTeX and CSV; PNG and SVG of a figure; and the runs behind it. The files."""

@@ -1,0 +1,109 @@
+"""Ours beside the published numbers, in every format; what is missing stays missing."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from atc.report import layout, report
+from atc.report.__main__ import main
+from atc.report.store import Entry, Store
+from tests.report.records import entry
+
+
+def table1(*entries: Entry) -> report.Report:
+    return report.make(layout.load("atc_table1_mae"), list(entries))
+
+
+def run(reducer: str, score: float, seed: int = 0, backbone: str = "mae_base", t: int = 16) -> Entry:
+    columns = {"reducer": reducer, "backbone": backbone, "t": t, "schedule": "constant", "seed": seed}
+    return entry("atc_table1_mae", score, **columns)
+
+
+def rows(made: report.Report, tmp_path: Path) -> list[dict[str, str]]:
+    made.write(tmp_path)
+    return list(csv.DictReader(io.StringIO((tmp_path / "atc_table1_mae.csv").read_text())))
+
+
+def test_not_yet_run_is_never_filled_in(tmp_path: Path) -> None:
+    found = rows(table1(), tmp_path)
+    assert len(found) == 3 + 2 * 24
+    assert {row["state"] for row in found} == {"missing"}
+    assert {row["ours"] + row["difference"] for row in found} == {""}
+    assert all(row["published"] and row["source"] == "arXiv 2409.11923 Table 1" for row in found)
+    assert "0 of 51 cells measured" in (tmp_path / "atc_table1_mae.md").read_text()
+
+
+def test_ours_theirs_and_the_difference(tmp_path: Path) -> None:
+    made = table1(run("tome", 0.80), run("tome", 0.78, seed=1), run("atc_single", 0.7, backbone="mae_large", t=8))
+    found = {
+        tuple(row[key] for key in ("setting", "reducer", "backbone", "schedule")): row for row in rows(made, tmp_path)
+    }
+    tome = found["off_the_shelf", "tome", "mae_base", "constant"]
+    assert (float(tome["ours"]), float(tome["published"]), tome["seeds"]) == (79.0, 78.5, "2")
+    assert float(tome["difference"]) == pytest.approx(0.5)
+    assert float(tome["spread"]) == pytest.approx(2**0.5, abs=1e-4)
+    assert float(found["fine_tuned", "tome", "mae_base", "constant"]["ours"]) == 80.0
+    assert float(found["no_reduction", "none", "mae_base", ""]["ours"]) == 78.0
+    assert found["off_the_shelf", "tome", "mae_base", "linear"]["state"] == "missing"
+    assert "79.0 ± 1.4 | 78.5 | +0.5" in made.text()
+
+    markdown = (tmp_path / "atc_table1_mae.md").read_text()
+    assert "| off the shelf | tome | 79.0 ± 1.4 | 78.5 | +0.5 | not run | 56.6 |" in markdown
+    assert len({line.count("|") for line in markdown.splitlines() if line.startswith("|")}) == 1
+    tex = (tmp_path / "atc_table1_mae.tex").read_text()
+    assert r"off the shelf & tome & 79.0 $\pm$ 1.4 & 78.5 & +0.5 & not run & 56.6" in tex
+    assert r"\multicolumn{3}{c}{mae\_base t=16 constant}" in tex
+
+
+def test_the_last_run_of_a_seed_counts_and_failures_show(tmp_path: Path) -> None:
+    later = run("tome", 0.9) | {"finished": "2026-02-01T12:00:00+00:00"}
+    failed = run("atc_single", 0.5) | {"status": "failed", "results": {}}
+    made = table1(*sorted([later, run("tome", 0.8), failed], key=lambda e: e["finished"]))
+    found = rows(made, tmp_path)
+    assert [row["ours"] for row in found if row["reducer"] == "tome" and row["ours"]] == ["90", "91"]
+    assert {row["state"] for row in found if row["reducer"] == "atc_single"} == {"failed", "missing"}
+
+
+def test_the_record_behind_it_is_a_store_without_paths(tmp_path: Path) -> None:
+    table1(run("tome", 0.8)).write(tmp_path)
+    text = (tmp_path / "atc_table1_mae.json").read_text()
+    assert "/home/somebody" not in text
+    assert "somewhere" not in text
+    (tmp_path / "atc_table1_mae.json").rename(tmp_path / "runs.json")
+    assert "80.0 | 78.5 | +1.5" in table1(*Store(tmp_path).entries()).text()
+
+
+def test_floor_and_reach() -> None:
+    digits = layout.load("digits_all")
+    found = [
+        entry("digits_all", score, reducer=reducer, keep_rate=0.25, schedule="stages")
+        for reducer, score in (("random", 0.9), ("topk", 0.91), ("atc_average", 0.99))
+    ]
+    made = report.make(digits, found)
+    said = " ".join(made.table.notes)
+    assert "Digits saturate" in said
+    assert "off the shelf 0.25: 1 of 2 methods (± 4.0)" in said
+    assert "–" in made.table.texts(("off_the_shelf", "tome"))
+    assert "" not in made.table.texts(("off_the_shelf", "tome"))
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store(tmp_path / "store").append(run("tome", 0.8))
+    arguments = ["atc_table1_mae", "--store", str(tmp_path / "store"), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    assert "80.0 | 78.5 | +1.5" in capsys.readouterr().out
+    assert {file.suffix for file in (tmp_path / "out").iterdir()} == {".md", ".tex", ".csv", ".json"}
+    assert json.loads((tmp_path / "out" / "atc_table1_mae.json").read_text())[0]["reducer"] == "tome"
+    assert main(["atc_table1_mea"]) == 2
+    assert "unknown table or figure 'atc_table1_mea': did you mean 'atc_table1_mae'?" in capsys.readouterr().err
+    assert main(["--list"]) == 0
+    assert "digits_all" in capsys.readouterr().out.split()
+
+
+def test_a_misspelt_layout(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("report: {title: X, kind: tabel}")
+    with pytest.raises(ValueError, match="kind=tabel of table, curves, ranks, differences"):
+        layout.load("x", tmp_path)

@@ -20,6 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from atc.vit import released
+from atc.vit.torchvision_names import to_timm
 
 SHIPPED_DIGITS = Path(__file__).resolve().parent.parent / "assets" / "vit_digits.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
@@ -66,12 +67,14 @@ def timm_vit(
     checkpoint: str | None = None,
     url: str | None = None,
     head_std: float | None = None,
+    data_config: Mapping[str, Any] | None = None,
     **args: Any,
 ) -> nn.Module:
     """Any model of timm's registry: `name` as in `timm.list_models()`, `args` for its constructor.
 
     url: where to get the weights instead of from timm's hub. head_std: a new head starts at a truncated normal of
-    this standard deviation and a bias of 0, instead of PyTorch's own. None-valued `args` keep timm's defaults.
+    this standard deviation and a bias of 0, instead of PyTorch's own. data_config: mean and std, where the weights
+    want others than timm says for `name`. None-valued `args` keep timm's defaults.
     ConnectionError if the weights cannot be downloaded; ValueError for an unknown name or setting.
     """
     if not timm.is_model(name):
@@ -91,10 +94,11 @@ def timm_vit(
         ) from error
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"timm cannot build {name} with {args}: {_first_line(error)}") from error
+    data = dict(data_config or {})
     if "img_size" in args:  # timm's data config would still name the size of the weights
         side = args["img_size"]
-        size = (3, side, side) if isinstance(side, int) else (3, *side)
-        vit.pretrained_cfg = {**vit.pretrained_cfg, "input_size": size}  # type: ignore[dict-item, assignment]
+        data["input_size"] = (3, side, side) if isinstance(side, int) else (3, *side)
+    vit.pretrained_cfg = {**vit.pretrained_cfg, **data}  # type: ignore[dict-item, assignment]
     brought = download and not url if not checkpoint else load_weights(vit, checkpoint)
     head = getattr(vit, "head", None)
     vit = _with_classes(vit, num_classes)
@@ -105,7 +109,8 @@ def timm_vit(
 
 
 def load_weights(vit: nn.Module, path: str | Path) -> bool:
-    """Load a weight file into a timm model: safetensors, .pth with or without wrapping keys, or JAX .npz.
+    """Load a weight file into a timm model: safetensors, .pth with or without wrapping keys, or JAX .npz;
+    timm's key names, or torchvision's.
 
     Position embeddings of another grid are resampled, as timm does; a head for other classes is taken along.
     Returns whether there was a head; without, the head is a new one, and so is the norm that averaging puts after the
@@ -171,7 +176,7 @@ def _downloaded(url: str) -> str:
 
 
 def _load(vit: Any, state: dict[str, Tensor], origin: str) -> bool:
-    state = {key: value for key, value in state.items() if not key.startswith("reducers.")}
+    state = to_timm({key: value for key, value in state.items() if not key.startswith("reducers.")})
     adapt = getattr(sys.modules[type(vit).__module__], "checkpoint_filter_fn", None)
     state = state if adapt is None else dict(adapt(state, vit))  # resamples positions, renames other origins' keys
     brought = "head.weight" in state

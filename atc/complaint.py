@@ -38,7 +38,13 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         return _flat(error) if key is None else _no_such_key(key, config_name, overrides)
     if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))):
         return f"{found[1]} has no setting '{found[2]}'"
-    return _whole(error) if isinstance(error, USER_ERRORS) else None
+    return _whole(error) if _is_users(error) else None
+
+
+def _is_users(error: BaseException) -> bool:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException  # slow to import, rarely needed
+
+    return isinstance(error, (*USER_ERRORS, MisconfigurationException))
 
 
 def _from_target(error: InstantiationException) -> str | None:
@@ -47,7 +53,7 @@ def _from_target(error: InstantiationException) -> str | None:
     where = f"{key[1]}: " if key else ""
     if isinstance(cause, (TypeError, ImportError)) or cause is None:
         return where + _flat(cause or error)
-    return _whole(cause) if isinstance(cause, USER_ERRORS) else None
+    return _whole(cause) if _is_users(cause) else None
 
 
 def _unknown_key(message: str, overrides: Iterable[str]) -> str | None:

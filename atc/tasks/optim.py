@@ -35,11 +35,17 @@ def training_length(trainer: Trainer) -> Length:
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
     if epochs is None and trainer.max_steps < 1:
-        raise ValueError(f"trainer.max_epochs={trainer.max_epochs} and max_steps={trainer.max_steps}: one must end it")
-    updates = math.inf if epochs is None else epochs * math.ceil(batches / trainer.accumulate_grad_batches)
-    updates = int(min(updates, trainer.max_steps if trainer.max_steps > 0 else math.inf))
+        raise ValueError(
+            f"trainer.max_epochs={trainer.max_epochs} and trainer.max_steps={trainer.max_steps} do not say how long "
+            f"to train: one of them has to be positive (to evaluate only, there is the evaluate command)"
+        )
+    per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    if epochs is None:
+        updates, epochs = trainer.max_steps, math.ceil(trainer.max_steps / per_epoch)
+    else:
+        updates = min(epochs * per_epoch, trainer.max_steps if trainer.max_steps > 0 else epochs * per_epoch)
     batch = getattr(data, "batch_size", 0) * trainer.accumulate_grad_batches * trainer.world_size
-    return Length(updates, epochs or 1, batch)
+    return Length(updates, epochs, batch)
 
 
 def configure(

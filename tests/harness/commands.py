@@ -33,7 +33,9 @@ def composed(name: str, output_dir: Path, *overrides: str) -> DictConfig:
     OmegaConf.register_new_resolver("run_dir", lambda *_: str(output_dir), replace=True)
     with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
         cfg = compose(name, [*TINY, f"paths.store='{output_dir / 'store'}'", *overrides], return_hydra_config=True)
-        choices = {key: value for key, value in cfg.hydra.runtime.choices.items() if "hydra" not in key and "@" not in key}
+        choices = {
+            key: value for key, value in cfg.hydra.runtime.choices.items() if "hydra" not in key and "@" not in key
+        }
     with open_dict(cfg):
         del cfg["hydra"]
         cfg.output_dir, cfg.choices = str(output_dir), choices

@@ -68,6 +68,9 @@ MISTAKES = {
     "datamodule=imagenet": ["ImageNet is missing", "PATH/val/n01440764", "image-net.org"],
     "trainer.precision=17": ["17"],
     "trainer.accelerator=abacus": ["abacus"],
+    "trainer.fast_dev_run=maybe": ["'trainer' has no setting 'fast_dev_run'"],
+    "trainer.num_nodes=0": ["num_nodes"],
+    "trainer.max_epochs=0": ["trainer.max_epochs=0", "has to be positive"],
     "optimizer.opt=adamm": ["adamm"],
     "optimizer.warmup_epochs=30": ["optimizer.warmup_epochs=30 leaves nothing of trainer.max_epochs="],
 }

@@ -66,7 +66,7 @@ def test_a_warm_up_that_leaves_nothing() -> None:
         ({"limit_train_batches": 0.5}, (7 * 5, 7, 32)),
         ({"accumulate_grad_batches": 3}, (7 * 4, 7, 96)),
         ({"max_steps": 12}, (12, 7, 32)),
-        ({"max_steps": 12, "max_epochs": -1}, (12, 1, 32)),
+        ({"max_steps": 12, "max_epochs": -1}, (12, 2, 32)),
         ({"world_size": 2}, (7 * 5, 7, 64)),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_training_without_end() -> None:
     endless = SimpleNamespace(
         max_epochs=-1, max_steps=-1, limit_train_batches=1.0, accumulate_grad_batches=1, world_size=1, datamodule=data
     )
-    with pytest.raises(ValueError, match="one must end it"):
+    with pytest.raises(ValueError, match="one of them has to be positive"):
         training_length(endless)  # type: ignore[arg-type]
 
 

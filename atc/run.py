@@ -72,7 +72,7 @@ class Experiment:
             "schedule": _describe(choices.get("schedule", "schedule"), schedule),
             "score": cfg.score,
             "seed": cfg.seed,
-            "selection": getattr(self.datamodule, "selection", "validation"),
+            "selection": getattr(self.datamodule, "selection", "validation") if "optimizer" in cfg else None,
             "notices": self.model.notices,
             "results": self.record.data.get("results", {}),
         }

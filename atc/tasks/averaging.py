@@ -57,7 +57,21 @@ class RawOrAveraged(EMAWeightAveraging):
             pl_module.log(f"val/{self.score}_best", max(averaged, raw), prog_bar=True)
         super().on_validation_epoch_end(trainer, pl_module)
 
+    def state_dict(self) -> dict[str, Any]:
+        """For a resume."""
+        return {**super().state_dict(), "averaged_best": self.averaged_best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """For a resume."""
+        super().load_state_dict(state_dict)
+        self.averaged_best = state_dict["averaged_best"]
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Both sets of weights, and which of them validated better."""
+        # A run that is stopped is saved right after an update, possibly before the average has heard of it.
+        step = trainer.global_step
+        if self._average_model is not None and step > self._latest_update_step and self.should_update(step - 1):
+            self._average_model.update_parameters(pl_module)
+            self._latest_update_step = step
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         checkpoint["averaged_best"] = self.averaged_best

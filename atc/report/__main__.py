@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a file of sweeps/, or source=wandb project=NAME")
     parser.add_argument("--all", metavar="DIRECTORY", type=Path, help="write one page with all tables and figures")
     parser.add_argument("--list", action="store_true", help="say which there are")
+    parser.add_argument("--wandb-sweep", metavar="DIRECTORY", type=Path, help="write sweep files for W&B instead")
     parser.add_argument("--store", type=Path, action="append", help="results store; default runs/store")
     parser.add_argument("--sweeps", type=Path, default=layout.sweeps_dir(), help="where the sweep files are")
     parser.add_argument("--output", type=Path, default=Path("reports"), help="where files are written")
@@ -33,6 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = [name for name in given.names if "=" not in name]
         if not names and given.all is None:
             parser.error("name a table or figure, or give --all DIRECTORY; --list says which there are")
+        if given.wandb_sweep is not None:
+            from atc.report import wandb_source
+
+            for name in names:
+                print(
+                    "\n".join(
+                        map(str, wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep))
+                    )
+                )
+            return 0
         entries = _entries(given.store or [Path("runs/store")], settings)
         for name in names:
             made = report.make(layout.load(name, given.sweeps), entries)

@@ -60,9 +60,7 @@ def load(name: str, directory: Path | None = None) -> Layout:
     """The layout of sweeps/NAME.yaml; ValueError for one that does not exist or is not well-formed."""
     directory = directory or sweeps_dir()
     file = directory / f"{name}.yaml"
-    if not file.is_file():
-        raise ValueError(f"unknown table or figure '{name}': {build.nearest(name, names(directory))}")
-    section = OmegaConf.to_container(_load(file).report, resolve=True)
+    section = OmegaConf.to_container(raw(name, directory).report, resolve=True)
     assert isinstance(section, dict)
     shown = section.pop("of", [name])
     unknown = set(section) - {*Layout.__dataclass_fields__}
@@ -85,6 +83,15 @@ def load(name: str, directory: Path | None = None) -> Layout:
         published=tuple(row for one in _listed(published) for row in read_published(directory / "published" / one)),
         **lists,
     )
+
+
+def raw(name: str, directory: Path | None = None) -> DictConfig:
+    """sweeps/NAME.yaml as it is; ValueError if there is none."""
+    directory = directory or sweeps_dir()
+    file = directory / f"{name}.yaml"
+    if not file.is_file():
+        raise ValueError(f"unknown table or figure '{name}': {build.nearest(name, names(directory))}")
+    return _load(file)
 
 
 def read_published(file: Path) -> list[dict[str, str]]:

@@ -1,0 +1,93 @@
+"""Records from a W&B project instead of the local store, and sweep files for `wandb agent`."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from atc.report import grid, store
+from atc.report.store import Entry
+
+RESULTS = ("dense", "off_the_shelf", "fine_tuned", "checkpoint")
+STATES = {"finished": "finished", "failed": "failed", "crashed": "failed"}
+
+
+def entries(project: str, api: Any = None) -> list[Entry]:
+    """What the local store would hold of the runs of a project, the earliest first.
+
+    project: "PROJECT" or "ENTITY/PROJECT"; api: a `wandb.Api`. The runs are those made with logger=wandb.
+    ValueError: no such project, or no access.
+    """
+    import wandb
+
+    try:
+        found = [_entry(run) for run in (api or wandb.Api()).runs(project) if "datamodule" in run.config]
+    except (wandb.errors.Error, ValueError) as error:
+        raise ValueError(f"project={project}: {' '.join(str(error).split())}") from error
+    return sorted(found, key=lambda entry: entry["finished"] or "")
+
+
+def _entry(run: Any) -> Entry:
+    cfg = OmegaConf.create(dict(run.config))
+    assert isinstance(cfg, DictConfig)
+    summary = dict(run.summary)
+    results: dict[str, dict[str, float]] = {}
+    for key, value in summary.items():
+        name, _, metric = key.partition("/")
+        if name in RESULTS and metric:
+            results.setdefault(name, {})[metric] = value
+    ended = summary.get("_timestamp")
+    return store.entry(
+        cfg,
+        {
+            "status": STATES.get(run.state, "interrupted"),
+            "finished": ended and datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds"),
+            "seed": cfg.get("seed"),
+            "score": cfg.get("score"),
+            "results": results,
+        },
+    ) | {"wall_time_s": summary.get("_runtime")}
+
+
+def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[Path]:
+    """Write the grids of sweeps/NAME.yaml as W&B sweep files; the files.
+
+    W&B knows products alone: a grid that leaves points out becomes several. Each run goes through the same command
+    as without W&B, and into the local store as well.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    sweeper = sweep["hydra"]["sweeper"]
+    script = "train.py" if "train" in sweep["defaults"] else "evaluate.py"
+    files = []
+    for one in (part for whole in sweeper["grids"] for part in products(whole, sweeper.get("out_of_reach", []))):
+        command = ["python", script, "--config-dir", "sweeps", "-cn", name, "hydra.mode=RUN", "logger=wandb"]
+        content = {
+            "program": script,
+            "method": "grid",
+            "command": ["${env}", *command, "${args_no_hyphens}"],
+            "parameters": {axis: {"values": list(_several(value))} for axis, value in one.items()},
+        }
+        files.append(directory / f"{name}_{len(files) + 1}.yaml")
+        OmegaConf.save(OmegaConf.create({"sweep": content}).sweep, files[-1])
+    return files
+
+
+def products(whole: Mapping[str, Any], outside: list[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The reachable points of a grid as grids that are reachable throughout."""
+    axes = {axis: list(_several(value)) for axis, value in whole.items()}
+    hit = next((part for part in outside if any(grid.within(point, [part]) for point in grid.points([axes]))), None)
+    if hit is None:
+        yield axes
+        return
+    fixed: dict[str, Any] = {}
+    for axis, value in hit.items():
+        others = [one for one in axes[axis] if grid.as_typed({axis: one}) != grid.as_typed({axis: value})]
+        if others:
+            yield from products(axes | fixed | {axis: others}, outside)
+        fixed[axis] = [value]
+
+
+def _several(value: Any) -> Iterator[Any]:
+    yield from value if grid.is_list(value) else [value]

@@ -76,6 +76,12 @@ def infinities(tokens: int, seed: int) -> Tensor:
     return symmetric(distance)
 
 
+def few_values_and_infinity(tokens: int, seed: int) -> Tensor:
+    distance = few_values(tokens, seed)
+    distance[torch.rand(tokens, tokens, generator=generator(seed)) < 0.1] = torch.inf
+    return symmetric(distance)
+
+
 def not_numbers(tokens: int, seed: int) -> Tensor:
     random = generator(seed)
     distance = infinities(tokens, seed)
@@ -84,6 +90,11 @@ def not_numbers(tokens: int, seed: int) -> Tensor:
     if tokens > 1:
         distance[0, 1] = torch.nan
     return symmetric(distance)
+
+
+def thirds(distance: Tensor) -> Tensor:
+    """The same in float64, a third as large: ties whose sums round, so that means of equals are not all equal."""
+    return distance.double() / 3
 
 
 def generator(seed: int) -> torch.Generator:
@@ -108,10 +119,11 @@ KINDS: dict[str, Callable[[int, int], Tensor]] = {
         half,
         wide_range,
         infinities,
+        few_values_and_infinity,
         not_numbers,
     )
 }
-FINITE = [name for name in KINDS if name not in ("infinities", "not_numbers")]
+FINITE = [name for name in KINDS if name not in ("infinities", "few_values_and_infinity", "not_numbers")]
 
 
 def batch(tokens: int, kinds: list[str] | None = None, seed: int = 0) -> Tensor:

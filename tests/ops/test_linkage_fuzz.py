@@ -108,3 +108,17 @@ def test_an_image_does_not_see_its_batch(kernel, backend, method):
     order = torch.randperm(len(distance))
     shuffled = labels(distance[order], 12, method, backend=backend, check_finite=False)
     assert torch.equal(shuffled, whole[order])
+
+
+@pytest.mark.parametrize("infinite", [False, True])
+@pytest.mark.parametrize("method", ["average", "ward"])
+def test_a_merged_distance_that_rounding_puts_below_both_it_came_from(kernel, method, infinite):
+    """Multiples of 0.7: in one image of a hundred such a distance ties with another and must come first."""
+    random = torch.Generator().manual_seed(0)
+    distance = torch.randint(1, 4, (3000, 10, 10), generator=random).double() * 0.7
+    if infinite:
+        distance[:, 8, 9] = torch.inf
+    merges, heights = portable.merge_batch(distance, 1, method)
+    found = cpu.cluster(distance, 1, method, want_merges=True)
+    assert torch.equal(found.merges, merges)
+    assert torch.equal(found.heights, heights)

@@ -103,22 +103,14 @@ inline void widen(const int64_t* keys, double* to) {
 template <class Vector> inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
 template <class Vector> inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 
-// One bit for each lane of a comparison.
-inline unsigned bits(Int8 mask) {
+// One bit for each lane of a comparison, whose type compilers do not agree on.
+template <class Mask> inline unsigned bits(Mask mask) {
+    constexpr int lanes = sizeof(Mask) / sizeof(mask[0]);
 #if defined(__AVX2__)
-    return _mm256_movemask_ps((__m256)mask);
+    return lanes == 8 ? _mm256_movemask_ps((__m256)mask) : _mm256_movemask_pd((__m256d)mask);
 #else
     unsigned set = 0;
-    for (int lane = 0; lane < 8; lane++) set |= (mask[lane] & 1u) << lane;
-    return set;
-#endif
-}
-inline unsigned bits(Int4 mask) {
-#if defined(__AVX2__)
-    return _mm256_movemask_pd((__m256d)mask);
-#else
-    unsigned set = 0;
-    for (int lane = 0; lane < 4; lane++) set |= unsigned(mask[lane] & 1) << lane;
+    for (int lane = 0; lane < lanes; lane++) set |= unsigned(mask[lane] & 1) << lane;
     return set;
 #endif
 }

@@ -34,6 +34,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         key = found[1] if found else getattr(error, "full_key", "?")
         return f"{key} has no default: set it on the command line, {key}=..."
     if isinstance(error, HydraException):
+        if found := re.search(r"In '([^']+)': Could not override '([^']+)'", str(error)):
+            return f"{found[1]} is not for '{config_name}', which has no '{found[2]}' to set"
         key = _unknown_key(f"{error} {cause or ''}", overrides)
         return _flat(error) if key is None else _no_such_key(key, config_name, overrides)
     if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))):

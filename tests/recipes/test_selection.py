@@ -12,7 +12,7 @@ from atc import run
 from atc.report import runs
 from atc.tasks.interrupt import Interrupted, StopSafely
 from tests.datamodules.on_disk import write_nabirds
-from tests.harness.commands import composed
+from tests.harness.commands import command, composed
 from tests.harness.test_train import SignalAfter
 
 RECIPE = ["experiment=deit_finetune", "backbone=digits", "trainer.precision=32-true", "optimizer.warmup_epochs=1"]
@@ -60,3 +60,10 @@ def test_resumed_with_an_average_equals_unbroken(tmp_path: Path, monkeypatch: py
     a, b = (torch.load(folder / runs.LAST, weights_only=True) for folder in (whole, cut))
     for part in ("state_dict", "current_model_state"):
         assert all(torch.equal(a[part][key], b[part][key]) for key in a[part])
+
+
+@pytest.mark.parametrize("recipe", ["deit_finetune", "mae_finetune"])
+def test_a_recipe_is_for_training(tmp_path: Path, recipe: str) -> None:
+    done = command("evaluate.py", f"experiment={recipe}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"error: experiment/{recipe} is not for 'evaluate', which has no 'optimizer' to set\n"

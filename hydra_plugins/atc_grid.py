@@ -12,6 +12,7 @@ imports torch before there is something to sweep.
 
 import itertools
 import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,12 +70,15 @@ class Grid(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Run what is missing; RuntimeError, one line, if runs failed.
+        """Run what is missing; ValueError, one line, if runs failed.
 
         arguments: the command line's overrides of the configuration.
         """
         from atc.report.progress import Progress
 
+        wanted, script = self.config.hydra.job.name, Path(sys.argv[0]).stem.removeprefix("atc-")
+        if {wanted, script} == {"train", "evaluate"}:
+            raise ValueError(f"{self.config.hydra.job.config_name} is a sweep for {wanted}.py, not for {script}.py")
         jobs = self.jobs(arguments)
         progress = Progress(self.config.paths.store, jobs)
         pending = list(jobs.values()) if self.rerun else progress.missing()

@@ -1,5 +1,6 @@
 """results.json: everything needed to know what a run was and what came out, written as it becomes known."""
 
+import functools
 import json
 import os
 import platform
@@ -58,6 +59,7 @@ class Record:
         self.update(status=status, finished=_now())
 
 
+@functools.cache  # the code of a process is that of its start, wherever the checkout goes during a sweep
 def git_commit() -> str | None:
     """Commit of the checkout this code runs from, "-dirty" if files differ; None for an installed package."""
     root = Path(__file__).resolve().parents[2]

@@ -42,14 +42,14 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(here: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "train.py"), "--config-dir", "sweeps", "-cn", "small", *QUICK, *arguments]
+def start(here: Path, *arguments: str, script: str = "train.py") -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / script), "--config-dir", "sweeps", "-cn", "small", *QUICK, *arguments]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=here, env=environment(), text=True, **streams)  # type: ignore[call-overload]
 
 
-def sweep(here: Path, *arguments: str) -> tuple[int, str]:
-    process = start(here, *arguments)
+def sweep(here: Path, *arguments: str, script: str = "train.py") -> tuple[int, str]:
+    process = start(here, *arguments, script=script)
     said, _ = process.communicate(timeout=150)
     return process.returncode, said
 
@@ -64,6 +64,8 @@ def test_dry_run(here: Path) -> None:
     status, said = sweep(here, "--dry-run", "reducer=tome", "keep_rate=0.7")
     assert status == 2
     assert "no run of small has reducer=tome keep_rate=0.7; its grids: reducer=none" in said
+    status, said = sweep(here, "--dry-run", script="evaluate.py")
+    assert (status, said) == (2, "error: small is a sweep for train.py, not for evaluate.py\n")
 
 
 def test_killed_failed_and_finished(here: Path) -> None:

@@ -1,4 +1,12 @@
-"""Exact, batched agglomerative clustering of tokens."""
+"""Exact, batched agglomerative clustering of tokens.
+
+``labels`` is all that a model needs. Backends return the same labels to the bit:
+
+- ``cpu``: compiled C++, chosen on a CPU if the package was built where there was a compiler;
+- ``torch``: chosen on a CPU otherwise, and on a GPU without Triton or for more than 1,024 tokens;
+- ``triton``: chosen on a GPU;
+- ``reference``: the loop-written oracle of the tests.
+"""
 
 from atc.ops.linkage.cosine import cosine_distance
 from atc.ops.linkage.dendrogram import Dendrogram, dendrogram

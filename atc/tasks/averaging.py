@@ -53,8 +53,8 @@ class RawOrAveraged(EMAWeightAveraging):
             averaged = pl_module.val_metrics[self.score].compute()  # type: ignore[union-attr, index, operator]
             raw = self._raw.compute()
             self.averaged_best = bool(averaged > raw)
-            pl_module.log(f"val/{self.score}_raw", raw)
-            pl_module.log(f"val/{self.score}_best", max(averaged, raw), prog_bar=True)
+            pl_module.log(f"val/{self.score}_raw", raw, sync_dist=True)  # equal in all processes already
+            pl_module.log(f"val/{self.score}_best", max(averaged, raw), prog_bar=True, sync_dist=True)
         super().on_validation_epoch_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -43,11 +45,24 @@ def test_the_number_of_threads_does_not_matter(kernel, two_threads, method):
 
 def test_callers_may_be_threads_themselves(kernel, two_threads):
     two_threads(2)
-    distance = batch(98, ["regions"] * 8)
+    distance = batch(98, ["regions"] * 16)
     expected = {keep: labels(distance, keep, "average") for keep in range(10, 90, 10)}
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(expected, pool.map(lambda keep: labels(distance, keep, "average"), expected), strict=True))
     assert all(torch.equal(found[keep], expected[keep]) for keep in expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(kernel, two_threads):
+    two_threads(2)
+    distance = batch(98, ["regions"] * 16)
+    expected = labels(distance, 20, "average")  # starts the threads, which a child does not inherit
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(not torch.equal(cpu.cluster(distance, 20, "average").labels, expected))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_memory_is_lent_again_for_other_sizes(kernel):

@@ -1,0 +1,21 @@
+"""The results kept in benchmarks/: whole records, without paths, in the order that the papers found."""
+
+import json
+
+from atc.report import identity, layout, report
+from atc.report.store import Store
+
+BENCHMARKS = layout.sweeps_dir().parent / "benchmarks"
+
+
+def test_deit_tiny_on_photographs() -> None:
+    text = (BENCHMARKS / "deit_tiny_sample.json").read_text(encoding="utf-8")
+    assert "/" not in text.replace("+00:00", "").replace("Linux x86_64", "")
+    entries = json.loads(text)
+    assert all(entry["identity"] == identity.of_settings(entry["config"]) for entry in entries)
+    made = report.make(layout.load("deit_tiny_sample"), Store(BENCHMARKS).entries())
+    found = {(cell.where["reducer"], cell.where.get("keep_rate")): cell.mean for cell in made.cells if cell.values}
+    half, quarter = ({name: found[name, rate] for name, at in found if at == rate} for rate in ("0.5", "0.25"))
+    # arXiv 2409.11923: complete and average lead, single linkage chains at low keep rates.
+    assert min(half["atc_complete"], half["atc_average"]) > max(half["tome"], half["atc_single"]) + 2
+    assert quarter["atc_single"] < min(quarter["atc_complete"], quarter["atc_average"]) - 10

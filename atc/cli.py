@@ -77,8 +77,6 @@ def main(name: str, own: set[str]) -> None:
 
 
 def _run(name: str, cfg: DictConfig) -> None:
-    # Imported by PyTorch's timer, it warns of a CUDA toolkit without a GPU, which is no concern here.
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from atc import run
     from atc.tasks.interrupt import Interrupted, raise_interrupted
 

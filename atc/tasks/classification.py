@@ -55,8 +55,7 @@ class Classification(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of one batch."""
-        images, classes = batch if self.mixup is None else self.mixup(*batch)
-        loss = F.cross_entropy(self.model(images), classes, label_smoothing=self.label_smoothing)
+        loss = self.training_loss(batch)
         extra: dict[str, Tensor] = self.model.losses() if hasattr(self.model, "losses") else {}
         for name, value in extra.items():
             self.log(f"train/{name}", value)
@@ -64,6 +63,11 @@ class Classification(LightningModule):
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """The task's own part of the loss, without what reducers add."""
+        images, classes = batch if self.mixup is None else self.mixup(*batch)
+        return F.cross_entropy(self.model(images), classes, label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and metrics on held-out images."""

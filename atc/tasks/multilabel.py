@@ -49,21 +49,13 @@ class Multilabel(Classification):
         self.val_metrics = MetricCollection(metrics, prefix="val/", compute_groups=False)
         self.test_metrics = self.val_metrics.clone(prefix="test/")
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The loss of one batch."""
+    def training_loss(self, batch: Batch) -> Tensor:
+        """The chosen loss, summed over images and labels."""
         images, targets = batch
         logits = self.model(images)
         if self.loss == "asymmetric":
-            loss = asymmetric_loss(logits, targets, **self.focus)
-        else:
-            loss = F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")
-        extra: dict[str, Tensor] = self.model.losses() if hasattr(self.model, "losses") else {}
-        for name, value in extra.items():
-            self.log(f"train/{name}", value)
-            loss = loss + value
-        self.log("train/loss", loss, prog_bar=True)
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
-        return loss
+            return asymmetric_loss(logits, targets, **self.focus)
+        return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> None:
         images, targets = batch

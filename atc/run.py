@@ -18,7 +18,7 @@ from torch import nn
 from atc import build
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
-from atc.report import record, runs, store, summary
+from atc.report import record, runs, store, summary, wandb_log
 from atc.tasks.interrupt import Interrupted
 from atc.vit.backbones import read_weights
 from atc.vit.reduced import ReducedViT
@@ -115,6 +115,7 @@ class Experiment:
         self.record.update(error=None if error is None else str(error) or type(error).__name__)
         self.record.finish(status)
         store.Store(self.cfg.paths.store).append(store.entry(self.cfg, self.record.data))
+        wandb_log.close(self.trainer.loggers, self.record.data, self.record.path)
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -164,9 +165,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """
     file = None if cfg.checkpoint is None else runs.checkpoint_file(cfg.checkpoint)
     experiment = Experiment(cfg, with_weights=file is None)
-    if file is not None:
-        load(experiment.model, file)
     with experiment.recorded():
+        if file is not None:
+            load(experiment.model, file)
         if cfg.baselines:
             experiment.test("dense", experiment.vit)
         if not (cfg.baselines and not experiment.model.method.reduces):

@@ -62,10 +62,15 @@ def from_data_set(datamodule: Any, part: str, index: int, data_config: Mapping[s
     images = getattr(datamodule, f"{part}_dataloader")().dataset
     if not 0 <= index < len(images):
         raise ValueError(f"index={index}: the {part} part has images 0 to {len(images) - 1}")
-    seen = images[index][0]
+    seen = images[index][0][None]
+    return Photo(name, unnormalised(seen, data_config)[0], seen)
+
+
+def unnormalised(seen: Tensor, data_config: Mapping[str, Any]) -> Pixels:
+    """Images as the network sees them, [B, 3, H, W] on any device -> [B, H, W, 3] uint8."""
     mean, std = _statistics(data_config)
-    drawn = ((seen * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return Photo(name, drawn, seen[None])
+    pixels = (seen.detach().float().cpu() * std + mean).clamp(0, 1) * 255
+    return pixels.round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def _statistics(data_config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

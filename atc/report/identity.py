@@ -15,7 +15,7 @@ RESULTS = 1
 WITHOUT_EFFECT = (
     *("output_dir", "choices", "paths", "logger", "debug", "report", "sweep", "benchmark", "baselines", "hydra"),
     *("keep_rate", "blocks", "t", "as_released"),
-    *("callbacks.progress", "datamodule.num_workers", "datamodule.eval_batch_size"),
+    *("callbacks.progress", "callbacks.gallery", "datamodule.num_workers", "datamodule.eval_batch_size"),
     *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
     *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
 )

@@ -1,0 +1,39 @@
+"""What W&B is told at the end of a run, besides the metrics that Lightning logs on the way."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+EXIT = {"finished": 0, "failed": 1, "interrupted": 255}  # W&B's states finished, failed, killed
+
+
+def close(loggers: Iterable[Logger], record: Mapping[str, Any], file: Path) -> None:
+    """Log what was measured and the record itself, and end the W&B run: the next one of this process is another.
+
+    record: as in `file`, results.json, which becomes an artifact of type "results".
+    """
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
+        import wandb
+
+        run = logger.experiment
+        if wandb.run is None or wandb.run.id != run.id:  # it has ended
+            continue
+        logger.log_metrics(measured(record))
+        run.summary["status"] = record["status"]
+        results = wandb.Artifact(f"results-{run.id}", type="results")
+        results.add_file(str(file))
+        run.log_artifact(results)
+        run.finish(EXIT[record["status"]])
+
+
+def measured(record: Mapping[str, Any]) -> dict[str, float]:
+    """Token counts, cost and speed of a record, by names with one slash: tokens/block_1, gflops/reduced."""
+    found = {f"tokens/block_{block}": count for block, count in enumerate(record.get("tokens_per_block", []), start=1)}
+    results = record.get("results", {})
+    for kind in ("gflops", "images_per_second"):
+        found |= {f"{kind}/{model}": value for model, value in results.get(kind, {}).items()}
+    return found

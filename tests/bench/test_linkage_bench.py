@@ -21,7 +21,7 @@ def test_linkage_writes_a_row_for_each_candidate(tmp_path, capsys):
     out = tmp_path / "deeper" / "linkage.json"
     bench.main(["linkage", "--tokens", "12", "--keep-rates", ".5", "--batch", "1", "--runs", "1", "--out", str(out)])
     result = json.loads(out.read_text())
-    assert {"torch", "scipy", "processor", "commit"} <= set(result["environment"])
+    assert {"machine", "versions", "commit", "load"} <= set(result["environment"])
     assert {row["candidate"] for row in result["rows"]} >= {"ATC", "SciPy", "scikit-learn"}
     assert {(row["tokens"], row["keep"]) for row in result["rows"]} == {(12, 6)}
     assert all(row["us_least"] > 0 for row in result["rows"])

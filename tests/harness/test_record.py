@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from atc.report import summary
-from atc.report.record import Record, git_commit
+from atc.report.record import Record
 
 DATA = {
     "reducer": "tome",
@@ -47,11 +47,6 @@ def test_a_resumed_run_continues_its_record(tmp_path: Path) -> None:
 def test_a_new_run_in_an_old_directory_does_not(tmp_path: Path) -> None:
     Record(tmp_path / "results.json").start(results={"dense": {"accuracy": 0.5}})
     assert not Record(tmp_path / "results.json").data
-
-
-def test_commit() -> None:
-    commit = git_commit()
-    assert commit is None or len(commit.removesuffix("-dirty")) == 40
 
 
 def test_summary() -> None:

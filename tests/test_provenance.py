@@ -1,0 +1,42 @@
+"""What is said of the code, the versions and the machine, against those who know."""
+
+import os
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+
+from atc import provenance
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_commit() -> None:
+    if not (ROOT / ".git").exists():
+        assert provenance.commit() is None
+        return
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    provenance.commit.cache_clear()
+    assert provenance.commit() in (head, f"{head}-dirty")
+
+
+def test_a_process_keeps_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = provenance.commit()
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("asked git again"))
+    assert provenance.commit() == known
+
+
+def test_versions() -> None:
+    found = provenance.versions(("torch", "timm", "no-such-package"))
+    assert list(found) == ["python", "torch", "timm"]
+    assert found["timm"] == version("timm")
+
+
+def test_machine() -> None:
+    found = provenance.machine()
+    assert (found["cores"], found["threads"]) == (os.cpu_count(), torch.get_num_threads())
+    assert found["processor"]
+    assert len(found["gpus"]) == torch.cuda.device_count()

@@ -1,10 +1,12 @@
 """Single-label classification."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from lightning import LightningModule
 from timm.data import Mixup
+from timm.loss import BinaryCrossEntropy
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
@@ -16,13 +18,18 @@ Batch = tuple[Tensor, Tensor]  # images [B, 3, H, W], classes [B] int64
 
 
 class Classification(LightningModule):
-    """Cross-entropy, plus whatever losses the reducers have; top-1 and top-5 accuracy.
+    """Cross-entropy, or a binary one, plus whatever losses the reducers have; top-1 and top-5 accuracy.
 
     model: images to logits [B, classes]; num_classes: how many.
     configure: from (model, total_steps, epochs) to what `configure_optimizers` returns; see atc.tasks.optim.
     label_smoothing: share of each target spread over all classes; mixup, cutmix: timm's alphas, 0 = off.
+    loss: None for cross-entropy; "bce" for timm's binary cross-entropy of every class against all others, a mean over
+    images and classes. With it, target_threshold makes 1 of what a mixed or smoothed target has more of, and 0 of the
+    rest (None: targets stay soft), and sum_classes adds over classes instead (arXiv 2110.00476).
+    ValueError for another loss, a threshold outside [0, 1), or settings of a loss that is not chosen.
 
-    Logs train/loss, val/loss, val/accuracy, val/top5, and under `test_name` the same of a test.
+    Logs train/loss, val/loss (cross-entropy: comparable between losses), val/accuracy, val/top5, and under
+    `test_name` the same of a test.
     """
 
     selection_metric = "val/accuracy"  # higher is better
@@ -37,6 +44,9 @@ class Classification(LightningModule):
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        loss: Literal["bce"] | None = None,
+        target_threshold: float | None = None,
+        sum_classes: bool | None = None,
     ):
         super().__init__()
         self.model, self.configure = model, configure
@@ -44,6 +54,7 @@ class Classification(LightningModule):
         if mixup > 0 or cutmix > 0:
             self.mixup = Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes)
             self.label_smoothing = 0.0  # timm's Mixup smooths the targets it makes
+        self.bce = _binary(loss, self.label_smoothing, target_threshold, sum_classes)
         metrics = {
             "accuracy": MulticlassAccuracy(num_classes, average="micro"),
             "top5": MulticlassAccuracy(num_classes, top_k=min(5, num_classes), average="micro"),
@@ -67,7 +78,10 @@ class Classification(LightningModule):
     def training_loss(self, batch: Batch) -> Tensor:
         """The task's own part of the loss, without what reducers add."""
         images, classes = batch if self.mixup is None else self.mixup(*batch)
-        return F.cross_entropy(self.model(images), classes, label_smoothing=self.label_smoothing)
+        logits = self.model(images)
+        if self.bce is not None:
+            return self.bce(logits.float() if logits.dtype != torch.float64 else logits, classes)
+        return F.cross_entropy(logits, classes, label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and metrics on held-out images."""
@@ -95,3 +109,19 @@ class Classification(LightningModule):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """timm's schedulers count updates themselves."""
         scheduler.step_update(self.global_step)
+
+
+def _binary(
+    loss: str | None, smoothing: float, target_threshold: float | None, sum_classes: bool | None
+) -> BinaryCrossEntropy | None:
+    """timm's loss, if it is the one chosen."""
+    if loss is None:
+        for name, value in (("target_threshold", target_threshold), ("sum_classes", sum_classes)):
+            if value is not None:
+                raise ValueError(f"task.{name}={value} is for task.loss=bce, and task.loss is null: cross-entropy")
+        return None
+    if loss != "bce":
+        raise ValueError(f"task.loss={loss} is neither 'bce' nor null, which is cross-entropy")
+    if target_threshold is not None and not 0 <= target_threshold < 1:
+        raise ValueError(f"task.target_threshold={target_threshold} does not lie in [0, 1)")
+    return BinaryCrossEntropy(smoothing, target_threshold, sum_classes=bool(sum_classes))

@@ -10,35 +10,27 @@ reducer, keep_rate and t take one value or several in brackets. A backbone's wei
 backbone.checkpoint=PATH. All settings with their meaning: --help.
 """
 
-import itertools
 import logging
 import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from hydra import initialize_config_dir
+from omegaconf import DictConfig
 from timm.data.config import resolve_model_data_config
 
 from atc import build
 from atc.analysis import animation, figure, methods, page, photo
+from atc.choices import Choice, combinations
 from atc.complaint import one_line
 
 CONFIG = "visualise"
 PATHS = ("image", "output", "html", "backbone.checkpoint", "datamodule.root")  # taken literally, whatever is in them
 SEVERAL = ("reducer", "keep_rate", "t")  # settings that may be lists: every combination is drawn
 DRAWN = (".png", ".svg", ".pdf", ".gif")
-
-
-class Choice(NamedTuple):
-    """One combination of the settings that were given as lists."""
-
-    reducer: str
-    cfg: DictConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,26 +117,7 @@ def _draw(cfg: DictConfig, shown: photo.Photo, drawn: Sequence[methods.Method], 
 
 def choices(given: Sequence[str]) -> Iterator[Choice]:
     """Every combination of the settings given as lists, as if it had been given alone."""
-    lists: dict[str, list[Any]] = {}
-    others = []
-    for argument, override in zip(given, OverridesParser.create().parse_overrides(list(given)), strict=True):
-        value = override.value()
-        if override.key_or_group in SEVERAL and isinstance(value, list):
-            if not value:
-                raise ValueError(f"{argument}: nothing between the brackets")
-            lists[override.key_or_group] = value
-        else:
-            others.append(argument)
-    for reducer in lists.pop("reducer", [None]):
-        named = [] if reducer is None else [f"reducer={reducer}"]
-        cfg = compose(CONFIG, [*others, *named], return_hydra_config=True)
-        name = cfg.hydra.runtime.choices["reducer"]
-        OmegaConf.set_struct(cfg, False)
-        del cfg["hydra"]
-        for values in itertools.product(*lists.values()):
-            single = cfg.copy()
-            single.update(zip(lists, values, strict=True))
-            yield Choice(name, single)
+    return combinations(CONFIG, given, SEVERAL)
 
 
 def _switchable(given: Sequence[str], vit: Any) -> Iterator[methods.Method]:

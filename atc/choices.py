@@ -1,0 +1,44 @@
+"""Command lines that name several values at once: reducer=[atc_average,tome] keep_rate=[0.5,0.7]."""
+
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+
+class Choice(NamedTuple):
+    """One combination of the settings that were given as lists."""
+
+    reducer: str
+    cfg: DictConfig
+
+
+def combinations(config: str, given: Sequence[str], several: Collection[str]) -> Iterator[Choice]:
+    """Every combination of the settings given as lists, as if it had been given alone.
+
+    config: a file of conf/, on which Hydra is initialised; given: the command line; several: the settings that may be
+    lists, the group `reducer` among them and else of the top level. ValueError for an empty list.
+    """
+    lists: dict[str, list[Any]] = {}
+    others = []
+    for argument, override in zip(given, OverridesParser.create().parse_overrides(list(given)), strict=True):
+        value = override.value()
+        if override.key_or_group in several and isinstance(value, list):
+            if not value:
+                raise ValueError(f"{argument}: nothing between the brackets")
+            lists[override.key_or_group] = value
+        else:
+            others.append(argument)
+    for reducer in lists.pop("reducer", [None]):
+        named = [] if reducer is None else [f"reducer={reducer}"]
+        cfg = compose(config, [*others, *named], return_hydra_config=True)
+        name = cfg.hydra.runtime.choices["reducer"]
+        OmegaConf.set_struct(cfg, False)
+        del cfg["hydra"]
+        for values in itertools.product(*lists.values()):
+            single = cfg.copy()
+            single.update(zip(lists, values, strict=True))
+            yield Choice(name, single)

@@ -11,7 +11,7 @@ from torch import Tensor
 from atc.analysis import drawing
 from atc.analysis.photo import unnormalised
 from atc.analysis.regions import Labels, Pixels
-from atc.core import Trace
+from atc.core import StageTrace, Trace
 from atc.vit.blocks import grid_of
 
 _SIDE = 224  # least length of a picture's longer side in pixels
@@ -61,14 +61,13 @@ class Gallery(Callback):
         strips = [strip(photo, [one[i] for one in maps], grid) for i, photo in enumerate(photos)]
         tokens = ", ".join(str(stage.tokens_out) for stage in shown)
         blocks = ", ".join(str(stage.block) for stage in shown)
-        said = f"{tokens} tokens after the reduction at block {blocks}"
+        said = f"{tokens} tokens after blocks {blocks}"
         for logger in loggers:
             logger.log_image(f"clusters/{name}", strips, step=trainer.global_step, caption=[said] * len(strips))
 
-    def _chosen(self, trace: Trace) -> list[Any]:
-        return [
-            trace[i] for i in np.linspace(len(trace) - 1, 0, min(self.stages, len(trace))).round().astype(int)[::-1]
-        ]
+    def _chosen(self, trace: Trace) -> list[StageTrace]:
+        shown = min(self.stages, len(trace))
+        return [trace[len(trace) * number // shown - 1] for number in range(1, shown + 1)]
 
 
 def strip(photo: Pixels, sources: Sequence[Labels], grid: tuple[int, int]) -> Pixels:

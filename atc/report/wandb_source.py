@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from atc.report import grid, store
 from atc.report.store import Entry
 
-RESULTS = ("dense", "off_the_shelf", "fine_tuned", "checkpoint")
+RESULTS = ("dense", "off_the_shelf", "fine_tuned", "checkpoint", "gflops", "images_per_second")
 STATES = {"finished": "finished", "failed": "failed", "crashed": "failed"}
 
 
@@ -30,7 +30,7 @@ def entries(project: str, api: Any = None) -> list[Entry]:
 
 
 def _entry(run: Any) -> Entry:
-    cfg = OmegaConf.create(dict(run.config))
+    cfg = OmegaConf.create(_anywhere(dict(run.config), str(run.config.get("output_dir"))))
     assert isinstance(cfg, DictConfig)
     summary = dict(run.summary)
     results: dict[str, dict[str, float]] = {}
@@ -42,13 +42,22 @@ def _entry(run: Any) -> Entry:
     return store.entry(
         cfg,
         {
-            "status": STATES.get(run.state, "interrupted"),
+            "status": summary.get("status") or STATES.get(run.state, "interrupted"),  # killed runs say nothing
             "finished": ended and datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds"),
             "seed": cfg.get("seed"),
             "score": cfg.get("score"),
             "results": results,
         },
     ) | {"wall_time_s": summary.get("_runtime")}
+
+
+def _anywhere(node: Any, directory: str) -> Any:
+    """Settings with what lies in the run's directory as if it had none, which is what an identity is made of."""
+    if isinstance(node, Mapping):
+        return {key: _anywhere(value, directory) for key, value in node.items()}
+    if node == directory:
+        return None
+    return node.replace(f"{directory}/", "None/", 1) if isinstance(node, str) else node
 
 
 def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[Path]:

@@ -4,7 +4,6 @@ Runs where Chromium with its driver (Debian: chromium, chromium-driver) and sele
 """
 
 import io
-import shutil
 
 import numpy as np
 import pytest
@@ -17,20 +16,11 @@ from atc.analysis.methods import Method
 from atc.analysis.photo import Photo
 from tests import golden
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs selenium: pip install selenium")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-if BROWSER is None or DRIVER is None:
-    pytest.skip("the browser test needs Chromium and chromedriver on the PATH", allow_module_level=True)
+pytest.importorskip("selenium", reason="needs selenium: pip install -e .[browser]")
 
-from selenium.webdriver import ActionChains, Keys  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1200,1150"
-)
 NAMES, RATES = ("atc_average", "atc_complete", "topk"), (0.25, 0.5)
 
 
@@ -42,27 +32,20 @@ def histories():
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory, histories):
-    folder = tmp_path_factory.mktemp("page")
-    shown = Photo("cat", golden.outputs("backbone")["images"][3], golden.images(torch.float32)[3:4])
+def shown(browser, tmp_path_factory, histories):
+    file = tmp_path_factory.mktemp("page") / "page.html"
+    photo = Photo("cat", golden.outputs("backbone")["images"][3], golden.images(torch.float32)[3:4])
     methods = [Method(name, f"keep rate {rate}", model) for (name, rate), (model, _) in histories.items()]
-    (folder / "page.html").write_text(page.render(shown, methods, "keep rate 0.5"), encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in [*FLAGS.split(), f"--user-data-dir={folder / 'profile'}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.get((folder / "page.html").as_uri())
-    yield driver
-    driver.quit()
+    file.write_text(page.render(photo, methods, "keep rate 0.5"), encoding="utf-8")
+    browser.get(file.as_uri())
+    return browser
 
 
 @pytest.fixture
-def opened(browser):
-    browser.refresh()
-    yield browser
-    assert browser.get_log("browser") == [], "the console must stay empty"
+def opened(shown):
+    shown.refresh()
+    yield shown
+    assert shown.get_log("browser") == [], "the console must stay empty"
 
 
 def text(browser, name: str) -> str:
@@ -162,7 +145,7 @@ def test_sliding_through_the_order_of_merging(opened, histories):
 
 def test_playing_moves_on_by_itself_and_stops(opened):
     opened.find_element("id", "play").click()
-    webdriver.support.wait.WebDriverWait(opened, 5).until(lambda _: "Step 4" in text(opened, "where"))
+    WebDriverWait(opened, 5).until(lambda _: "Step 4" in text(opened, "where"))
     opened.find_element("id", "play").click()
     assert text(opened, "play") == "Play"
     where = text(opened, "where")

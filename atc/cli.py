@@ -1,5 +1,6 @@
 """The commands: atc-train and atc-evaluate, train.py and evaluate.py."""
 
+import functools
 import logging
 import os
 import shlex
@@ -7,7 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,10 @@ def main(name: str, own: set[str]) -> None:
     error of the user's, told in one line; 1 with a traceback after any other; 128 + signal after a signal.
     """
     verbose = bool(os.environ.get("HYDRA_FULL_ERROR")) or "debug=true" in (arg.lower() for arg in sys.argv)
-    OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True, use_cache=True)
+    started = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
+    OmegaConf.register_new_resolver("run_dir", functools.partial(_run_dir, started), replace=True)
+    OmegaConf.register_new_resolver("sweep_dir", functools.partial(_sweep_dir, started), replace=True)
+    OmegaConf.register_new_resolver("sweep_subdir", _sweep_subdir, replace=True)
 
     def job(cfg: DictConfig) -> None:
         _hydra_raises(verbose)  # processes that the run starts for other devices see what the user set
@@ -99,22 +103,22 @@ def _say_how_to_resume(name: str, directory: Path) -> None:
     if name == "train" and (directory / runs.LAST).is_file():
         script = Path(sys.argv[0])
         start = f"python {script}" if script.suffix == ".py" else script.name
-        log.info("interrupted; to resume: %s checkpoint=%s", start, shlex.quote(str(directory)))
+        log.info("interrupted; to resume: %s resume=%s", start, shlex.quote(str(directory)))
     else:
         log.info("interrupted before there was anything to resume; results so far are in %s", directory)
 
 
 def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
-    """The configuration to run: with the run's directory and, given a checkpoint, with what was saved with it."""
+    """The configuration to run: with its directory and, given another run's checkpoint, with what was saved with it."""
     context = HydraConfig.get()
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
-        choices = context.runtime.choices
-        cfg.choices = {group: choices[group] for group in choices if "hydra" not in group and "@" not in group}
-    if cfg.checkpoint == "last":
+        cfg.choices = _choices(context.runtime.choices)
+    setting = "resume" if name == "train" else "checkpoint"
+    if cfg[setting] == "last":
         here = Path(cfg.output_dir)
-        cfg.checkpoint = str(here if (here / runs.LAST).is_file() else runs.newest(cfg.paths.runs))
-    directory = None if cfg.checkpoint is None else runs.run_directory(cfg.checkpoint)
+        cfg[setting] = str(here if (here / runs.LAST).is_file() else runs.newest(cfg.paths.runs, setting))
+    directory = None if cfg[setting] in (None, "auto") else runs.run_directory(cfg[setting])
     if directory is not None:
         return runs.with_saved(cfg, directory, list(context.overrides.task), own)
     if name == "evaluate" and cfg.checkpoint is not None:
@@ -124,13 +128,37 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     return cfg
 
 
-def _run_dir(runs_dir: str, checkpoint: str | None) -> str:
-    """The directory of a run: a new one, or that of the run to resume."""
-    if checkpoint is not None:
-        found = runs.newest(runs_dir) if checkpoint == "last" else runs.run_directory(checkpoint)
+def _run_dir(started: str, runs_dir: str, resume: str | None, *, _root_: DictConfig) -> str:
+    """The directory of a run: a new one, that of the run to resume, or the one that the same command always has."""
+    if resume == "auto":
+        return str(Path(runs_dir) / _identity(_root_))
+    if resume is not None:
+        found = runs.newest(runs_dir) if resume == "last" else runs.run_directory(resume)
         if found is not None:
             return str(found)
-    return str(Path(runs_dir) / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
+    return str(Path(runs_dir) / started)
+
+
+def _sweep_dir(started: str, runs_dir: str, name: str, resume: str | None) -> str:
+    """Where the runs of a multirun lie: with resume=auto, where each would lie alone."""
+    return str(Path(runs_dir) / name if resume == "auto" else Path(runs_dir) / f"{name}_sweep" / started)
+
+
+def _sweep_subdir(number: Any, resume: str | None, *, _root_: DictConfig) -> str:
+    return _identity(_root_) if resume == "auto" else str(number)
+
+
+def _identity(cfg: DictConfig) -> str:
+    from atc.report.identity import identity
+
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.choices = _choices(cfg.hydra.runtime.choices)
+    return identity(cfg)
+
+
+def _choices(choices: Mapping[str, Any]) -> dict[str, Any]:
+    return {group: choices[group] for group in choices if "hydra" not in group and "@" not in group}
 
 
 def _hydra_raises(yes: bool) -> None:

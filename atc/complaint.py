@@ -12,6 +12,11 @@ from atc import build
 
 # What the code raises for bad settings, files and downloads. Anything else is a bug and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
+# Settings that one command has under another name than the other.
+MOVED = {
+    ("train", "checkpoint"): "to resume a training: resume=auto, resume=last or resume=PATH; to start from weights: "
+    "backbone.checkpoint=PATH",
+}
 # What Python says when a setting was added, +group.setting=..., that a constructor does not take.
 _UNEXPECTED = re.compile(r"([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
@@ -68,6 +73,8 @@ def _unknown_key(message: str, overrides: Iterable[str]) -> str | None:
 
 def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
     """Name the nearest key, from the configuration with the command line's groups but without its values."""
+    if (config_name, key) in MOVED:
+        return f"unknown setting '{key}' of {config_name}; {MOVED[config_name, key]}"
     groups = [path.name for path in build.conf_dir().iterdir() if path.is_dir()]
     with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
         cfg = compose(config_name, [said for said in overrides if said.split("=")[0] in groups])

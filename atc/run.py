@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +20,7 @@ from atc import build
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
 from atc.report import record, runs, store, summary, wandb_log
+from atc.tasks.checkpoint import WholeFiles
 from atc.tasks.interrupt import Interrupted
 from atc.vit.backbones import read_weights
 from atc.vit.reduced import ReducedViT
@@ -51,6 +53,8 @@ class Experiment:
         loggers = [build.instantiate(cfg.logger)] if cfg.logger else False
         callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
+        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and none of the user's own
+            self.trainer.strategy.checkpoint_io = WholeFiles()
         self.record = record.Record(self.directory / record.FILE, resume=resume)
         if rank_zero_only.rank == 0:
             runs.save_config(cfg, self.directory)
@@ -131,10 +135,16 @@ class Experiment:
 def train(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate without reduction and off the shelf, fine-tune, evaluate the epoch that was best on validation.
 
-    cfg: conf/train.yaml composed, with output_dir set. cfg.checkpoint resumes a run from where it was cut.
+    cfg: conf/train.yaml composed, with output_dir set. cfg.resume goes on with a run from where it was cut; with
+    "auto" a run that is finished is left as it is.
     Returns the record, as written to output_dir/results.json.
     """
-    resume = None if cfg.checkpoint is None else _training_state(runs.checkpoint_file(cfg.checkpoint, runs.LAST))
+    known = record.Record(Path(cfg.output_dir) / record.FILE, resume=cfg.resume == "auto").data
+    if known.get("status") == "finished":
+        log.info("resume=auto: this run is finished")
+        log.info(summary.text(known, outputs=cfg.output_dir))
+        return known
+    resume = runs.training_state(cfg.resume, Path(cfg.output_dir))
     experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None)
     with experiment.recorded():
         if cfg.baselines and resume is None:
@@ -142,6 +152,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
                 experiment.test("dense", experiment.vit)
             if experiment.model.method.reduces:
                 experiment.test("off_the_shelf")
+        if resume is not None:
+            log.info("going on from %s", resume)
         log.info("training; Ctrl-C stops it so that it can be resumed")
         experiment.trainer.fit(experiment.task, experiment.datamodule, ckpt_path=resume, weights_only=True)
         selected = experiment.trainer.checkpoint_callback
@@ -195,15 +207,6 @@ def load(model: ReducedViT, file: Path) -> None:
             f"{file} does not fit the model: {reason}; a file outside its run directory needs the backbone and "
             f"reducer it was made with named on the command line"
         ) from error
-
-
-def _training_state(file: Path) -> Path:
-    if file.suffix != ".ckpt":
-        raise ValueError(
-            f"checkpoint={file} holds weights, not the state of a training to resume; to start from the weights, "
-            f"set backbone.checkpoint={file}"
-        )
-    return file
 
 
 def _describe(name: str, settings: dict[str, Any]) -> str:

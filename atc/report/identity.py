@@ -11,11 +11,30 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 # Raised when a change of the code changes results, so that runs of before no longer count as done. The commit and
 # the versions of libraries are recorded beside the identity, not in it: most changes leave results as they are.
 RESULTS = 1
-# Where things are, what is shown, how long it is measured; and settings that others are made of by interpolation.
+# Where things are, what is shown, how long it is measured, where a training that was cut off goes on; and settings that
+# others are made of by interpolation.
 WITHOUT_EFFECT = (
-    *("output_dir", "choices", "paths", "logger", "debug", "report", "sweep", "benchmark", "baselines", "hydra"),
+    *(
+        "output_dir",
+        "choices",
+        "paths",
+        "logger",
+        "debug",
+        "report",
+        "sweep",
+        "benchmark",
+        "baselines",
+        "hydra",
+        "resume",
+    ),
     *("keep_rate", "blocks", "t", "as_released"),
-    *("callbacks.progress", "callbacks.gallery", "datamodule.num_workers", "datamodule.eval_batch_size"),
+    *(
+        "callbacks.progress",
+        "callbacks.stop_safely.minutes",
+        "callbacks.gallery",
+        "datamodule.num_workers",
+        "datamodule.eval_batch_size",
+    ),
     *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
     *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
 )
@@ -46,8 +65,6 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     with open_dict(cfg):
         cfg.pop("hydra", None)
         cfg.output_dir = None  # callbacks write there
-        if "optimizer" in cfg:
-            cfg.checkpoint = None  # resuming a training leads where it would have led unbroken
     found = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(found, dict)
     for key in WITHOUT_EFFECT:

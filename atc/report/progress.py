@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from omegaconf import DictConfig
 
-from atc.report import record, runs
+from atc.report import record
 from atc.report.store import Store, entry
 
 State = Literal["done", "failed", "cut off", "missing"]
@@ -56,9 +56,7 @@ class Progress:
     def command(self, job: Job) -> list[str]:
         """The overrides to launch a run with; a training that was cut off goes on where it was."""
         resumable = "optimizer" in job.cfg and _status(job) in ("running", "interrupted")
-        if resumable and (job.directory / runs.LAST).is_file():
-            return [*job.overrides, f"checkpoint='{job.directory}'"]
-        return job.overrides
+        return [*job.overrides, "resume=auto"] if resumable else job.overrides
 
     def attempts(self) -> dict[str, Attempts]:
         """By identity: what a run that was begun or ended since changes."""

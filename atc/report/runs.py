@@ -10,19 +10,40 @@ RESOLVED = "config.yaml"
 BEST, LAST = "best.ckpt", "last.ckpt"
 # What an evaluation decides for itself; all the rest describes the model and comes with the checkpoint.
 OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark"}
-OF_THE_COMMAND = {"checkpoint", "output_dir", "paths", "debug", "sweep", "report"}
+OF_THE_COMMAND = {"checkpoint", "resume", "output_dir", "paths", "debug", "sweep", "report"}
 
 
-def newest(runs: str | Path) -> Path:
-    """The run directory under `runs` that was saved last; FileNotFoundError if there is none to resume."""
+def newest(runs: str | Path, setting: str = "resume") -> Path:
+    """The run directory under `runs` that was saved last; FileNotFoundError if there is none.
+
+    setting: the one whose value is "last".
+    """
     found = sorted(Path(runs).glob(f"**/{LAST}"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise FileNotFoundError(f"checkpoint=last: no run under {Path(runs).resolve()} has left a {LAST}")
+        raise FileNotFoundError(f"{setting}=last: no run under {Path(runs).resolve()} has left a {LAST}")
     return found[-1].parent
 
 
-def checkpoint_file(checkpoint: str | Path, prefer: str = BEST) -> Path:
-    """The file that checkpoint=PATH means: itself, or `prefer` (else the other one) in a run directory.
+def training_state(resume: str | Path | None, directory: Path) -> Path | None:
+    """The checkpoint that a training goes on from, None for none.
+
+    resume: "auto", for the newest that this run has left in its `directory`, if it has; or a run directory, or a file
+    in one. FileNotFoundError if that is not there; ValueError if it is no state of a training.
+    """
+    if resume is None or resume == "auto":
+        last = directory / LAST
+        return last if resume and last.is_file() else None
+    file = _file(resume, LAST, "resume")
+    if file.suffix != ".ckpt":
+        raise ValueError(
+            f"resume={file} holds weights, not the state of a training to resume; to start from the weights, "
+            f"set backbone.checkpoint={file}"
+        )
+    return file
+
+
+def checkpoint_file(checkpoint: str | Path) -> Path:
+    """The file that checkpoint=PATH means: itself, or best.ckpt, else last.ckpt, in a run directory.
 
     hf://OWNER/REPO/FILE is a file on the Hugging Face hub.
     """
@@ -30,14 +51,18 @@ def checkpoint_file(checkpoint: str | Path, prefer: str = BEST) -> Path:
         from atc.vit import released  # which imports torch
 
         return released.local(checkpoint)
-    path = Path(checkpoint).expanduser()
+    return _file(checkpoint, BEST, "checkpoint")
+
+
+def _file(given: str | Path, prefer: str, setting: str) -> Path:
+    path = Path(given).expanduser()
     if path.is_dir():
         for name in (prefer, BEST, LAST):
             if (path / name).is_file():
                 return path / name
-        raise FileNotFoundError(f"checkpoint={checkpoint}: the directory holds neither {BEST} nor {LAST}")
+        raise FileNotFoundError(f"{setting}={given}: the directory holds neither {BEST} nor {LAST}")
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint={checkpoint}: no such file or run directory (looked from {Path.cwd()})")
+        raise FileNotFoundError(f"{setting}={given}: no such file or run directory (looked from {Path.cwd()})")
     return path
 
 

@@ -1,10 +1,12 @@
 """Ctrl-C and SIGTERM: stop where nothing is half done, and leave a checkpoint to resume from."""
 
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 
@@ -26,17 +28,22 @@ class StopSafely(Callback):
 
     path: the checkpoint to write, which is also what a ModelCheckpoint writes at the end of every epoch. A second
     signal stops at once, without it.
+    minutes: within an epoch the state is saved this often as well, for what ends a run without a signal; None: never.
     """
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, path: str):
-        self.path = Path(path)
+    def __init__(self, path: str, minutes: float | None = None):
+        if minutes is not None and minutes < 0:
+            raise ValueError(f"callbacks.stop_safely.minutes={minutes} is negative")
+        self.path, self.minutes = Path(path), minutes
+        self._saved = time.monotonic()
         self.received = 0
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over, as far as this is the main thread."""
+        self._saved = time.monotonic()
         for number in self.signals:
             try:
                 self._previous[number] = signal.signal(number, self._receive)
@@ -48,21 +55,31 @@ class StopSafely(Callback):
             raise Interrupted(number)
         self.received = number
 
-    def _asked_to_stop(self, trainer: Trainer) -> bool:
-        if trainer.world_size == 1:
-            return bool(self.received)
-        # All processes have to stop at the same batch: the checkpoint is written by all of them.
-        return bool(trainer.strategy.reduce_boolean_decision(bool(self.received), all=False))
+    def _asked_to(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Whether to stop, and whether to save."""
+        due = self.minutes is not None and time.monotonic() - self._saved >= 60 * self.minutes
+        wanted = torch.tensor([bool(self.received), due], dtype=torch.float32)
+        if trainer.world_size > 1:
+            # All processes have to do it at the same batch: the checkpoint is written by all of them.
+            reduced = trainer.strategy.reduce(wanted.to(trainer.strategy.root_device), reduce_op="sum")
+            wanted = torch.as_tensor(reduced)
+        stop, save = (wanted > 0).tolist()
+        return stop, save
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Between two batches of an epoch."""
-        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and self._asked_to_stop(trainer):
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        stop, save = self._asked_to(trainer)
+        if stop or save:
             trainer.save_checkpoint(self.path)
+            self._saved = time.monotonic()
+        if stop:
             raise Interrupted(self.received or signal.SIGTERM)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Between two epochs: what there is to save was saved at the end of the last one."""
-        if self._asked_to_stop(trainer):
+        if self._asked_to(trainer)[0]:
             raise Interrupted(self.received or signal.SIGTERM)
 
     def _restore(self) -> None:
@@ -73,7 +90,7 @@ class StopSafely(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand the signals back; a signal during the last epoch still ends the run."""
         self._restore()
-        if self._asked_to_stop(trainer):
+        if self._asked_to(trainer)[0]:
             raise Interrupted(self.received or signal.SIGTERM)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

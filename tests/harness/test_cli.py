@@ -63,8 +63,9 @@ MISTAKES = {
     "+datamodule.colour=red": ["datamodule: ", "colour"],
     "backbone=timm": ["backbone.name has no default", "backbone.name=..."],
     "backbone.checkpoint=weights.pth": ["weights.pth does not exist"],
-    "checkpoint=nowhere": ["checkpoint=nowhere: no such file or run directory"],
-    "checkpoint=last": ["no run under", "has left a last.ckpt"],
+    "resume=nowhere": ["resume=nowhere: no such file or run directory"],
+    "checkpoint=last": ["unknown setting 'checkpoint'", "resume=last"],
+    "resume=last": ["no run under", "has left a last.ckpt"],
     "datamodule=imagenet": ["ImageNet is missing", "PATH/val/n01440764", "image-net.org"],
     "trainer.precision=17": ["17"],
     "trainer.accelerator=abacus": ["abacus"],
@@ -142,9 +143,9 @@ def test_interrupted_from_the_keyboard_and_resumed_by_the_words_it_says(tmp_path
     assert process.wait(60) == 128 + signal.SIGINT
     assert "Traceback" not in said
     (directory,) = tmp_path.glob("runs/train/*")
-    assert f"to resume: python {ROOT / 'train.py'} checkpoint={directory}" in said
+    assert f"to resume: python {ROOT / 'train.py'} resume={directory}" in said
 
-    done = command("train.py", "checkpoint=last", "trainer.max_epochs=2", cwd=tmp_path)
+    done = command("train.py", "resume=last", "trainer.max_epochs=2", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.glob("runs/train/*")) == [directory]

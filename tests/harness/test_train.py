@@ -84,7 +84,7 @@ def test_interrupted_and_resumed_equals_unbroken(
     assert "fine_tuned" not in record["results"]
     assert torch.load(cut / "last.ckpt", weights_only=True)["global_step"] == steps
 
-    resumed = run.train(composed("train", cut, *RANDOM, f"checkpoint={cut}"))
+    resumed = run.train(composed("train", cut, *RANDOM, f"resume={cut}"))
     for key in ("dense", "off_the_shelf", "fine_tuned", "validation"):
         assert resumed["results"][key] == expected["results"][key]
     for name in ("best.ckpt", "last.ckpt"):
@@ -109,7 +109,7 @@ def test_weights_are_no_training_state(tmp_path: Path) -> None:
     run.train(composed("train", tmp_path, "reducer=none", "baselines=false"))
     weights = tmp_path / "weights.safetensors"
     with pytest.raises(ValueError, match=r"backbone\.checkpoint="):
-        run.train(composed("train", tmp_path / "next", f"checkpoint={weights}"))
+        run.train(composed("train", tmp_path / "next", f"resume={weights}"))
 
 
 def test_ema_accumulation_and_clipping(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_resumed_with_an_average_equals_unbroken(tmp_path: Path, monkeypatch: py
         patch.setattr(StopSafely, "on_train_start", start)
         with pytest.raises(Interrupted):
             run.train(composed("train", cut, *settings))
-    resumed = run.train(composed("train", cut, *settings, f"checkpoint={cut}"))
+    resumed = run.train(composed("train", cut, *settings, f"resume={cut}"))
     assert resumed["results"]["fine_tuned"] == expected["results"]["fine_tuned"]
     a, b = (torch.load(folder / runs.LAST, weights_only=True) for folder in (whole, cut))
     for part in ("state_dict", "current_model_state"):

@@ -41,7 +41,7 @@ def test_another_run(tmp_path: Path, plain: str, override: str) -> None:
 
 
 def test_resuming_is_the_same_training(tmp_path: Path, plain: str) -> None:
-    assert of(tmp_path, "checkpoint=runs/train/somewhere") == plain
+    assert of(tmp_path, "resume=runs/train/somewhere") == plain
 
 
 def test_weights_count_by_what_is_in_them(tmp_path: Path) -> None:

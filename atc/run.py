@@ -21,6 +21,7 @@ from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
 from atc.report import record, runs, store, summary, wandb_log
 from atc.tasks.checkpoint import WholeFiles
+from atc.tasks.compiled import compile_in_place
 from atc.tasks.interrupt import Interrupted
 from atc.vit.backbones import read_weights
 from atc.vit.reduced import ReducedViT
@@ -49,6 +50,10 @@ class Experiment:
         self.datamodule.adapt(resolve_model_data_config(self.vit))
         reducer, schedule = build.instantiate(cfg.reducer), build.instantiate(cfg.schedule)
         self.model = ReducedViT(self.vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
+        if cfg.get("activation_checkpointing"):
+            self.vit.set_grad_checkpointing()  # type: ignore[operator]
+        for module in (self.vit, self.model):
+            compile_in_place(module, cfg.get("compile"))
         self.task = self._task(self.model)
         loggers = [build.instantiate(cfg.logger)] if cfg.logger else False
         callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
@@ -100,7 +105,8 @@ class Experiment:
         models: dict[str, nn.Module] = {"dense": self.vit.to(device)}
         if self.model.method.reduces:
             models["reduced"] = self.model.to(device)
-        self.note(gflops={name: gflops_per_image(model, images[:1]) for name, model in models.items()})
+        with torch.compiler.set_stance("force_eager"):  # operations are counted where PyTorch dispatches them
+            self.note(gflops={name: gflops_per_image(model, images[:1]) for name, model in models.items()})
         self.record.update(tokens_per_block=self.model.tokens_per_block())
         with self.trainer.precision_plugin.forward_context():
             self.note(images_per_second=images_per_second(models, images, self.cfg.benchmark.seconds))

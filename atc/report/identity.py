@@ -14,27 +14,10 @@ RESULTS = 1
 # Where things are, what is shown, how long it is measured, where a training that was cut off goes on; and settings that
 # others are made of by interpolation.
 WITHOUT_EFFECT = (
-    *(
-        "output_dir",
-        "choices",
-        "paths",
-        "logger",
-        "debug",
-        "report",
-        "sweep",
-        "benchmark",
-        "baselines",
-        "hydra",
-        "resume",
-    ),
-    *("keep_rate", "blocks", "t", "as_released"),
-    *(
-        "callbacks.progress",
-        "callbacks.stop_safely.minutes",
-        "callbacks.gallery",
-        "datamodule.num_workers",
-        "datamodule.eval_batch_size",
-    ),
+    *("output_dir", "choices", "paths", "logger", "debug", "report", "sweep", "benchmark", "baselines", "hydra"),
+    *("resume", "activation_checkpointing", "keep_rate", "blocks", "t", "as_released"),
+    *("callbacks.progress", "callbacks.gallery", "callbacks.stop_safely.minutes"),
+    *("datamodule.num_workers", "datamodule.eval_batch_size"),
     *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
     *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
 )

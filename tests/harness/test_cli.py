@@ -73,6 +73,10 @@ MISTAKES = {
     "trainer.num_nodes=0": ["num_nodes"],
     "trainer.max_epochs=0": ["trainer.max_epochs=0", "has to be positive"],
     "optimizer.opt=adamm": ["adamm"],
+    "compile=fast": ["compile=fast is neither true nor arguments of torch.compile"],
+    "compile={mode:fast}": ["compile={'mode': 'fast'}: Unrecognized mode=fast", "max-autotune"],
+    "compile={backend:gcc}": ["compile.backend=gcc is not one of PyTorch's", "inductor"],
+    "compile={colour:red}": ["compile has no setting 'colour'"],
     "task.loss=hinge": ["task.loss=hinge is neither 'bce' nor null"],
     "optimizer.warmup_epochs=30": ["optimizer.warmup_epochs=30 leaves nothing of trainer.max_epochs="],
 }

@@ -20,7 +20,8 @@ def combinations(config: str, given: Sequence[str], several: Collection[str]) ->
     """Every combination of the settings given as lists, as if it had been given alone.
 
     config: a file of conf/, on which Hydra is initialised; given: the command line; several: the settings that may be
-    lists, the group `reducer` among them and else of the top level. ValueError for an empty list.
+    lists, the group `reducer` among them and else of the top level. Each configuration says in `choices` which option
+    of each group it is. ValueError for an empty list.
     """
     lists: dict[str, list[Any]] = {}
     others = []
@@ -33,12 +34,13 @@ def combinations(config: str, given: Sequence[str], several: Collection[str]) ->
         else:
             others.append(argument)
     for reducer in lists.pop("reducer", [None]):
-        named = [] if reducer is None else [f"reducer={reducer}"]
-        cfg = compose(config, [*others, *named], return_hydra_config=True)
-        name = cfg.hydra.runtime.choices["reducer"]
+        chosen = [] if reducer is None else [f"reducer={reducer}"]
+        cfg = compose(config, [*others, *chosen], return_hydra_config=True)
         OmegaConf.set_struct(cfg, False)
+        named = cfg.hydra.runtime.choices
+        cfg.choices = {group: named[group] for group in named if "hydra" not in group and "@" not in group}
         del cfg["hydra"]
         for values in itertools.product(*lists.values()):
             single = cfg.copy()
             single.update(zip(lists, values, strict=True))
-            yield Choice(name, single)
+            yield Choice(single.choices.reducer, single)

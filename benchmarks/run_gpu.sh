@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All measurements of the clustering that need a GPU, in one command: benchmarks/run_gpu.sh
-# Writes benchmarks/linkage_gpu.json and benchmarks/pipeline_gpu.json and prints their tables.
+# All measurements that need a GPU, in one command: benchmarks/run_gpu.sh
+# Writes benchmarks/linkage_gpu.json, pipeline_gpu.json and throughput_*_cuda*.json, and prints their tables.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,3 +14,8 @@ python -m atc.bench linkage --device cuda --threads "$(nproc)" --batch 256 --tok
     --data smooth --methods complete average --out benchmarks/linkage_gpu.json
 python -m atc.bench pipeline --device cuda --threads "$(nproc)" --batch 256 --model deit_base \
     --out benchmarks/pipeline_gpu.json
+# A second or so for each of 45 combinations; then five compilations, which take most of the time.
+python -m atc.bench throughput --config-dir sweeps -cn throughput compile=false seconds=1 \
+    output=benchmarks/throughput_deit_small_cuda.json
+python -m atc.bench throughput --config-dir sweeps -cn throughput compile=true precision=bf16 batch_size=256 seconds=1 \
+    output=benchmarks/throughput_deit_small_cuda_compiled.json

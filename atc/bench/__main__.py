@@ -8,6 +8,7 @@ import sys
 BENCHMARKS = {
     "linkage": "atc.bench.linkage",  # distances in, labels out
     "pipeline": "atc.bench.pipeline",  # keys in, merged tokens out
+    "throughput": "atc.bench.forward",  # images in, logits out
 }
 
 

@@ -1,4 +1,6 @@
-"""Floating-point operations of a real forward."""
+"""Floating-point operations of a real forward, and those that a formula expects."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -6,6 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import atc.ops.linkage  # noqa: F401 (registers the operator counted below)
+from atc.vit.reduced import ReducedViT
 
 
 def _cosine_distance_flops(keys: torch.Size, *_: object, **__: object) -> int:
@@ -31,3 +34,32 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
         model.eval()(images)
     model.train(training)
     return counter.get_total_flops() / len(images) / 1e9
+
+
+def gflops_by_formula(model: nn.Module) -> float:
+    """GFLOPs per image from token counts, as papers compute them: two per multiply-add of linear layers and attention.
+
+    model: a plain-attention timm ViT, or a `ReducedViT` of one, whose latest forward counts. What a reducer itself
+    computes is not in the formula; the difference to `gflops_per_image` is its price.
+    """
+    reduced = isinstance(model, ReducedViT)
+    vit: Any = model.vit if reduced else model
+    trace = model.trace if reduced else ()
+    before = reduced and model.method.site == "before_block"
+    left = {stage.block: stage.tokens_out for stage in trace}
+    prefix, patches = vit.num_prefix_tokens, trace[0].tokens_in if trace else vit.patch_embed.num_patches
+    products = patches * vit.patch_embed.proj.weight.numel()
+    tokens = patches
+    for number, block in enumerate(vit.blocks, start=1):
+        tokens = left.get(number, tokens) if before else tokens
+        n = prefix + tokens
+        products += n * _linear(block.attn) + 2 * n * n * block.attn.proj.in_features
+        tokens = left.get(number, tokens)
+        products += (prefix + tokens) * _linear(block.mlp)
+    heads = [head for head in (vit.head, getattr(vit, "head_dist", None)) if head is not None]
+    return 2 * (products + sum(map(_linear, heads))) / 1e9
+
+
+def _linear(module: nn.Module) -> int:
+    """Multiply-adds that the linear layers inside spend on one token."""
+    return sum(part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))

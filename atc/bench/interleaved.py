@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from statistics import median
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median, quantiles
+from typing import NamedTuple, TypeVar
+
+Name = TypeVar("Name")
 
 
 class Timing(NamedTuple):
@@ -14,14 +16,15 @@ class Timing(NamedTuple):
     least: float
     median: float
     runs: int
+    spread: float = 0.0  # between the quartiles; 0 for a single run
 
 
 def interleave(
-    candidates: Mapping[str, Callable[[], object]],
+    candidates: Mapping[Name, Callable[[], object]],
     runs: int = 7,
     clock: Callable[[], float] = time.thread_time,
     wait: Callable[[], object] = lambda: None,
-) -> dict[str, Timing]:
+) -> dict[Name, Timing]:
     """Run all candidates in turn, ``runs`` times, after one warm-up of each.
 
     A candidate is called twice in a row and the second call is timed: the first puts its code and data where
@@ -35,7 +38,7 @@ def interleave(
     """
     for candidate in candidates.values():
         candidate()
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    seconds: dict[Name, list[float]] = {name: [] for name in candidates}
     for _ in range(runs):
         for name, candidate in candidates.items():
             candidate()
@@ -44,4 +47,10 @@ def interleave(
             candidate()
             wait()
             seconds[name].append(clock() - start)
-    return {name: Timing(min(times), median(times), len(times)) for name, times in seconds.items()}
+    return {name: summary(times) for name, times in seconds.items()}
+
+
+def summary(seconds: Sequence[float]) -> Timing:
+    """What is said of the times of several runs."""
+    low, _, high = quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else (0.0, 0.0, 0.0)
+    return Timing(min(seconds), median(seconds), len(seconds), high - low)

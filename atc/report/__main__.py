@@ -4,6 +4,8 @@ python -m atc.report digits_all                       on the terminal, and as fi
 python -m atc.report atc_table1_mae --store benchmarks --store runs/store
 python -m atc.report --all site/                      all of them on one page
 python -m atc.report --list
+
+Benchmarks (throughput) are read from benchmarks/ and the stores: files that python -m atc.bench wrote.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from atc.report import layout, report
+from atc.report import layout, report, throughput
 from atc.report.store import Store
 
 
@@ -44,17 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     )
                 )
             return 0
-        entries = _entries(given.store or [Path("runs/store")], settings)
+        stores = given.store or [Path("runs/store")]
+        entries = _entries(stores, settings)
+
+        def make(name: str) -> report.Report:
+            shown = layout.load(name, given.sweeps)
+            if shown.kind != "throughput":
+                return report.make(shown, entries)
+            return throughput.make(shown, throughput.measurements([*stores, Path("benchmarks")]))
+
         for name in names:
-            made = report.make(layout.load(name, given.sweeps), entries)
+            made = make(name)
             print(made.text())
             for path in made.write(given.output):
                 print(path)
         if given.all is not None:
             from atc.report import site
 
-            made_all = [report.make(layout.load(name, given.sweeps), entries) for name in layout.names(given.sweeps)]
-            print(site.write(made_all, given.all))
+            print(site.write([make(name) for name in layout.names(given.sweeps)], given.all))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from atc import build
 from atc.report import grid
 
-KINDS = ("table", "curves", "ranks", "differences")
+KINDS = ("table", "curves", "ranks", "differences", "throughput")
 _HERE = Path(__file__).resolve().parents[1]
 
 
@@ -19,9 +19,9 @@ class Layout:
     """The `report` section of a sweep file, with the grids of the sweeps it shows.
 
     kind: table; or a figure: curves, ranks (mean rank of each method) or differences (each method less the best of
-        `against`, averaged). sweeps: whose runs are shown. rows, columns: the coordinates that tell rows and columns,
-        or panels, apart. x: the horizontal axis of curves. floor: a method, and the number of test images, to say
-        which results cannot be told from it.
+        `against`, averaged); or throughput, of which atc.report.throughput makes the table. sweeps: whose runs are
+        shown. rows, columns: the coordinates that tell rows and columns, or panels, apart. x: the horizontal axis of
+        curves. floor: a method, and the number of test images, to say which results cannot be told from it.
     """
 
     name: str
@@ -42,6 +42,11 @@ class Layout:
     decimals: int = 1
     notes: tuple[str, ...] = ()
     published: tuple[dict[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a figure."""
+        return self.kind not in ("table", "throughput")
 
 
 def sweeps_dir() -> Path:
@@ -67,7 +72,7 @@ def load(name: str, directory: Path | None = None) -> Layout:
     if unknown or section.get("kind") not in KINDS:
         raise ValueError(f"{file}: kind={section.get('kind')} of {', '.join(KINDS)}; unknown: {sorted(unknown)}")
     sweeps = [_load(directory / f"{one}.yaml") for one in shown]
-    sweepers = [sweep.hydra.sweeper for sweep in sweeps]
+    sweepers = [_sweeper(sweep) for sweep in sweeps]
     every = grid.points([one for sweeper in sweepers for one in sweeper.grids])
     outside = [part for sweeper in sweepers for part in sweeper.get("out_of_reach", [])]
     published = section.pop("published", [])
@@ -78,7 +83,9 @@ def load(name: str, directory: Path | None = None) -> Layout:
         points=tuple(every),
         unreachable=tuple(point for point in every if grid.within(point, outside)),
         tuned=tuple(
-            grid.points([one for sweep in sweeps if "train" in sweep.defaults for one in sweep.hydra.sweeper.grids])
+            grid.points(
+                [one for sweep in sweeps if "train" in sweep.get("defaults", []) for one in _sweeper(sweep).grids]
+            )
         ),
         published=tuple(row for one in _listed(published) for row in read_published(directory / "published" / one)),
         **lists,
@@ -104,6 +111,11 @@ def _load(file: Path) -> DictConfig:
     loaded = OmegaConf.load(file)
     assert isinstance(loaded, DictConfig)
     return loaded
+
+
+def _sweeper(sweep: DictConfig) -> DictConfig:
+    """The grids of a sweep; what a benchmark measures is one grid."""
+    return OmegaConf.create({"grids": [sweep.bench]}) if "bench" in sweep else sweep.hydra.sweeper
 
 
 def _listed(value: Any) -> list[Any]:

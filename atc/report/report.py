@@ -29,7 +29,7 @@ class Report:
 
     def svg(self) -> str | None:
         """The figure, if it is one."""
-        if self.layout.kind == "table":
+        if not self.layout.drawn:
             return None
         return figures.svg(figures.draw(self.layout, self.cells, self.table), self.layout.name)
 
@@ -40,18 +40,22 @@ class Report:
         texts = {
             f"{name}.md": tables.markdown(self.table),
             f"{name}.tex": tables.latex(self.table),
-            f"{name}.csv": tables.as_csv(self.table),
+            f"{name}.csv": self.csv(),
             f"{name}.json": json.dumps(self.runs(), indent=1) + "\n",
         }
         for file, text in texts.items():
             (directory / file).write_text(text, encoding="utf-8")
         written = [directory / file for file in texts]
-        if self.layout.kind != "table":
+        if self.layout.drawn:
             figure = figures.draw(self.layout, self.cells, self.table)
             for suffix in ("png", "svg"):
                 written.append(directory / f"{name}.{suffix}")
                 figure.savefig(written[-1])
         return written
+
+    def csv(self) -> str:
+        """All numbers, and where they come from."""
+        return tables.as_csv(self.table)
 
     def runs(self) -> list[Entry]:
         """The records of the runs behind it, without where they ran: to be published, or used as a store."""

@@ -1,0 +1,141 @@
+"""What `python -m atc.bench throughput` measures: models, batch sizes, precisions, eager and compiled."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from atc import build
+from atc.bench.flops import gflops_by_formula, gflops_per_image
+from atc.bench.tokens import smooth
+from atc.choices import Choice
+from atc.vit.reduced import ReducedViT, reducer_class
+from atc.vit.support import refusal
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DENSE = "none"
+DIFFERENT_IMAGES = 8  # per batch; the rest repeats them, which changes nothing for methods that look at one image
+
+
+class Reduction(NamedTuple):
+    """A reducer with what its schedule is given: keep_rate or t; both None without reduction."""
+
+    reducer: str
+    schedule: str | None = None
+    keep_rate: float | None = None
+    t: int | None = None
+
+
+class Combination(NamedTuple):
+    """One thing to be measured."""
+
+    reduction: Reduction
+    batch_size: int
+    precision: str
+    compile: bool
+
+    @property
+    def dense(self) -> "Combination":
+        """The same without reduction."""
+        return self._replace(reduction=Reduction(DENSE))
+
+
+class Models:
+    """A backbone in every precision asked for, and its reductions; all share its weights.
+
+    choices: conf/throughput.yaml, composed for each combination of its lists. What cannot be measured raises a
+    ValueError, one line, before anything is. `combinations` has the dense model of each beside it, asked for or not.
+    """
+
+    def __init__(self, choices: Sequence[Choice]):
+        first = choices[0].cfg
+        self.device = device(first)
+        self.backbone = str(first.choices["backbone"])
+        torch.manual_seed(first.seed)
+        vit = build.instantiate(first.backbone).eval()
+        reason = refusal(vit)
+        if reason is not None:
+            raise ValueError(f"cannot wrap this backbone: {reason}")
+        self._vits: dict[str, nn.Module] = {}
+        self._reduced: dict[tuple[Reduction, str], nn.Module] = {}
+        self._costs: dict[Reduction, dict[str, Any]] = {}
+        found: dict[Combination, None] = {}
+        for choice in choices:
+            combination = _combination(choice, self.device)
+            precision = combination.precision
+            if precision not in self._vits:
+                self._vits[precision] = copy.deepcopy(vit).to(self.device, PRECISIONS[precision])
+            if combination != combination.dense and (combination.reduction, precision) not in self._reduced:
+                self._reduced[combination.reduction, precision] = self._reduce(choice.cfg, precision)
+            found |= {combination.dense: None, combination: None}
+        place = {one.reduction: number for number, one in reversed(list(enumerate(found)))}  # where it comes first
+        precisions = list(self._vits)
+        self.combinations = sorted(
+            found,
+            key=lambda one: (one.batch_size, precisions.index(one.precision), one.compile, place[one.reduction]),
+        )
+
+    def _reduce(self, cfg: DictConfig, precision: str) -> nn.Module:
+        parts = build.instantiate(cfg.reducer), build.instantiate(cfg.schedule)
+        model = ReducedViT(self._vits[precision], *parts, cfg.proportional_attention, cfg.size_weighted)
+        return model.to(self.device, PRECISIONS[precision]).eval()
+
+    def get(self, combination: Combination) -> nn.Module:
+        """The eager model: timm's own without reduction, else a `ReducedViT`."""
+        if combination == combination.dense:
+            return self._vits[combination.precision]
+        return self._reduced[combination.reduction, combination.precision]
+
+    def images(self, number: int) -> Tensor:
+        """[number, 3, H, W] float32 on the device: slowly varying fields, regions and noise, a few different ones."""
+        vit: Any = next(iter(self._vits.values()))
+        height, width = vit.patch_embed.img_size
+        drawn = smooth(min(number, DIFFERENT_IMAGES), height * width, channels=3).mT.unflatten(-1, (height, width))
+        return drawn[torch.arange(number) % len(drawn)].to(self.device)
+
+    def cost(self, combination: Combination) -> dict[str, Any]:
+        """Tokens entering each block, and GFLOPs per image counted by PyTorch and by the formula."""
+        if combination.reduction in self._costs:
+            return self._costs[combination.reduction]
+        model, image = self.get(combination), self.images(1).to(PRECISIONS[combination.precision])
+        counted = gflops_per_image(model, image)
+        vit: Any = self._vits[combination.precision]
+        dense = [vit.patch_embed.num_patches] * len(vit.blocks)
+        self._costs[combination.reduction] = {
+            "tokens_per_block": model.tokens_per_block() if isinstance(model, ReducedViT) else dense,
+            "gflops": counted,
+            "gflops_by_formula": gflops_by_formula(model),
+        }
+        return self._costs[combination.reduction]
+
+
+def device(cfg: DictConfig) -> torch.device:
+    """Where to measure; ValueError for what is not there."""
+    name = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise ValueError(f"device={name}: there are cpu and cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda: PyTorch finds no GPU here; device=cpu measures on the CPU")
+    return torch.device(name)
+
+
+def _combination(choice: Choice, where: torch.device) -> Combination:
+    cfg = choice.cfg
+    if isinstance(cfg.batch_size, bool) or not isinstance(cfg.batch_size, int) or cfg.batch_size < 1:
+        raise ValueError(f"batch_size={cfg.batch_size}: a number of images, 1 or more")
+    if cfg.precision not in PRECISIONS:
+        raise ValueError(f"precision={cfg.precision}: {build.nearest(cfg.precision, list(PRECISIONS))}")
+    if cfg.precision == "fp16" and where.type == "cpu":
+        raise ValueError("precision=fp16 is for GPUs: on a CPU there are fp32 and bf16")
+    if not isinstance(cfg.compile, bool):
+        raise ValueError(f"compile={cfg.compile}: true or false")
+    schedule = OmegaConf.to_container(cfg.schedule, resolve=True)
+    assert isinstance(schedule, dict)
+    reduction = Reduction(DENSE)
+    if reducer_class(build.instantiate(cfg.reducer)).reduces:
+        counts = {key: schedule[key] for key in ("keep_rate", "t") if key in schedule}
+        reduction = Reduction(choice.reducer, cfg.choices["schedule"], **counts)
+    return Combination(reduction, cfg.batch_size, cfg.precision, cfg.compile)

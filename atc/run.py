@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -29,6 +30,7 @@ from atc.vit.reduced import ReducedViT
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
+CORRUPT = "corrupt_images.txt"
 
 
 class Experiment:
@@ -112,9 +114,24 @@ class Experiment:
             self.note(images_per_second=images_per_second(models, images, self.cfg.benchmark.seconds))
         self.note(measured_at_batch_size=len(images))
 
+    def corrupt(self) -> list[str] | None:
+        """Images that no process could read; None for data that does not skip them. To be asked by all processes."""
+        if getattr(self.datamodule, "on_corrupt", None) != "skip":
+            return None
+        mine: list[str] = self.datamodule.corrupt  # type: ignore[assignment]
+        found = [mine]
+        if dist.is_available() and dist.is_initialized():
+            found = [mine] * dist.get_world_size()
+            dist.all_gather_object(found, mine)
+        return sorted(set().union(*found))
+
     def finish(self) -> dict[str, Any]:
         """Measure, close the record, show the summary; on one process of many."""
+        corrupt = self.corrupt()
         if self.trainer.is_global_zero:
+            if corrupt is not None:
+                self.record.update(corrupt_images=len(corrupt))
+                (self.directory / CORRUPT).write_text("".join(f"{name}\n" for name in corrupt))
             self.measure()
             self.end("finished")
             log.info(summary.text(self.record.data, outputs=str(self.directory)))

@@ -27,6 +27,8 @@ def text(data: Mapping[str, Any], outputs: str) -> str:
     facts.add_row("tokens entering each block", " ".join(map(str, data["tokens_per_block"])))
     for notice in data["notices"]:
         facts.add_row("note", notice)
+    if "corrupt_images" in data:
+        facts.add_row("corrupt images skipped", f"{data['corrupt_images']:,}")
     console.print()
     console.print(facts)
 

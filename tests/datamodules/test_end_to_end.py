@@ -1,12 +1,15 @@
 """Miniatures in the real formats, trained and evaluated as the command would."""
 
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atc.run import train
+from atc.build import instantiate
+from atc.run import evaluate, train
 from tests.datamodules.on_disk import write_coco, write_nabirds, write_nus_wide
 from tests.harness.commands import composed
 
@@ -38,3 +41,21 @@ def test_a_data_set_brings_its_task(name: str, tmp_path: Path) -> None:
     if score == "map":
         assert record["results"]["fine_tuned"]["map_torchmetrics"] >= record["results"]["fine_tuned"]["map"] - 1e-6
     assert score in record["results"]["validation"]
+
+
+def test_corrupt_images_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In both parts, each once however often it was met; in the record, in the run directory and in what is said."""
+    write_nabirds(tmp_path / "data", train=30, test=20)
+    data = ["datamodule=nabirds", f"datamodule.root={tmp_path / 'data'}", "datamodule.num_workers=0"]
+    data += ["trainer.limit_train_batches=1.0", "trainer.limit_test_batches=1.0", "benchmark.batch_size=8"]
+    settings = [*data, "reducer=topk", "baselines=false", "trainer.max_epochs=2"]
+    module = instantiate(composed("train", tmp_path, *settings).datamodule)
+    broken = [module.parts["train"][0][3], *module.parts["test"][0][1:3]]
+    for path in broken:
+        Path(path).write_bytes(b"not a picture")
+    with caplog.at_level(logging.INFO):
+        record = train(composed("train", tmp_path / "run", *settings, "datamodule.on_corrupt=skip"))
+    assert record["corrupt_images"] == 3
+    assert (tmp_path / "run" / "corrupt_images.txt").read_text().splitlines() == sorted(broken)
+    assert re.search(r"corrupt images skipped +3", caplog.text)
+    assert "corrupt_images" not in evaluate(composed("evaluate", tmp_path / "digits", "reducer=none"))

@@ -54,7 +54,7 @@ template <class T> Output run(const std::vector<T>& d, int64_t images, int64_t t
     out.merges.resize(images * (tokens - keep) * 2);
     out.heights.resize(images * (tokens - keep));
     out.nan.resize(images);
-    out.counters.resize(images * 4);
+    out.counters.resize(images * 6);
     AtcJob job{};
     job.distance = d.data();
     job.image_stride = tokens * tokens;

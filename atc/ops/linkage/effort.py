@@ -17,6 +17,8 @@ class Effort(NamedTuple):
     rescans_per_merge: Tensor  # [B] rows scanned again because their bound had become stale
     cells_per_square: Tensor  # [B] cells read after the first pass, over N * N
     replays_per_merge: Tensor  # [B] merges that rows caught up with when they were touched
+    doubts: Tensor  # [B] merges that float32 could not decide, and exact sums did (average linkage)
+    restarts: Tensor  # [B] 1 where there were so many of them that all was done in float64, else 0
 
 
 def effort(distance: Tensor, keep: int, method: str) -> Effort:
@@ -30,7 +32,7 @@ def effort(distance: Tensor, keep: int, method: str) -> Effort:
     check_arguments(distance, keep, method, "cpu")
     counters = cpu.cluster(wide(distance.detach()).cpu(), keep, method, want_counters=True).counters
     assert counters is not None
-    merges, rescans, cells, replayed = counters.double().unbind(1)
+    merges, rescans, cells, replayed, doubts, restarts = counters.double().unbind(1)
     some = merges.clamp_min(1)
     tokens = distance.shape[1]
-    return Effort(merges, rescans / some, cells / max(tokens * tokens, 1), replayed / some)
+    return Effort(merges, rescans / some, cells / max(tokens * tokens, 1), replayed / some, doubts, restarts)

@@ -18,15 +18,10 @@ template <class Source, bool ward> struct Careful {
     inline Key key(int slot, const double* row, int k) const {
         return key_of<Key>(ward ? row[k] : row[k] / (rows.size[slot] * rows.size[k]));
     }
-    inline double joined(double low, double high, int slot, double distance, int merge) const {
-        return ward ? rows.grown(low, high, slot, distance, merge) : low + high;
-    }
     inline void bounded(int, Key) {}
-    inline void replay(int slot, const State<Key>& state, int from, int to) {
-        double* row = rows.at(slot);
-        const Merge* log = state.log;
-        for (int t = from; t < to; t++)
-            row[log[t].high] = joined(row[log[t].low], row[log[t].high], slot, state.heights[t], t);
+    inline int32_t nobody() const { return 0; }  // not looked at
+    inline void catch_up(int slot, const State<Key>& state, int from, int to) {
+        rows.catch_up(slot, state.log, state.born, from, to);
     }
     inline Nearest<Key> scan(int slot) {
         const double* row = rows.at(slot);
@@ -38,22 +33,16 @@ template <class Source, bool ward> struct Careful {
         }
         return best;
     }
-    inline Nearest<Key> join(int low, int high, int merge, State<Key>& state) {
+    inline Nearest<Key> join(int low, int high, State<Key>& state, int merge) {
         const double* one = rows.at(low);
         double* other = rows.at(high);
-        rows.low_size[merge] = rows.size[low];
-        rows.high_size[merge] = rows.size[high];
+        double of_low = rows.size[low], of_high = rows.size[high], distance = state.heights[merge];
         alive[low] = 0;
-        for (int k = 0; k < rows.tokens; k++) other[k] = joined(one[k], other[k], k, state.heights[merge], merge);
+        for (int k = 0; k < rows.tokens; k++)
+            other[k] = ward ? rows.grown(of_low, of_high, rows.size[k], one[k], other[k], distance) : one[k] + other[k];
         rows.size[high] += rows.size[low];
-        for (int k = 0; k < rows.tokens; k++) {
-            if (!alive[k] || k == high) continue;
-            Key candidate = key(high, other, k), bound = state.nearest.key[k];
-            if (candidate < bound || (candidate == bound && high < state.neighbour[k])) {
-                state.nearest.set(k, candidate);
-                state.neighbour[k] = high;
-            }
-        }
+        for (int k = 0; k < rows.tokens; k++)
+            if (alive[k] && k != high) lower_bound(*this, state, k, {key(high, other, k), high});
         rows.release(low);
         return scan(high);
     }

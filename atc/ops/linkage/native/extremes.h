@@ -10,42 +10,43 @@ template <class KeyType, bool largest> struct Extremes {
     using Key = KeyType;
     static constexpr int W = Lanes<Key>::width;
 
-    Square<Key>& square;
-    Key* dead;  // [padded] larger than every key where the slot is dead, smaller where it is alive
+    Square<Key>& cells;
+    Key* dead;  // [padded] `last` where the slot is dead, smaller than every key where it is alive
 
-    Extremes(Square<Key>& square, Key* dead) : square(square), dead(dead) {
-        for (int k = 0; k < square.padded; k++) dead[k] = k < square.tokens ? Lanes<Key>::first : Lanes<Key>::last;
+    Extremes(Square<Key>& cells, Key* dead) : cells(cells), dead(dead) {
+        for (int k = 0; k < cells.padded; k++) dead[k] = k < cells.tokens ? Lanes<Key>::first : Lanes<Key>::last;
     }
-    template <class T> static inline T joined(T a, T b) { return largest == (a > b) ? a : b; }
-
     inline void bounded(int, Key) {}
-    inline void replay(int slot, const State<Key>& state, int from, int to) {
-        Key* row = square.row(slot);
+    inline int32_t nobody() const { return cells.padded; }
+    inline void catch_up(int slot, const State<Key>& state, int from, int to) {
+        Key* row = cells.fetched(slot);
         const Merge* log = state.log;
-        for (int t = from; t < to; t++) row[log[t].high] = joined(row[log[t].low], row[log[t].high]);
-    }
-    inline Ints<Key> living(const Key* row, int k) const {
-        return larger(load<Ints<Key>>(row + k), load<Ints<Key>>(dead + k));
+        for (int t = from; t < to; t += replay_step)
+            for (int u = t; u < t + replay_step; u++) {
+                Key a = row[log[u].low], b = row[log[u].high];
+                row[log[u].high] = largest ? larger(a, b) : smaller(a, b);
+            }
     }
     inline Nearest<Key> scan(int slot) {
-        const Key* row = square.row(slot);
-        Least<Key> best;
-        for (int k = 0; k < square.padded; k += W) best.offer(living(row, k));
-        return {best.key(), first_equal(best.key(), [&](int k) { return living(row, k); })};
+        const Key* row = cells.row(slot);
+        FirstLeast<Key> nearest;
+        for (int k = 0; k < cells.padded; k += W)
+            nearest.offer(larger(load<Vector<Key>>(row + k), load<Vector<Key>>(dead + k)));
+        return nearest.found();
     }
-    inline Nearest<Key> join(int low, int high, int, State<Key>&) {
-        Key* one = square.row(low);
-        Key* other = square.row(high);
+    inline Nearest<Key> join(int low, int high, const State<Key>&, int) {
+        Key* one = cells.row(low);
+        Key* other = cells.row(high);
         dead[low] = Lanes<Key>::last;
         other[low] = one[high] = Lanes<Key>::last;  // no cluster is its own neighbour
-        Least<Key> best;
-        for (int k = 0; k < square.padded; k += W) {
-            Ints<Key> a = load<Ints<Key>>(one + k), b = load<Ints<Key>>(other + k);
-            Ints<Key> both = largest ? larger(a, b) : smaller(a, b);
+        FirstLeast<Key> nearest;
+        for (int k = 0; k < cells.padded; k += W) {
+            Vector<Key> a = load<Vector<Key>>(one + k), b = load<Vector<Key>>(other + k);
+            Vector<Key> both = largest ? larger(a, b) : smaller(a, b);
             store(other + k, both);
-            best.offer(larger(both, load<Ints<Key>>(dead + k)));
+            nearest.offer(larger(both, load<Vector<Key>>(dead + k)));
         }
-        return {best.key(), first_equal(best.key(), [&](int k) { return living(other, k); })};
+        return nearest.found();
     }
 };
 

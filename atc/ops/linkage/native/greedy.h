@@ -1,9 +1,9 @@
 // The greedy algorithm with lazy columns and lazy rescans.
 //
 // A merge changes one column of every other row. Writing them all would touch one cache line each; instead merges
-// are logged, and a row replays the log when it is next needed. Likewise the stored nearest key of a row is only a
-// lower bound: it is made true when the row comes first and its neighbour has died or changed since. This is exact
-// for any linkage as long as bounds hold; `Rows::join` lowers those that a merge undercuts.
+// are logged, and a row catches up with the log when it is next needed. Likewise the stored nearest key of a row is
+// only a lower bound: it is made true when the row comes first and its neighbour has died or changed since. This is
+// exact for any linkage as long as bounds hold; `Rows::join` lowers those that a merge undercuts.
 #pragma once
 
 #include "queue.h"
@@ -14,8 +14,11 @@ struct Merge {
     int32_t low, high;  // the slot that disappears, the larger slot that stays
 };
 
+// Rows replay the log in steps: a loop of which the length is hard to predict is left once, not entered for each.
+constexpr int replay_step = 4;
+
 struct Counters {
-    int64_t merges, rescans, cells, replayed;
+    int64_t merges, rescans, cells, replayed, doubts, restarts;
 };
 
 template <class Key> struct State {
@@ -24,51 +27,76 @@ template <class Key> struct State {
     int32_t* neighbour;  // [tokens] slot the bound was seen at
     int32_t* seen;       // [tokens] merges the row takes account of
     int32_t* born;       // [tokens] merges after which the cluster exists; INT32_MAX when dead
-    Merge* log;          // [tokens]
+    Merge* log;          // [tokens + replay_step] followed by merges of what is no token with itself
     double* heights;     // [tokens]
 };
 
-template <class Rows> Counters merge_greedily(Rows& rows, State<typename Rows::Key>& state, int keep) {
+template <class Rows, class Key>
+inline void set_bound(Rows& rows, State<Key>& state, int slot, Nearest<Key> nearest) {
+    state.nearest.set(slot, nearest.key);
+    state.neighbour[slot] = nearest.slot;
+    rows.bounded(slot, nearest.key);
+}
+// Where rounding puts a merged distance below both that it came from, it may undercut the bound of a row.
+template <class Rows, class Key>
+inline void lower_bound(Rows& rows, State<Key>& state, int slot, Nearest<Key> candidate) {
+    Key bound = state.nearest.key[slot];
+    if (candidate.key < bound || (candidate.key == bound && candidate.slot < state.neighbour[slot]))
+        set_bound(rows, state, slot, candidate);
+}
+
+template <class Rows> struct Greedy {
     using Key = typename Rows::Key;
+
+    Rows& rows;
+    State<Key>& state;
+    int merged = 0;
     Counters counters{};
-    int merged = 0, needed = state.tokens - keep;
-    for (int k = 0; k < state.tokens; k++) state.seen[k] = state.born[k] = 0;
-    auto replay = [&](int slot) {
+
+    Greedy(Rows& rows, State<Key>& state) : rows(rows), state(state) {
+        for (int k = 0; k < state.tokens; k++) state.seen[k] = state.born[k] = 0;
+        for (int t = 0; t < state.tokens + replay_step; t++) state.log[t] = {rows.nobody(), rows.nobody()};
+    }
+    inline void catch_up(int slot) {
         counters.replayed += merged - state.seen[slot];
-        rows.replay(slot, state, state.seen[slot], merged);
+        rows.catch_up(slot, state, state.seen[slot], merged);
         state.seen[slot] = merged;
-    };
-    auto bound = [&](int slot, Key key) {
-        state.nearest.set(slot, key);
-        rows.bounded(slot, key);
-    };
-    while (merged < needed) {
-        int first = state.nearest.first();
-        int second = state.neighbour[first];
-        if (state.born[second] > state.seen[first]) {
-            replay(first);
-            Nearest<Key> found = rows.scan(first);
-            bound(first, found.key);
-            state.neighbour[first] = found.slot;
-            counters.rescans++;
-            continue;
-        }
+    }
+    // Whether the row's bound is its true minimum.
+    inline bool fresh(int slot) { return state.born[state.neighbour[slot]] <= state.seen[slot]; }
+    inline void bound(int slot, Nearest<Key> found) { set_bound(rows, state, slot, found); }
+    inline void rescan(int slot) {
+        catch_up(slot);
+        bound(slot, rows.scan(slot));
+        counters.rescans++;
+    }
+    inline void merge(int first, int second) {
         int low = first < second ? first : second, high = first < second ? second : first;
-        replay(low);
-        replay(high);
+        catch_up(low);
+        catch_up(high);
         state.heights[merged] = height_of(state.nearest.key[first]);
         state.log[merged] = {low, high};
-        bound(low, Lanes<Key>::last);
-        Nearest<Key> found = rows.join(low, high, merged, state);
-        bound(high, found.key);
-        state.neighbour[high] = found.slot;
+        bound(low, {Lanes<Key>::last, low});
+        bound(high, rows.join(low, high, state, merged));
         merged++;
         state.seen[high] = state.born[high] = merged;
         state.born[low] = INT32_MAX;
     }
-    counters.merges = merged;
-    counters.cells = (int64_t)state.tokens * (2 * merged + counters.rescans);
-    return counters;
+    Counters finished() {
+        counters.merges = merged;
+        counters.cells = (int64_t)state.tokens * (2 * merged + counters.rescans);
+        return counters;
+    }
+};
+
+template <class Rows> Counters merge_greedily(Rows& rows, State<typename Rows::Key>& state, int keep) {
+    Greedy<Rows> greedy(rows, state);
+    while (greedy.merged < state.tokens - keep) {
+        int first = state.nearest.first();
+        if (greedy.fresh(first)) greedy.merge(first, state.neighbour[first]);
+        else greedy.rescan(first);
+    }
+    return greedy.finished();
 }
 
 }  // namespace ATC_ISA

@@ -1,7 +1,7 @@
 // One image after another, for the instruction set this file is compiled for.
 #include "careful.h"
-#include "extremes.h"
 #include "job.h"
+#include "means.h"
 #include "prim.h"
 #include "sums.h"
 
@@ -19,88 +19,97 @@ struct Cutter {
     }
 };
 
-template <class Source> struct Workspace {
-    Square<Source> square;
-    State<Source> keys;         // single and complete linkage
-    State<double> distances;    // average and Ward linkage of finite distances
-    State<int64_t> any_values;  // the same of others
-    WideRows<Source> wide;
-    Source *mask, *origin, *scratch, *edges;
-    double *inverse, *gone, *limit, *summary;
-    int32_t *parent, *from, *to;
+// Finite distances are compared as they are, others by integers of the same width: Key says which.
+template <class Key> struct Wide { using Type = double; };
+template <> struct Wide<int32_t> { using Type = int64_t; };
+template <> struct Wide<int64_t> { using Type = int64_t; };
 
-    Workspace(Cutter& cut, const AtcJob& job) : wide{square, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr} {
-        constexpr int W = Lanes<Source>::width;
+template <class Key> struct Workspace {
+    using WideKey = typename Wide<Key>::Type;
+
+    Square<Key> square;
+    State<Key> keys;      // single, complete and approximate average linkage
+    State<WideKey> wide;  // average and Ward linkage
+    WideRows<Key> rows;
+    Key *best, *mask, *edges;
+    Slots<Key>* origin;
+    float *near_inverse, *near_gone;
+    double *inverse, *gone, *limit, *summary;
+    int32_t *parent, *from, *to, *near;
+
+    Workspace(Cutter cut, const AtcJob& job, size_t* used = nullptr) : rows{square} {
+        constexpr int W = Lanes<Key>::width;
         int tokens = (int)job.tokens, padded = (tokens + W - 1) / W * W;
         // An odd number of cache lines from row to row: powers of two would all fall into the same cache sets.
-        int64_t stride = padded + 64 / (int64_t)sizeof(Source);
+        int64_t stride = padded + 64 / (int64_t)sizeof(Key);
         int32_t* neighbour = cut.take<int32_t>(tokens);
         int32_t* seen = cut.take<int32_t>(tokens);
         int32_t* born = cut.take<int32_t>(tokens);
-        Merge* log = cut.take<Merge>(tokens);
+        Merge* log = cut.take<Merge>(tokens + replay_step);
         double* heights = cut.take<double>(tokens);
-        keys = {tokens, queue<Source>(cut, tokens), neighbour, seen, born, log, heights};
-        distances = {tokens, queue<double>(cut, tokens), neighbour, seen, born, log, heights};
-        any_values = {tokens, queue<int64_t>(cut, tokens), neighbour, seen, born, log, heights};
-        square = {tokens, padded, stride, cut.take<Source>(stride * padded), keys.nearest.key,
-                  cut.take<Source>(padded), 0, 0};
-        mask = cut.take<Source>(padded);
-        origin = cut.take<Source>(padded);
-        scratch = cut.take<Source>(padded);
-        edges = cut.take<Source>(padded);
+        keys = {tokens, queue<Key>(cut, tokens), neighbour, seen, born, log, heights};
+        wide = {tokens, queue<WideKey>(cut, tokens), neighbour, seen, born, log, heights};
+        square = {tokens, padded, stride, cut.take<Key>(stride * padded), cut.take<Key>(padded),
+                  cut.take<Slot<Key>>(padded)};
+        best = cut.take<Key>(padded);
+        mask = cut.take<Key>(padded);
+        edges = cut.take<Key>(padded);
+        origin = cut.take<Slots<Key>>(padded / W);
+        near_inverse = cut.take<float>(padded);
+        near_gone = cut.take<float>(padded);
         parent = cut.take<int32_t>(tokens);
         from = cut.take<int32_t>(tokens);
         to = cut.take<int32_t>(tokens);
-        if (job.method < ATC_AVERAGE) return;
-        wide.tokens = tokens;
-        wide.padded = wide.padded_for(tokens);
-        inverse = cut.take<double>(wide.padded);
-        gone = cut.take<double>(wide.padded);
-        limit = cut.take<double>(wide.padded);
-        summary = cut.take<double>(wide.padded / 4);
-        wide.row = cut.take<double*>(tokens);
-        wide.spare = cut.take<double*>(tokens);
-        wide.size = cut.take<double>(wide.padded);
-        wide.low_size = cut.take<double>(tokens);
-        wide.high_size = cut.take<double>(tokens);
-        wide.pool = cut.take<double>((int64_t)wide.padded * tokens);  // last: its unused end is never touched
+        near = cut.take<int32_t>(tokens);
+        if (job.method >= ATC_AVERAGE) {
+            rows.tokens = tokens;
+            rows.padded = rows.padded_for(tokens);
+            inverse = cut.take<double>(rows.padded);
+            gone = cut.take<double>(rows.padded);
+            limit = cut.take<double>(rows.padded);
+            summary = cut.take<double>(rows.padded / 4);
+            rows.row = cut.take<double*>(tokens);
+            rows.spare = cut.take<double*>(tokens);
+            rows.size = cut.take<double>(rows.padded);
+            rows.pool = cut.take<double>((int64_t)rows.padded * tokens);  // last: its unused end is never touched
+        }
+        if (used) *used = cut.used;
     }
-    template <class Key> static Queue<Key> queue(Cutter& cut, int tokens) {
-        int padded = Queue<Key>::padded_for(tokens), blocks = Queue<Key>::blocks_for(tokens);
-        return {cut.take<Key>(padded), cut.take<Key>(blocks), padded, blocks};
+    template <class K> static Queue<K> queue(Cutter& cut, int tokens) {
+        int padded = Queue<K>::padded_for(tokens), blocks = Queue<K>::blocks_for(tokens);
+        return {cut.take<K>(padded), cut.take<K>(blocks), padded, blocks};
     }
 };
 
 // The bounds that the first pass found, as the keys that the rows compare by.
-template <class Source, class Key, class Convert>
-void start(const Square<Source>& square, State<Key>& state, Convert convert) {
+template <class From, class Key> void start(const Square<From>& square, State<Key>& state) {
     for (int k = 0; k < state.tokens; k++) {
-        Source nearest = square.nearest[k];
-        state.nearest.key[k] = nearest == Lanes<Source>::last ? Lanes<Key>::last : convert(nearest);
+        From nearest = square.nearest[k];
+        if constexpr (Lanes<From>::width == Lanes<Key>::width) state.nearest.key[k] = nearest;
+        else if (nearest == Lanes<From>::last) state.nearest.key[k] = Lanes<Key>::last;
+        else state.nearest.key[k] = key_from(height_of(nearest), Key());
         state.neighbour[k] = (int32_t)square.neighbour[k];
     }
     for (int k = state.tokens; k < state.nearest.padded; k++) state.nearest.key[k] = Lanes<Key>::last;
     state.nearest.rebuild();
 }
 
-template <class Source, bool largest> Counters merge_extremes(Workspace<Source>& work, int keep) {
-    start(work.square, work.keys, [](Source key) { return key; });
-    Extremes<Source, largest> rows(work.square, work.mask);
+template <class Key, bool largest> Counters merge_extremes(Workspace<Key>& work, int keep) {
+    start(work.square, work.keys);
+    Extremes<Key, largest> rows(work.square, work.mask);
     return merge_greedily(rows, work.keys, keep);
 }
 
-template <class Source, bool ward> Counters merge_wide(Workspace<Source>& work, int keep) {
-    using L = Lanes<Source>;
-    work.wide.reset();
-    if (work.square.lowest < key_of<Source>(-L::largest) || work.square.highest > key_of<Source>(L::largest)) {
-        start(work.square, work.any_values, [](Source key) { return key_of<int64_t>(height_of(key)); });
-        Careful<Source, ward> rows(work.wide, work.parent);  // parents are written after merging
-        return merge_greedily(rows, work.any_values, keep);
+template <class Key, bool ward> Counters merge_wide(Workspace<Key>& work, int keep) {
+    work.rows.reset();
+    start(work.square, work.wide);
+    if constexpr (Lanes<Key>::integers) {
+        Careful<Key, ward> rows(work.rows, work.parent);  // parents are written after merging
+        return merge_greedily(rows, work.wide, keep);
+    } else {
+        Sums<Key, ward> rows(work.rows, work.inverse, work.gone, work.limit, work.summary, work.wide.nearest.key);
+        return merge_greedily(rows, work.wide, keep);
     }
-    start(work.square, work.distances, [](Source key) { return height_of(key); });
-    Sums<Source, ward> rows(work.wide, work.inverse, work.gone, work.limit, work.summary,
-                            work.distances.nearest.key);
-    return merge_greedily(rows, work.distances, keep);
 }
 
 // Prim costs the same for any `keep`; the greedy algorithm is faster where few merges are wanted.
@@ -110,64 +119,102 @@ inline bool prefers_tree(const AtcJob& job) {
 }
 
 inline void number_labels(const int32_t* parent, int tokens, int32_t* root, int32_t* number, int64_t* labels) {
-    for (int k = tokens - 1; k >= 0; k--) {  // parents are larger, so a root is known before its members
-        root[k] = parent[k] == k ? k : root[parent[k]];
+    for (int k = 0; k < tokens; k++) {
+        root[k] = k;
         number[k] = -1;
     }
+    for (int k = tokens - 1; k >= 0; k--) root[k] = root[parent[k]];  // parents are larger: theirs is known
     int32_t next = 0;
     for (int k = 0; k < tokens; k++) {
         int32_t& mine = number[root[k]];
-        if (mine < 0) mine = next++;
+        int32_t is_new = mine < 0;
+        mine = is_new ? next : mine;
+        next += is_new;
         labels[k] = mine;
     }
 }
 
-template <class Source> void run_image(const AtcJob& job, Workspace<Source>& work, int64_t image) {
-    int tokens = (int)job.tokens, keep = (int)job.keep, merges = tokens - keep;
-    prepare((const Float<Source>*)job.distance + image * job.image_stride, job.row_stride, work.square);
-    job.has_nan[image] = work.square.highest == Lanes<Source>::nan;
+// Average linkage of finite float32 distances; false if only exact sums can tell.
+inline bool merge_approximately(const AtcJob& job, const float* image, Workspace<float>& work, Counters& counters) {
+    start(work.square, work.keys);
+    float least = work.keys.nearest.key[work.keys.nearest.first()];
+    Means rows{work.square, image, job.row_stride, work.near_inverse, work.near_gone, work.from, work.to,
+               work.parent, work.near, least < 0 ? -2.0 * least : 0, job.tokens * job.tokens / 4};
+    rows.reset();
+    return merge_means(rows, work.keys, (int)job.keep, counters);
+}
+inline bool merge_approximately(const AtcJob&, const double*, Workspace<double>&, Counters&) { return false; }
+
+template <class Key> Counters merge(const AtcJob& job, const Real<Key>* image, Workspace<Key>& work) {
+    int keep = (int)job.keep;
+    if (job.method == ATC_SINGLE) return merge_extremes<Key, false>(work, keep);
+    if (job.method == ATC_COMPLETE) return merge_extremes<Key, true>(work, keep);
+    if (job.method == ATC_WARD) return merge_wide<Key, true>(work, keep);
+    Counters counters{};
+    if constexpr (!Lanes<Key>::integers) {
+        // Heights are wanted with merges, and they are exact.
+        bool approximate = !job.merges && job.algorithm == ATC_AUTOMATIC && sizeof(Key) == 4;
+        if (approximate && merge_approximately(job, image, work, counters)) return counters;
+        if (approximate) prepare(image, job.row_stride, work.square);
+        counters.restarts = approximate;
+    }
+    int64_t restarts = counters.restarts;
+    counters = merge_wide<Key, false>(work, keep);
+    counters.restarts = restarts;
+    return counters;
+}
+
+template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Workspace<Key>& work, int64_t number) {
+    int tokens = (int)job.tokens, merges = tokens - (int)job.keep;
     Counters counters{};
     bool joined = false;
     if (prefers_tree(job)) {
-        Tree<Source> tree{work.edges, work.from, work.to};
-        span(work.square, work.scratch, work.origin, work.mask, tree);
+        Tree<Key> tree{work.edges, work.from, work.to};
+        span(work.square, work.best, work.origin, work.mask, tree);
         for (int k = 0; k < tokens; k++) work.parent[k] = k;
-        joined = join_shortest(tree, tokens, merges, work.scratch, work.parent);
-        counters = {merges, 0, (int64_t)tokens * tokens, 0};
+        joined = join_shortest(tree, tokens, merges, work.best, work.parent);
+        counters = {merges, 0, (int64_t)tokens * tokens, 0, 0, 0};
     }
     if (!joined) {
-        if (job.method == ATC_SINGLE) counters = merge_extremes<Source, false>(work, keep);
-        else if (job.method == ATC_COMPLETE) counters = merge_extremes<Source, true>(work, keep);
-        else if (job.method == ATC_AVERAGE) counters = merge_wide<Source, false>(work, keep);
-        else counters = merge_wide<Source, true>(work, keep);
+        counters = merge(job, image, work);
         for (int k = 0; k < tokens; k++) work.parent[k] = k;
         for (int t = 0; t < merges; t++) work.parent[work.keys.log[t].low] = work.keys.log[t].high;
     }
-    number_labels(work.parent, tokens, work.from, work.to, job.labels + image * tokens);
+    number_labels(work.parent, tokens, work.from, work.to, job.labels + number * tokens);
     for (int t = 0; job.merges && t < merges; t++) {
-        job.merges[(image * merges + t) * 2] = work.keys.log[t].low;
-        job.merges[(image * merges + t) * 2 + 1] = work.keys.log[t].high;
-        job.heights[image * merges + t] = work.keys.heights[t];
+        job.merges[(number * merges + t) * 2] = work.keys.log[t].low;
+        job.merges[(number * merges + t) * 2 + 1] = work.keys.log[t].high;
+        job.heights[number * merges + t] = work.keys.heights[t];
     }
-    if (job.counters) memcpy(job.counters + image * 4, &counters, sizeof counters);
+    if (job.counters) memcpy(job.counters + number * 6, &counters, sizeof counters);
 }
 
-template <class Source> void run_images(const AtcJob& job, void* memory) {
-    Cutter cut{(char*)memory};
-    Workspace<Source> work(cut, job);
-    for (int64_t image = 0; image < job.images; image++) run_image(job, work, image);
+template <class Value, class Key> void run_images(const AtcJob& job, void* memory) {
+    Workspace<Value> finite({(char*)memory}, job);
+    Workspace<Key> safe({(char*)memory}, job);  // in its place
+    for (int64_t number = 0; number < job.images; number++) {
+        const Value* image = (const Value*)job.distance + number * job.image_stride;
+        job.has_nan[number] = 0;
+        if (within_range(prepare(image, job.row_stride, finite.square), finite.square)) {
+            cluster(job, image, finite, number);
+        } else {
+            prepare(image, job.row_stride, safe.square);
+            job.has_nan[number] = any_nan(image, job.row_stride, (int)job.tokens);
+            cluster(job, image, safe, number);
+        }
+    }
 }
 
 size_t workspace_size(const AtcJob& job) {
-    Cutter cut{nullptr};
-    if (job.is_double) Workspace<int64_t>(cut, job);
-    else Workspace<int32_t>(cut, job);
-    return cut.used;
+    size_t used;
+    if (job.is_double) Workspace<double>({nullptr}, job, &used);
+    else Workspace<float>({nullptr}, job, &used);
+    return used;
 }
 
 void run(const AtcJob& job, void* memory) {
-    if (job.is_double) run_images<int64_t>(job, memory);
-    else run_images<int32_t>(job, memory);
+    if (job.is_double) run_images<double, int64_t>(job, memory);
+    else run_images<float, int32_t>(job, memory);
 }
 
 }  // namespace ATC_ISA

@@ -1,5 +1,7 @@
 // The C interface: picks the kernel for this processor and lends it memory.
 #include <cstdlib>
+#include <mutex>
+#include <utility>
 
 #include "job.h"
 
@@ -20,13 +22,17 @@ void run(const AtcJob&, void*);
 
 namespace {
 
-// Kept by each thread from call to call, unless it is so large that others will want it.
+// Small workspaces are kept by each thread from call to call. Of large ones the process keeps one, for whoever
+// comes next: touching fresh pages takes as long as clustering does.
 struct Memory {
-    static constexpr size_t keep_up_to = size_t(16) << 20, huge_page = size_t(2) << 20;
+    static constexpr size_t small = size_t(16) << 20, large = size_t(256) << 20, huge_page = size_t(2) << 20;
     void* block = nullptr;
     size_t size = 0;
 
     void* at_least(size_t wanted) {
+        if (wanted <= size) return block;
+        release();
+        if (wanted > small) swap_spare();
         if (wanted <= size) return block;
         release();
         size_t alignment = wanted >= 2 * huge_page ? huge_page : 64;
@@ -40,12 +46,28 @@ struct Memory {
 #endif
         return block;
     }
+    void done() {
+        if (size > small && size <= large) swap_spare();
+        if (size > small) release();
+    }
     void release() {
         free(block);
         block = nullptr;
         size = 0;
     }
     ~Memory() { release(); }
+
+  private:
+    inline static std::mutex one_at_a_time;
+    inline static void* spare = nullptr;
+    inline static size_t spare_size = 0;
+
+    void swap_spare() {
+        std::unique_lock<std::mutex> lock(one_at_a_time, std::try_to_lock);  // a fork may leave it locked for ever
+        if (!lock) return;
+        std::swap(block, spare);
+        std::swap(size, spare_size);
+    }
 };
 
 bool has_avx2() {
@@ -76,10 +98,10 @@ __attribute__((visibility("default"))) int atc_linkage(const AtcJob* job, int al
     void* workspace = memory.at_least(workspace_size(*job));
     if (!workspace) return 1;
     run(*job, workspace);
-    if (memory.size > Memory::keep_up_to) memory.release();
+    memory.done();
     return 0;
 }
 
-__attribute__((visibility("default"))) int atc_linkage_version() { return 1; }
+__attribute__((visibility("default"))) int atc_linkage_version() { return 2; }
 
 }  // extern "C"

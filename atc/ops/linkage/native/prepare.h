@@ -1,7 +1,7 @@
-// One pass over the upper triangle: symmetric keys, the nearest neighbour of every row, and the range of values.
+// One pass over the upper triangle: symmetric keys, the nearest of every row, and whether all values are finite.
 #pragma once
 
-#include "keys.h"
+#include "tile.h"
 
 namespace ATC_ISA {
 
@@ -9,110 +9,131 @@ namespace ATC_ISA {
 template <class Key> struct Square {
     int tokens;      // N
     int padded;      // N rounded up to whole vectors: the number of rows
-    int64_t stride;  // keys from row to row
+    int64_t stride;  // keys from row to row, more than padded: one belongs to nobody
     Key* cells;      // [padded, stride]
     Key* nearest;    // [padded] smallest key of each row
-    Key* neighbour;  // [padded] its first slot
-    Key lowest, highest;
+    Slot<Key>* neighbour;  // [padded] its first slot
 
     inline Key* row(int slot) const { return cells + slot * stride; }
+    // The same, asking for the whole of a long row before single cells of it are touched in no order.
+    inline Key* fetched(int slot) const {
+        Key* cell = row(slot);
+        if (padded >= 1024)
+            for (int k = 0; k < padded; k += 64 / (int)sizeof(Key)) __builtin_prefetch(cell + k, 1);
+        return cell;
+    }
 };
 
 // A running nearest in each lane; slots must come in ascending order, so that the first of equals stays.
 template <class Key> struct NearestLanes {
-    Ints<Key> key, slot;
+    Vector<Key> key;
+    Slots<Key> slot;
 
-    inline void offer(Ints<Key> candidate, Ints<Key> at) {
-        Ints<Key> closer = candidate < key;
-        key = smaller(candidate, key);
+    NearestLanes(const Square<Key>& square, int from)
+        : key(load<Vector<Key>>(square.nearest + from)), slot(load<Slots<Key>>(square.neighbour + from)) {}
+    inline void offer(Vector<Key> candidate, Slots<Key> at) {
+        Slots<Key> closer = candidate < key;
         slot = closer ? at : slot;
+        key = smaller(candidate, key);
+    }
+    inline void keep(const Square<Key>& square, int from) const {
+        store(square.nearest + from, key);
+        store(square.neighbour + from, slot);
     }
 };
 
-// Keys of a width x width tile whose upper left cell is (top, left); `last` below the diagonal and outside.
-template <class Key, bool any_value>
-inline void load_tile(const Float<Key>* image, int64_t stride, int tokens, int top, int left, Ints<Key>* tile,
-                      Ints<Key>& highest) {
+// Keys of the width x width tile at (top, left), `last` below the diagonal and outside, and the sum of its values.
+template <class Key>
+inline Reals<Key> load_edge(const Real<Key>* image, int64_t stride, int tokens, int top, int left, Vector<Key>* tile) {
     constexpr int W = Lanes<Key>::width;
-    constexpr Key last = Lanes<Key>::last;
-    if (left > top && left + W <= tokens && top + W <= tokens) {
-        for (int i = 0; i < W; i++) {
-            __builtin_prefetch(image + (top + W + i) * stride + left);
-            tile[i] = keys_of<Key, any_value>(load<typename Lanes<Key>::Floats>(image + (top + i) * stride + left));
-            highest = larger(highest, tile[i]);
-        }
-        return;
-    }
     int columns = tokens - left < W ? tokens - left : W;
+    Reals<Key> total{};
     for (int i = 0; i < W; i++) {
         // Columns from `from` to `columns` of this row are pairs; the others are not read, or not believed.
         int from = top + i - left + 1;
-        if (top + i >= tokens || from >= columns) {
-            tile[i] = spread<Key>(last);
-            continue;
-        }
-        Ints<Key> keys = keys_of<Key, any_value>(load_first(image + (top + i) * stride + left, columns));
-        Ints<Key> pairs = (lanes<Key>() >= spread<Key>(from)) & (lanes<Key>() < spread<Key>(columns));
-        highest = larger(highest, pairs ? keys : spread<Key>(Lanes<Key>::first));
-        tile[i] = pairs ? keys : spread<Key>(last);
+        tile[i] = spread<Key>(Lanes<Key>::last);
+        if (top + i >= tokens || from >= columns) continue;
+        Slots<Key> lane = lanes<Key>(), none{};
+        auto pairs = (lane >= none + from) & (lane < none + columns);
+        Reals<Key> value = load_first(image + (top + i) * stride + left, columns);
+        total += pairs ? value : Reals<Key>{};
+        tile[i] = pairs ? keys_of(value, Key()) : tile[i];
     }
+    return total;
 }
 
-// Tiles are visited in blocks that fit the first cache level even when transposed. Every row is offered its
-// cells in ascending order of columns: those left of the diagonal tile come from the rows above.
-template <class Key, bool any_value> void prepare_as(const Float<Key>* image, int64_t stride, Square<Key>& to) {
+// The pass. Tiles are visited in blocks that fit the first cache level even when transposed. Returns the sum of all
+// values, which is finite only if all of them are.
+template <class Key> Real<Key> prepare(const Real<Key>* image, int64_t stride, Square<Key>& to) {
     constexpr int W = Lanes<Key>::width;
-    const int block = to.padded <= 512 ? to.padded : 64;
-    Ints<Key> highest = spread<Key>(Lanes<Key>::first);
-    for (int k = 0; k < to.padded; k++) {
+    const int tokens = to.tokens, padded = to.padded, block = padded <= 512 ? padded : 64;
+    for (int k = 0; k < padded; k++) {
         to.nearest[k] = Lanes<Key>::last;
         to.neighbour[k] = 0;
+        to.row(k)[padded] = 0;
     }
-    Ints<Key> tile[W], turned[W], row_slots[W];
-    for (int block_top = 0; block_top < to.padded; block_top += block)
-        for (int block_left = block_top; block_left < to.padded; block_left += block)
-            for (int top = block_top; top < block_top + block && top < to.padded; top += W) {
-                NearestLanes<Key> rows{load<Ints<Key>>(to.nearest + top), load<Ints<Key>>(to.neighbour + top)};
-                for (int i = 0; i < W; i++) row_slots[i] = spread<Key>(top + i);
-                int left = block_left > top ? block_left : top;
-                Ints<Key> column_slot = spread<Key>(left);
-                for (; left < block_left + block && left < to.padded; left += W) {
-                    load_tile<Key, any_value>(image, stride, to.tokens, top, left, tile, highest);
-                    transpose(tile, turned);
+    Reals<Key> total[2]{};
+    Vector<Key> tile[W], turned[W];
+    for (int block_top = 0; block_top < padded; block_top += block)
+        for (int block_left = block_top; block_left < padded; block_left += block)
+            for (int top = block_top; top < block_top + block && top < padded; top += W) {
+                NearestLanes<Key> rows(to, top);
+                int end = block_left + block < padded ? block_left + block : padded;
+                for (int left = block_left > top ? block_left : top; left < end; left += W) {
+                    if (left == top || left + W > tokens) {
+                        total[0] += load_edge<Key>(image, stride, tokens, top, left, tile);
+                    } else {
+                        const Real<Key>* from = image + top * stride + left;
+                        for (int i = 0; i < W; i++) {
+                            Reals<Key> value = load<Reals<Key>>(from + i * stride);
+                            total[i % 2] += value;
+                            tile[i] = keys_of(value, Key());
+                        }
+                    }
+                    Slots<Key> row_slot = Slots<Key>{} + top, column_slot = Slots<Key>{} + left;
+                    Key* upper = to.row(top) + left;
                     if (left == top) {
-                        for (int i = 0; i < W; i++, column_slot += 1) {
+                        transpose(tile, turned);
+                        for (int i = 0; i < W; i++) {
                             turned[i] = smaller(tile[i], turned[i]);
-                            store(to.row(top + i) + left, turned[i]);
-                            rows.offer(turned[i], column_slot);
+                            rows.offer(turned[i], column_slot + i);
+                            store(upper + i * to.stride, turned[i]);
                         }
                         continue;
                     }
-                    NearestLanes<Key> columns{load<Ints<Key>>(to.nearest + left),
-                                              load<Ints<Key>>(to.neighbour + left)};
-                    for (int i = 0; i < W; i++, column_slot += 1) {
-                        store(to.row(top + i) + left, tile[i]);
-                        columns.offer(tile[i], row_slots[i]);
-                        store(to.row(left + i) + top, turned[i]);
-                        rows.offer(turned[i], column_slot);
+                    NearestLanes<Key> columns(to, left);
+                    for (int i = 0; i < W; i++) {
+                        columns.offer(tile[i], row_slot + i);
+                        store(upper + i * to.stride, tile[i]);
                     }
-                    store(to.nearest + left, columns.key);
-                    store(to.neighbour + left, columns.slot);
+                    columns.keep(to, left);
+                    transpose(tile, turned);
+                    Key* lower = to.row(left) + top;
+                    for (int i = 0; i < W; i++) {
+                        rows.offer(turned[i], column_slot + i);
+                        store(lower + i * to.stride, turned[i]);
+                    }
                 }
-                store(to.nearest + top, rows.key);
-                store(to.neighbour + top, rows.slot);
+                rows.keep(to, top);
             }
-    to.lowest = Lanes<Key>::last;
-    to.highest = Lanes<Key>::first;
-    for (int lane = 0; lane < W; lane++) to.highest = highest[lane] > to.highest ? highest[lane] : to.highest;
-    for (int k = 0; k < to.padded; k++) to.lowest = to.nearest[k] < to.lowest ? to.nearest[k] : to.lowest;
+    Real<Key> sum = 0;
+    for (int lane = 0; lane < W; lane++) sum += total[0][lane] + total[1][lane];
+    return sum;
 }
 
-template <class Key> void prepare(const Float<Key>* image, int64_t stride, Square<Key>& to) {
-    constexpr Key infinite = Lanes<Key>::infinite;
-    prepare_as<Key, false>(image, stride, to);
-    // Without looking for them, NaNs come out beyond the infinities.
-    if (to.highest > infinite || to.lowest < flip_negatives(infinite | Lanes<Key>::first))
-        prepare_as<Key, true>(image, stride, to);
+// Whether all values are finite, and no sum of them overflows.
+template <class Value> inline bool within_range(Value total, const Square<Value>& square) {
+    constexpr Value largest = Lanes<Value>::largest;
+    bool within = total >= -largest && total <= largest;  // not if it is NaN
+    for (int k = 0; k < square.tokens; k++) within &= square.nearest[k] >= -largest;
+    return within;
+}
+
+template <class Value> bool any_nan(const Value* image, int64_t stride, int tokens) {
+    bool found = false;
+    for (int i = 0; i < tokens; i++)
+        for (int j = i + 1; j < tokens; j++) found |= image[i * stride + j] != image[i * stride + j];
+    return found;
 }
 
 }  // namespace ATC_ISA

@@ -12,31 +12,32 @@ template <class Key> struct Tree {
     int32_t* to;
 };
 
-template <class Key> void span(const Square<Key>& square, Key* best, Key* origin, Key* done, Tree<Key> tree) {
+template <class Key>
+void span(const Square<Key>& square, Key* best, Slots<Key>* origin, Key* done, Tree<Key> tree) {
     constexpr int W = Lanes<Key>::width;
     for (int k = 0; k < square.padded; k++) {
         best[k] = Lanes<Key>::last;
-        origin[k] = 0;
+        origin[k / W] = Slots<Key>{};
         done[k] = k < square.tokens ? Lanes<Key>::first : Lanes<Key>::last;
     }
     done[0] = Lanes<Key>::last;
     int current = 0;
     for (int edge = 0; edge + 1 < square.tokens; edge++) {
         const Key* row = square.row(current);
-        Ints<Key> from = spread<Key>(current);
+        Slots<Key> from = Slots<Key>{} + current;
         Least<Key> nearest;
         for (int k = 0; k < square.padded; k += W) {
-            Ints<Key> candidate = larger(load<Ints<Key>>(row + k), load<Ints<Key>>(done + k));
-            Ints<Key> known = load<Ints<Key>>(best + k);
-            Ints<Key> closer = candidate < known;
-            known = closer ? candidate : known;
+            Vector<Key> candidate = larger(load<Vector<Key>>(row + k), load<Vector<Key>>(done + k));
+            Vector<Key> known = load<Vector<Key>>(best + k);
+            Slots<Key> closer = candidate < known;
+            known = smaller(candidate, known);
             store(best + k, known);
-            store(origin + k, closer ? from : load<Ints<Key>>(origin + k));
+            origin[k / W] = closer ? from : origin[k / W];
             nearest.offer(known);
         }
         tree.key[edge] = nearest.key();
-        current = first_equal(tree.key[edge], [&](int k) { return load<Ints<Key>>(best + k); });
-        tree.from[edge] = (int32_t)origin[current];
+        current = first_equal(tree.key[edge], [&](int k) { return load<Vector<Key>>(best + k); });
+        tree.from[edge] = (int32_t)origin[current / W][current % W];
         tree.to[edge] = current;
         best[current] = done[current] = Lanes<Key>::last;
     }

@@ -31,12 +31,9 @@ template <class Source, bool ward> struct Sums {
     }
     static inline double above(double value) { return value + ((value < 0 ? -value : value) * slack + underflow); }
     inline void bounded(int slot, double key) { limit[slot] = above(key); }
-    inline void replay(int slot, const State<Key>& state, int from, int to) {
-        double* row = rows.at(slot);
-        const Merge* log = state.log;
-        for (int t = from; t < to; t++)
-            row[log[t].high] = ward ? rows.grown(row[log[t].low], row[log[t].high], slot, state.heights[t], t)
-                                    : row[log[t].high] + row[log[t].low];
+    inline int32_t nobody() const { return 0; }  // not looked at
+    inline void catch_up(int slot, const State<Key>& state, int from, int to) {
+        rows.catch_up(slot, state.log, state.born, from, to);
     }
     inline Nearest<Key> scan(int slot) {
         const double* row = rows.at(slot);
@@ -47,10 +44,10 @@ template <class Source, bool ward> struct Sums {
         }
         return exact(slot, row);
     }
-    inline Nearest<Key> join(int low, int high, int merge, State<Key>& state) {
+    inline Nearest<Key> join(int low, int high, State<Key>& state, int merge) {
         const double* one = rows.at(low);
         double* other = rows.at(high);
-        double size_low = rows.low_size[merge] = rows.size[low], size_high = rows.high_size[merge] = rows.size[high];
+        double size_low = rows.size[low], size_high = rows.size[high];
         gone[low] = __builtin_inf();
         inverse[high] = 1 / (size_low + size_high);
         Double4 scale = Double4{} + (ward ? 1 : inverse[high]);
@@ -61,8 +58,8 @@ template <class Source, bool ward> struct Sums {
             for (int v = k; v < k + 16; v += 4) {
                 Double4 a = load<Double4>(one + v), b = load<Double4>(other + v), cell = a + b;
                 if (ward) {
-                    Double4 size = load<Double4>(rows.size + v), all = size_low + size_high + size;
-                    cell = ((size_low + size) * a + (size_high + size) * b - size * distance) / all;
+                    Double4 zero{}, size = load<Double4>(rows.size + v);
+                    cell = rows.grown(zero + size_low, zero + size_high, size, a, b, zero + distance);
                 }
                 store(other + v, cell);
                 Double4 approximate = rough(cell, v);
@@ -108,15 +105,8 @@ template <class Source, bool ward> struct Sums {
         return best;
     }
     void lower_bounds(int high, const double* row, State<Key>& state) {
-        for (int k = 0; k < rows.tokens; k++) {
-            if (k == high || gone[k] != 0) continue;
-            double candidate = distance(high, row, k), bound = state.nearest.key[k];
-            if (candidate < bound || (candidate == bound && high < state.neighbour[k])) {
-                state.nearest.set(k, candidate);
-                bounded(k, candidate);
-                state.neighbour[k] = high;
-            }
-        }
+        for (int k = 0; k < rows.tokens; k++)
+            if (k != high && gone[k] == 0) lower_bound(*this, state, k, {distance(high, row, k), high});
     }
 };
 

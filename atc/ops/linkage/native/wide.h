@@ -1,6 +1,7 @@
 // Rows of float64, made from the keys of a row when it is first touched, and reused when a cluster disappears.
 #pragma once
 
+#include "greedy.h"
 #include "prepare.h"
 
 namespace ATC_ISA {
@@ -12,8 +13,6 @@ template <class Source> struct WideRows {
     double** row;         // [tokens] null until touched
     double** spare;       // [tokens] stack of rows free for reuse
     double* size;         // [padded] members of each cluster
-    double* low_size;     // [tokens] and, for each merge, of the two that were joined
-    double* high_size;    // [tokens]
     int spares = 0;
     int used = 0;
 
@@ -27,9 +26,14 @@ template <class Source> struct WideRows {
     inline double* at(int slot) { return row[slot] ? row[slot] : made(slot); }
     inline void release(int slot) { spare[spares++] = row[slot]; }
 
-    // Lance and Williams (1967) for Ward, in the reference's order of operations: cell `slot` after `merge`.
-    inline double grown(double low, double high, int slot, double distance, int merge) const {
-        double of_low = low_size[merge], of_high = high_size[merge], own = size[slot];
+    // What a row copies from the clusters made since that are still as they were made.
+    inline void catch_up(int slot, const Merge* log, const int32_t* born, int from, int to) {
+        double* wide = at(slot);
+        for (int t = from; t < to; t++)
+            if (born[log[t].high] == t + 1) wide[log[t].high] = row[log[t].high][slot];
+    }
+    // Lance and Williams (1967) for Ward: the distance of a cluster of `own` members to the merged one.
+    template <class T> static inline T grown(T of_low, T of_high, T own, T low, T high, T distance) {
         return ((of_low + own) * low + (of_high + own) * high - own * distance) / (of_low + of_high + own);
     }
 

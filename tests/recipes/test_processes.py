@@ -1,6 +1,11 @@
 """Two processes of half the batch each train as one process does."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -8,30 +13,60 @@ import torch
 
 from atc import run
 from datamodules.loaders import EpochSampler
-from tests.harness.commands import TINY, command, composed
+from tests.harness.commands import ROOT, TINY, command, composed, environment
 
 SETTINGS = [
     *("datamodule=shapes", "datamodule.target=class", "task=classification", "datamodule.num_workers=0"),
     *("datamodule.val=32", "datamodule.test=63", "trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0"),
     *("reducer=topk", "baselines=false", "trainer.max_epochs=1", "optimizer.warmup_epochs=0", "benchmark.seconds=0.01"),
     *("optimizer.opt=sgd", "optimizer.lr=0.05"),  # Adam makes a whole step of a gradient that is 0 but for rounding
+    *("trainer.limit_train_batches=8", "trainer.strategy=ddp"),
 ]
+TWO = [*TINY, *SETTINGS, "datamodule.batch_size=8", "trainer.devices=2"]
 
 
-def test_the_same_weights_and_metrics(tmp_path: Path) -> None:
-    """Over gloo, started as a user does; the drawn scenes are the same in every process."""
-    expected = run.train(composed("train", tmp_path / "one", *SETTINGS, "datamodule.batch_size=16"))
-    two = ["datamodule.batch_size=8", "trainer.devices=2", "trainer.strategy=ddp"]
-    done = command("train.py", *TINY, *SETTINGS, *two, cwd=tmp_path)
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run over gloo, started as a user does; the drawn scenes are the same in every process."""
+    here = tmp_path_factory.mktemp("two")
+    done = command("train.py", *TWO, cwd=here)
     assert done.returncode == 0, done.stdout + done.stderr
-    (directory,) = tmp_path.glob("runs/train/*")
-    found = json.loads((directory / "results.json").read_text())
+    (directory,) = here.glob("runs/train/*")
+    return directory
+
+
+def test_the_same_weights_and_metrics(tmp_path: Path, unbroken: Path) -> None:
+    one = ["datamodule.batch_size=16", "trainer.strategy=auto"]
+    expected = run.train(composed("train", tmp_path, *SETTINGS, *one))
+    found = json.loads((unbroken / "results.json").read_text())
     for part in ("fine_tuned", "validation"):
         assert found["results"][part] == pytest.approx(expected["results"][part], rel=1e-4)
-    a, b = (torch.load(d / "last.ckpt", weights_only=True) for d in (tmp_path / "one", directory))
-    assert a["global_step"] == b["global_step"] == 3
+    a, b = (torch.load(directory / "last.ckpt", weights_only=True) for directory in (tmp_path, unbroken))
+    assert a["global_step"] == b["global_step"] == 8
     for name, value in a["state_dict"].items():
         torch.testing.assert_close(b["state_dict"][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_killed_within_an_epoch(tmp_path: Path, unbroken: Path) -> None:
+    """Both processes at once, as when a machine goes down; the same command goes on with the next batch."""
+    again = [*TWO, "resume=auto", "callbacks.stop_safely.minutes=0"]
+    start = [sys.executable, str(ROOT / "train.py"), *again]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(start, cwd=tmp_path, env=environment(), start_new_session=True, **streams) as process:
+        while not list(tmp_path.glob("runs/train/*/last.ckpt")):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+    (directory,) = tmp_path.glob("runs/train/*")
+    assert 0 < torch.load(directory / "last.ckpt", weights_only=True)["global_step"] < 8
+    done = command("train.py", *again, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "going on from" in done.stdout
+    found, expected = (json.loads((folder / "results.json").read_text()) for folder in (directory, unbroken))
+    for part in ("fine_tuned", "validation"):
+        assert found["results"][part] == expected["results"][part]
+    a, b = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (directory, unbroken))
+    assert all(torch.equal(value, b["state_dict"][name]) for name, value in a["state_dict"].items())
 
 
 @pytest.mark.parametrize("length", [103, 600])

@@ -56,16 +56,17 @@ def main(name: str, own: set[str]) -> None:
     OmegaConf.register_new_resolver("sweep_dir", functools.partial(_sweep_dir, started), replace=True)
     OmegaConf.register_new_resolver("sweep_subdir", _sweep_subdir, replace=True)
 
-    def job(cfg: DictConfig) -> None:
+    def job(cfg: DictConfig) -> float | None:
         _hydra_raises(verbose)  # processes that the run starts for other devices see what the user set
         try:
-            _run(name, _settled(name, cfg, own))
+            return _goal(_run(name, _settled(name, cfg, own)))
         except Exception as error:
             _tidy(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 log.error("error: %s", one_line(error, name) or traceback.format_exc())
                 raise  # the other runs go on, and the sweep ends with those that failed
             _complain(error, name, verbose)
+            return None
         finally:
             _hydra_raises(True)
 
@@ -80,7 +81,12 @@ def main(name: str, own: set[str]) -> None:
         _hydra_raises(verbose)
 
 
-def _run(name: str, cfg: DictConfig) -> None:
+def _goal(record: dict[str, Any]) -> float | None:
+    """What a search over settings goes by: the score on validation."""
+    return record.get("results", {}).get("validation", {}).get(record.get("score"))
+
+
+def _run(name: str, cfg: DictConfig) -> dict[str, Any]:
     from atc import run
     from atc.tasks.interrupt import Interrupted, raise_interrupted
 
@@ -92,7 +98,7 @@ def _run(name: str, cfg: DictConfig) -> None:
         signal.signal(number, raise_interrupted)
     command: Callable[[DictConfig], dict[str, Any]] = getattr(run, name)
     try:
-        command(cfg)
+        return command(cfg)
     except (Interrupted, KeyboardInterrupt) as stop:
         _say_how_to_resume(name, Path(cfg.output_dir))
         # Lightning's own way with Ctrl-C is to exit with 1.

@@ -1,4 +1,4 @@
-"""The same sweep on engines that run several jobs at a time: joblib's processes, submitit's local executor."""
+"""The same sweep on engines that run several jobs at a time: joblib's processes, Ray, submitit's local executor."""
 
 from pathlib import Path
 
@@ -9,6 +9,10 @@ from tests.sweeps.test_grid import here, sweep  # noqa: F401
 
 LAUNCHERS = {
     "joblib": ("hydra_plugins.hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"]),
+    "ray": (
+        "hydra_plugins.hydra_ray_launcher",
+        ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
+    ),
     "submitit_local": ("hydra_plugins.hydra_submitit_launcher", ["hydra.launcher.timeout_min=5"]),
 }
 

@@ -1,0 +1,187 @@
+"""Hydra's sweeper for searches with Optuna, which proposes the runs: hydra/sweeper=optuna.
+
+    python train.py -m hydra/sweeper=optuna reducer=tome hydra.sweeper.trials=30
+    python train.py -m hydra/sweeper=optuna reducer=tome 'optimizer.lr=tag(log,interval(1e-5,1e-3))'
+
+Why not the package hydra-optuna-sweeper: it is held at Optuna 2, whose storages no longer work with the libraries of
+today, so that a search that is stopped forgets what it found. Here it lies in a journal file, to which several
+processes may write.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger("atc.search")
+
+HOPELESS = 3  # failures in a row after which a search is given up
+
+
+class Search(Sweeper):
+    """Runs trials that Optuna proposes until `trials` of them are finished.
+
+    space: settings with the values to choose from, as Hydra writes sweeps: choice(...), range(...), interval(...),
+        tag(log, interval(...)). trials: how many, those of an earlier start of the same search included. at_once: how
+        many are launched together. direction: maximize or minimize what a run returns. sampler: one of
+        optuna.samplers. directory: where the journals are. dry_run: only say how far the search has come.
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, str],
+        trials: int,
+        at_once: int,
+        direction: str,
+        sampler: Mapping[str, Any],
+        directory: str,
+        dry_run: bool = False,
+    ):
+        self.space, self.trials, self.at_once, self.direction = dict(space), trials, at_once, direction
+        self.sampler, self.directory, self.dry_run = sampler, Path(directory), dry_run
+        self.config: DictConfig
+        self.launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """As Hydra wants it: what to launch."""
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        """Run what is left of the search; ValueError, one line, if trial after trial fails.
+
+        arguments: the command line's overrides; those that name several values belong to the space.
+        """
+        optuna = _optuna()
+        given = OverridesParser.create().parse_overrides(arguments)
+        fixed = [item.input_line for item in given if not item.is_sweep_override()]
+        said = {item.get_key_element(): item for item in given}
+        space = {key: item for key, item in self._space().items() if key not in said}
+        space |= {key: item for key, item in said.items() if item.is_sweep_override()}
+        distributions = {key: _distribution(optuna, item) for key, item in space.items()}
+        if not distributions:
+            raise ValueError("nothing to search: hydra.sweeper.space is empty, or the command line fixes all of it")
+        name = _name(
+            [self.config.hydra.job.config_name, self.direction, sorted(fixed), sorted(map(str, space.items()))]
+        )
+        file = self.directory / f"{name}.log"
+        text = ", ".join(item.input_line for item in space.values())
+        if self.dry_run and not file.is_file():
+            log.info("search %s over %s: 0 of %d trials finished", name, text, self.trials)
+            return []
+        file.parent.mkdir(parents=True, exist_ok=True)
+        journal = optuna.storages.journal
+        study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(journal.JournalFileBackend(str(file))),
+            study_name=name,
+            direction=self.direction,
+            load_if_exists=True,
+        )
+        # From where a stopped search was: the same seed again would propose the same again.
+        seed = {"seed": self.sampler["seed"] + len(study.get_trials(deepcopy=False))} if "seed" in self.sampler else {}
+        study.sampler = instantiate(self.sampler, **seed)
+        log.info("search %s over %s: %d of %d trials finished", name, text, _finished(study), self.trials)
+        if self.dry_run:
+            return []
+        return self._run(optuna, study, fixed, distributions)
+
+    def _space(self) -> dict[str, Override]:
+        lines = [f"{key}={value}" for key, value in self.space.items() if value is not None]
+        return {item.get_key_element(): item for item in OverridesParser.create().parse_overrides(lines)}
+
+    def _run(self, optuna: Any, study: Any, fixed: Sequence[str], distributions: Mapping[str, Any]) -> list[JobReturn]:
+        state = optuna.trial.TrialState
+        for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
+            study.tell(trial.number, state=state.FAIL)  # it was cut off with the process that ran it
+            study.enqueue_trial(trial.params)
+        results: list[JobReturn] = []
+        in_a_row: list[str] = []
+        while _finished(study) < self.trials:
+            number = min(self.at_once, self.trials - _finished(study))
+            asked = [study.ask(dict(distributions)) for _ in range(number)]
+            jobs = [
+                [
+                    *fixed,
+                    *(f"{key}={value}" for key, value in trial.params.items()),
+                    f"hydra.sweep.subdir={trial.number}",
+                ]
+                for trial in asked
+            ]
+            returned = list(self.launcher.launch(jobs, len(results)))
+            results += returned
+            reasons = [_tell(study, state, trial, result) for trial, result in zip(asked, returned, strict=True)]
+            in_a_row = [*in_a_row, *reasons] if all(reasons) else []
+            if len(in_a_row) >= HOPELESS:
+                raise ValueError(f"{len(in_a_row)} trials failed one after another, the first of them: {in_a_row[0]}")
+        best = study.best_trial
+        found = {"score": best.value, "settings": dict(best.params)}
+        file = Path(self.config.hydra.sweep.dir) / "best.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(found), file)
+        log.info("best of %d trials: %.4f with %s", _finished(study), best.value, _typed(best.params))
+        return results
+
+
+def _tell(study: Any, state: Any, trial: Any, result: JobReturn) -> str:
+    """Tell Optuna what a trial came to; why it failed, or nothing."""
+    value = result._return_value
+    if result.status != JobStatus.COMPLETED:
+        study.tell(trial, state=state.FAIL)
+        return " ".join(str(value).split())[:200] or type(value).__name__
+    if not isinstance(value, int | float):
+        study.tell(trial, state=state.FAIL)
+        return "the run has no score on validation to go by: search with train.py, and with validation in it"
+    study.tell(trial, float(value))
+    log.info("trial %d: %.4f with %s", trial.number, value, _typed(trial.params))
+    return ""
+
+
+def _finished(study: Any) -> int:
+    return sum(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False))
+
+
+def _distribution(optuna: Any, item: Override) -> Any:
+    """Optuna's name for what Hydra's sweep syntax says."""
+    value = item.value()
+    if not item.is_sweep_override():
+        raise ValueError(
+            f"{item.input_line}: a space is choice(...), range(...), interval(...) or tag(log, interval(...))"
+        )
+    if isinstance(value, IntervalSweep):
+        whole = isinstance(value.start, int) and isinstance(value.end, int)
+        kind = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
+        return kind(value.start, value.end, log="log" in value.tags)
+    return optuna.distributions.CategoricalDistribution(list(item.sweep_string_iterator()))
+
+
+def _name(what: object) -> str:
+    """A search is known by what it searches, so that the same command finds it again."""
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+
+
+def _typed(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in params.items())
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+        import optuna.storages.journal
+    except ImportError as error:
+        raise ValueError("hydra/sweeper=optuna needs Optuna 4 or newer: pip install 'atc-toolkit[optuna]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -1,0 +1,98 @@
+"""The search for learning rate and warm-up with Optuna, as typed: run, stopped, gone on with; and its mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from atc.report.store import Store
+from tests.harness.commands import ROOT, TINY, environment
+
+optuna = pytest.importorskip("optuna", reason="needs the extra optuna: pip install optuna")
+
+QUICK = [*TINY, "trainer.max_epochs=2", "reducer=random", "baselines=false", "logger=none"]
+SPACE = ["optimizer.warmup_epochs=choice(0,1)"]  # of two epochs, not of thirty
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), "-m", "hydra/sweeper=optuna", *QUICK, *SPACE, *arguments]
+
+
+def search(here: Path, *arguments: str) -> tuple[int, str]:
+    run = subprocess.run(
+        command(*arguments), cwd=here, env=environment(), capture_output=True, text=True, timeout=150, check=False
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def trials(here: Path) -> list[optuna.trial.FrozenTrial]:
+    (file,) = (here / "runs" / "searches").glob("*.log")
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    return optuna.load_study(study_name=file.stem, storage=storage).trials
+
+
+def test_a_search_that_goes_on(tmp_path: Path) -> None:
+    """Killed in its first trial, which is run again; then two trials; then one more for a longer search."""
+    process = subprocess.Popen(command("hydra.sweeper.trials=2"), cwd=tmp_path, env=environment())
+    end = time.monotonic() + 100
+    while not list(tmp_path.glob("runs/train_sweep/*/0/results.json")) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (cut,) = trials(tmp_path)
+    assert cut.state.name == "RUNNING"
+
+    status, said = search(tmp_path, "hydra.sweeper.trials=2")
+    assert status == 0, said
+    assert "0 of 2 trials finished" in said
+    found = [trial for trial in trials(tmp_path) if trial.state.name == "COMPLETE"]
+    assert found[0].params == cut.params
+    assert {*cut.params} == {"optimizer.lr", "optimizer.warmup_epochs", "optimizer.backbone_lr_scale"}
+    entries = [entry for entry in Store(tmp_path / "runs" / "store").entries() if entry["status"] == "finished"]
+    assert [entry["results"]["validation"]["accuracy"] for entry in entries] == [trial.value for trial in found]
+    assert [entry["config"]["optimizer"]["lr"] for entry in entries] == [t.params["optimizer.lr"] for t in found]
+    assert all(1e-5 <= trial.params["optimizer.lr"] <= 2e-3 for trial in found)
+    assert found[0].params["optimizer.lr"] != found[1].params["optimizer.lr"]
+
+    status, said = search(tmp_path, "hydra.sweeper.trials=3")
+    assert status == 0, said
+    assert "2 of 3 trials finished" in said
+    assert said.count("Launching 1 jobs") == 1
+    best = max((trial for trial in trials(tmp_path) if trial.value is not None), key=lambda trial: trial.value)
+    newest = max(tmp_path.glob("runs/train_sweep/*/best.yaml"), key=os.path.getmtime)
+    assert OmegaConf.load(newest).score == best.value
+    json.dumps(OmegaConf.to_container(OmegaConf.load(newest)))
+
+
+def test_what_there_is_to_search(tmp_path: Path) -> None:
+    status, said = search(tmp_path, "--dry-run")
+    assert status == 0, said
+    assert "0 of 20 trials finished" in said
+    assert "optimizer.lr=tag(log, interval(1e-5, 2e-3))" in said
+    assert not (tmp_path / "runs" / "searches").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (
+            ["optimizer.warmup_epochs=choice(7,8)"],
+            "3 trials failed one after another, the first of them: optimizer.warm",
+        ),
+        (
+            ["hydra.sweeper.space={optimizer.lr: 3}"],
+            "optimizer.lr=3: a space is choice(...), range(...), interval(...) or tag(log, interval(...))",
+        ),
+    ],
+)
+def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    status, said = search(tmp_path, *arguments)
+    assert status == 2, said
+    assert said.splitlines()[-1].startswith(f"error: {complaint}"), said
+    assert "Traceback" not in said

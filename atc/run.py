@@ -1,5 +1,6 @@
 """Train and evaluate: from a configuration to a results record. Plain functions; atc.cli calls them."""
 
+import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from safetensors import torch as safetensors
@@ -56,12 +58,13 @@ class Experiment:
             self.vit.set_grad_checkpointing()  # type: ignore[operator]
         for module in (self.vit, self.model):
             compile_in_place(module, cfg.get("compile"))
-        self.task = self._task(self.model)
         loggers = [build.instantiate(cfg.logger)] if cfg.logger else False
         callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and none of the user's own
             self.trainer.strategy.checkpoint_io = WholeFiles()
+        self.shards = isinstance(self.trainer.strategy, FSDPStrategy)
+        self.task = self._task(self._lent(self.model))
         self.record = record.Record(self.directory / record.FILE, resume=resume)
         if rank_zero_only.rank == 0:
             runs.save_config(cfg, self.directory)
@@ -72,6 +75,13 @@ class Experiment:
     def _task(self, model: nn.Module) -> LightningModule:
         configure = build.instantiate(self.cfg.optimizer) if self.cfg.get("optimizer") else None
         return build.instantiate(self.cfg.task)(model, self.datamodule.num_classes, configure)
+
+    def _lent(self, model: nn.Module) -> nn.Module:
+        """What the trainer gets of a model: a strategy that shards takes it apart for good."""
+        if self.shards:
+            model = copy.deepcopy(model)
+            compile_in_place(model, self.cfg.get("compile"))
+        return model
 
     def _settings(self) -> dict[str, Any]:
         cfg = self.cfg
@@ -95,7 +105,7 @@ class Experiment:
 
     def test(self, name: str, model: nn.Module | None = None) -> None:
         """Test metrics of `model` (by default the reduced one) into the record, under `name`."""
-        task = self.task if model is None else self._task(model)
+        task = self.task if model is None and not self.shards else self._task(self._lent(model or self.model))
         task.test_name = name
         (found,) = self.trainer.test(task, self.datamodule, verbose=False)
         self.note(**{name: {key.split("/", 1)[1]: value for key, value in found.items()}})
@@ -181,9 +191,12 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         experiment.trainer.fit(experiment.task, experiment.datamodule, ckpt_path=resume, weights_only=True)
         selected = experiment.trainer.checkpoint_callback
         best = selected.best_model_path if isinstance(selected, ModelCheckpoint) else ""
+        if not best and experiment.shards:
+            best = str(experiment.directory / runs.LAST)
+            experiment.trainer.save_checkpoint(best)
         if best:
             load(experiment.model, Path(best))
-            if selected.best_model_score is not None:
+            if isinstance(selected, ModelCheckpoint) and selected.best_model_score is not None:
                 experiment.note(validation={cfg.score: float(selected.best_model_score)})
         experiment.test("fine_tuned")
         if experiment.trainer.is_global_zero:

@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from atc.tasks.optim import training_length
+from atc.vit.state_dict import timm_keys
 
 Batch = tuple[Tensor, Tensor]  # images [B, 3, H, W], classes [B] int64
 
@@ -63,6 +64,7 @@ class Classification(LightningModule):
         self.test_metrics = self.val_metrics.clone(prefix="test/")
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.test_name = "test"
+        self._configured: dict[str, Any] = {}
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of one batch."""
@@ -101,10 +103,22 @@ class Classification(LightningModule):
         self.log(f"{name}/loss", loss)
         self.log_dict(metrics)
 
+    def setup(self, stage: str) -> None:
+        """Optimiser and schedule over as many updates as the trainer will make.
+
+        Before a strategy flattens the parameters, as FSDP does: which of them decay depends on their shapes.
+        """
+        if stage == "fit":
+            assert self.configure is not None, "a Classification without `configure` can only be tested"
+            self._configured = self.configure(self.model, *training_length(self.trainer))
+
     def configure_optimizers(self) -> dict[str, Any]:
-        """Optimiser and schedule over as many updates as the trainer will make."""
-        assert self.configure is not None, "a Classification without `configure` can only be tested"
-        return self.configure(self.model, *training_length(self.trainer))
+        """What `setup` made."""
+        return self._configured
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The same names whatever the strategy."""
+        timm_keys(checkpoint["state_dict"], "model.")
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """timm's schedulers count updates themselves."""

@@ -18,10 +18,17 @@ def keep_timm_keys(model: nn.Module) -> None:
     model.register_load_state_dict_post_hook(_forgive)
 
 
-def _strip(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+def timm_keys(state: dict[str, Any], prefix: str) -> None:
+    """Rename what a wrapped model under `prefix` calls its own in a state dict, in place; timm's names stay."""
     for key in list(state):
         if key.startswith(prefix + _VIT):
             state[prefix + key[len(prefix) + len(_VIT) :]] = state.pop(key)
+
+
+def _strip(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    # PyTorch's FSDP looks for the parameters under the names they have in the model, after this.
+    if "_fsdp_wrapped_module." not in prefix:
+        timm_keys(state, prefix)
 
 
 def _restore(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

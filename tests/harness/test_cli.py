@@ -73,6 +73,7 @@ MISTAKES = {
     "trainer.num_nodes=0": ["num_nodes"],
     "trainer.max_epochs=0": ["trainer.max_epochs=0", "has to be positive"],
     "optimizer.opt=adamm": ["adamm"],
+    "trainer.strategy=fsdp": ["`fsdp` requires a GPU accelerator"],
     "compile=fast": ["compile=fast is neither true nor arguments of torch.compile"],
     "compile={mode:fast}": ["compile={'mode': 'fast'}: Unrecognized mode=fast", "max-autotune"],
     "compile={backend:gcc}": ["compile.backend=gcc is not one of PyTorch's", "inductor"],

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from atc.core import Assign, Plan, Reducer, Stage, TokenView
-from atc.ops.linkage import cosine_distance, labels
+from atc.ops.linkage import labels, labels_from_features
 
 
 class Agglomerative(Reducer):
@@ -37,11 +37,9 @@ class Agglomerative(Reducer):
 
     @torch.no_grad()
     def forward(self, view: TokenView, keep: int) -> Plan:
-        if self.as_released:
-            keys = view.keys / view.keys.norm(dim=-1, keepdim=True)
-            distance = 1 - keys @ keys.transpose(1, 2)
-        else:
-            distance = cosine_distance(view.keys)
-        if self.linkage == "ward":
-            distance = 2 * distance  # squared Euclidean distance of the unit keys
+        # Ward wants squared Euclidean distances of the unit keys, which are twice these: the same merges.
+        if not self.as_released:
+            return Assign(labels_from_features(view.keys, keep, self.linkage, backend=self.linkage_backend), keep)
+        keys = view.keys / view.keys.norm(dim=-1, keepdim=True)
+        distance = 1 - keys @ keys.transpose(1, 2)
         return Assign(labels(distance, keep, self.linkage, backend=self.linkage_backend), keep)

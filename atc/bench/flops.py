@@ -17,8 +17,11 @@ def _cosine_distance_flops(keys: torch.Size, *_: object, **__: object) -> int:
     return 2 * batch * tokens * tokens * width
 
 
-# An operator of our own is one opaque call to the counter: it has to be told what is inside.
-_OWN = {torch.ops.atc.cosine_distance: _cosine_distance_flops}
+# Operators of our own are opaque calls to the counter: it has to be told what is inside.
+_OWN = {
+    torch.ops.atc.cosine_distance: _cosine_distance_flops,
+    torch.ops.atc.linkage_from_features: _cosine_distance_flops,
+}
 
 
 def gflops_per_image(model: nn.Module, images: Tensor) -> float:

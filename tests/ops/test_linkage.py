@@ -25,7 +25,7 @@ EVERY_BACKEND = pytest.mark.parametrize("backend", [None, *(name for name in BAC
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("keep", [1, 5, 19, 20, 21, 500])
 def test_exactly_k_clusters_numbered_by_first_appearance(backend, method, keep):
-    found = labels(batch(20), keep, method, backend=backend, check_finite=False)
+    found = labels(batch(20), keep, method, backend=backend)
     assert found.dtype == torch.int64
     for row in found.tolist():
         assert list(dict.fromkeys(row)) == list(range(min(keep, 20)))
@@ -76,19 +76,19 @@ def test_half_precision_is_read_as_float32(backend, dtype):
 def test_the_input_is_left_alone(backend):
     distance = batch(20)
     before = distance.clone()
-    labels(distance, 3, "complete", backend=backend, check_finite=False)
+    labels(distance, 3, "complete", backend=backend)
     assert torch.equal(distance.nan_to_num(7.5), before.nan_to_num(7.5))
 
 
 @EVERY_BACKEND
-def test_nan_is_refused_by_image_and_infinity_is_not(backend):
+def test_nan_is_refused_by_image_where_asked_and_infinity_is_not(backend):
     distance = batch(20, ["features", "infinities", "not_numbers", "not_numbers"])
     with pytest.raises(ValueError, match="image 2 holds NaN"):
-        labels(distance, 6, "average", backend=backend)
+        labels(distance, 6, "average", backend=backend, check_finite=True)
     with pytest.raises(ValueError, match="image 2 holds NaN"):
-        dendrogram(distance, 6, "average", backend=backend)
+        dendrogram(distance, 6, "average", backend=backend, check_finite=True)
     assert labels(distance[:2], 6, "average", backend=backend, check_finite=True).max() == 5
-    assert labels(distance, 6, "average", backend=backend, check_finite=False).amax(1).tolist() == [5] * 4
+    assert labels(distance, 6, "average", backend=backend).amax(1).tolist() == [5] * 4
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_from_features_a_few_images_at_a_time(monkeypatch):
     assert torch.equal(labels_from_features(keys, 12, "complete"), expected)
     keys[6, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="image 6 holds NaN"):
-        labels_from_features(keys, 12, "complete")
+        labels_from_features(keys, 12, "complete", check_finite=True)
 
 
 class TestCompiled:

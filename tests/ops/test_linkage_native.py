@@ -84,6 +84,26 @@ def test_effort_on_image_like_data(kernel, method):
     assert few.cells_per_square.mean() < 0.33
 
 
+def test_average_linkage_is_exact_where_float32_is_not(kernel):
+    """The float32 kernel settles its doubts as the float64 one decides, which is asked for by asking for merges."""
+    settled = 0
+    for tokens, keep in [(17, 4), (40, 20), (97, 70), (196, 49)]:
+        distance = batch(tokens, ["regions", "near_ties", "near_ties_off_grid", "duplicates", "features"] * 2)
+        steps = torch.randint(40 * tokens**2, (tokens, tokens), generator=torch.Generator().manual_seed(tokens))
+        distance[0] = 0.5 + steps * 2.0**-24  # close, but seldom too close to tell
+        exact = cpu.cluster(distance, keep, "average", want_merges=True)
+        found = cpu.cluster(distance, keep, "average", want_counters=True)
+        assert torch.equal(found.labels, exact.labels), f"{tokens} tokens"
+        settled += int((found.counters[:, 4] * (1 - found.counters[:, 5])).sum())
+    assert settled > 3
+
+
+def test_image_like_data_leaves_float32_in_little_doubt(kernel):
+    found = effort(batch(196, ["regions"] * 16), 49, "average")
+    assert found.restarts.sum() == 0
+    assert found.doubts.mean() < 1
+
+
 def test_single_linkage_reads_the_square_once(kernel):
     assert (effort(batch(98, ["regions"] * 4), 49, "single").cells_per_square == 1).all()
 

@@ -56,6 +56,17 @@ def few_values(tokens: int, seed: int) -> Tensor:
     return symmetric(torch.randint(-1, 4, (tokens, tokens), generator=generator(seed)).float())
 
 
+def near_ties(tokens: int, seed: int) -> Tensor:
+    """Closer to each other than float32 means are exact, on the grid of cosine distances."""
+    steps = torch.randint(200, (tokens, tokens), generator=generator(seed))
+    return symmetric(0.5 + steps * 2.0**-24)
+
+
+def near_ties_off_grid(tokens: int, seed: int) -> Tensor:
+    """The same where float64 sums round too."""
+    return symmetric(0.3 * (1 + 3e-6 * torch.rand(tokens, tokens, generator=generator(seed))))
+
+
 def half(tokens: int, seed: int) -> Tensor:
     return features(tokens, seed).half().float()
 
@@ -116,6 +127,8 @@ KINDS: dict[str, Callable[[int, int], Tensor]] = {
         star,
         growing_gaps,
         few_values,
+        near_ties,
+        near_ties_off_grid,
         half,
         wide_range,
         infinities,

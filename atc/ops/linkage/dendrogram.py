@@ -47,7 +47,7 @@ def dendrogram(
     method: str,
     *,
     backend: str | None = None,
-    check_finite: bool | None = None,
+    check_finite: bool = False,
 ) -> Dendrogram:
     """The merges that lead to ``keep`` clusters, in order, with their heights.
 
@@ -56,7 +56,7 @@ def dendrogram(
     """
     check_arguments(distance, keep, method, backend)
     distance = wide(distance.detach())
-    if check_finite or (check_finite is None and distance.device.type == "cpu"):
+    if check_finite:
         refuse_nan(distance.triu(1).isnan().flatten(1).any(1))
     merges, heights = merge_in_order(distance, keep, method, backend)
     return Dendrogram(merges, heights, distance.shape[1])

@@ -24,7 +24,7 @@ def labels(
     method: str,
     *,
     backend: str | None = None,
-    check_finite: bool | None = None,
+    check_finite: bool = False,
 ) -> Tensor:
     """Partition each image's tokens into exactly ``keep`` clusters by agglomerative clustering.
 
@@ -43,26 +43,26 @@ def labels(
         keep: K, at least 1; N or more is the identity.
         method: "single", "complete", "average" or "ward".
         backend: one of ``BACKENDS``; None chooses by device.
-        check_finite: raise on NaN. None does so on a CPU, and not on a GPU, which would have to wait for it.
+        check_finite: raise on NaN, for which a GPU has to be waited for. Otherwise K clusters come out all the same.
 
     Returns:
         ``[B, N]`` int64, numbered by first appearance.
 
     Raises:
-        ValueError: wrong shape or dtype, ``keep < 1``, unknown ``method`` or ``backend``, or NaN (with the
-            image).
+        ValueError: wrong shape or dtype, ``keep < 1``, unknown ``method`` or ``backend``, or NaN with ``check_finite``
+            (naming the image).
     """
     check_arguments(distance, keep, method, backend)
     return _linkage(distance.detach(), keep, method, backend, check_finite)
 
 
 @torch.library.custom_op("atc::linkage", mutates_args=())
-def _linkage(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None) -> Tensor:
+def _linkage(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool) -> Tensor:
     return cluster(wide(distance), keep, method, backend, check_finite)
 
 
 @_linkage.register_fake
-def _(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool | None) -> Tensor:
+def _(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool) -> Tensor:
     return distance.new_empty(distance.shape[:2], dtype=torch.int64)
 
 
@@ -71,18 +71,17 @@ def cluster(
     keep: int,
     method: str,
     backend: str | None,
-    check_finite: bool | None,
+    check_finite: bool,
     first_image: int = 0,
 ) -> Tensor:
     """``[B, N]`` labels of checked arguments; ``first_image`` is added to the image that an error names."""
-    check = check_finite if check_finite is not None else distance.device.type == "cpu"
     chosen = chosen_backend(distance, backend)
     if chosen == "cpu":
         result = cpu.cluster(distance.cpu(), keep, method)
-        if check:
+        if check_finite:
             refuse_nan(result.has_nan, first_image)
         return result.labels.to(distance.device)
-    if check:
+    if check_finite:
         refuse_nan(distance.triu(1).isnan().flatten(1).any(1), first_image)
     if chosen == "triton":
         from atc.ops.linkage import gpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atc.ops.linkage import METHODS, cpu, dendrogram, labels, portable
+from atc.ops.linkage import METHODS, cpu, dendrogram, labels, portable, rounds
 from tests.reference.distances import KINDS, batch, thirds
 
 SIZES = [1, 2, 3, 7, 49, 98, 144, 197]
@@ -95,6 +95,32 @@ def test_portable_backend_equals_the_oracle(oracle, tokens, method):
 def test_portable_backend_equals_the_oracle_in_float64(oracle, method):
     distance, tree = oracle(49, method, dtype=torch.float64)
     assert_same_tree(*portable.merge_batch(distance, 1, method), tree, method)
+
+
+@pytest.mark.parametrize("method", ["single", "complete", "average"])
+@pytest.mark.parametrize("tokens", [1, 2, 3, 7, 49, 98])
+def test_rounds_equal_the_oracle(oracle, tokens, method):
+    distance, tree = oracle(tokens, method)
+    exact = [method != "average" or rounds.has_exact_sums(image[None]) for image in distance]
+    assert sum(exact) >= 7
+    for keep in {1, 2, tokens // 4, tokens // 2, tokens - 1, tokens, tokens + 3} - {0}:
+        merges, heights = rounds.merge_batch(distance[exact], keep, method)
+        steps = merges.shape[1]
+        assert torch.equal(merges, tree.merges[exact][:, :steps]), f"{tokens} tokens, keep={keep}, {method}"
+        torch.testing.assert_close(heights, tree.heights[exact][:, :steps], rtol=0, atol=0, equal_nan=True)
+
+
+def test_rounds_are_few_and_taken_where_they_are_the_faster_way(oracle, monkeypatch):
+    asked = []
+    monkeypatch.setattr(rounds, "_open", lambda *a, _open=rounds._open: asked.append(1) or _open(*a))
+    distance = batch(196, ["regions"] * 2)
+    assert rounds.suits(distance, 98, "average")
+    found = labels(distance, 98, "average", backend="torch")
+    assert torch.equal(found, labels(distance, 98, "average", backend="reference"))
+    assert 1 < len(asked) <= 20  # 18 on this seed, the last of which finds nothing to do
+    assert not rounds.suits(distance, 190, "average")
+    assert not rounds.suits(batch(49, ["wide_range"]), 12, "average")
+    assert not rounds.suits(distance, 49, "ward")
 
 
 @pytest.mark.parametrize("backend", ["torch", "cpu"])

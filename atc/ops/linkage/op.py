@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atc.ops.linkage import cpu, portable, reference
+from atc.ops.linkage import cpu, portable, reference, rounds
 from atc.ops.linkage.relabel import labels_from_merges
 
 METHODS = ("single", "complete", "average", "ward")
@@ -97,7 +97,8 @@ def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None
     if chosen == "reference":
         return _reference(distance, keep, method)
     if chosen == "torch":
-        return portable.merge_batch(distance, keep, method)
+        by = rounds if rounds.suits(distance, keep, method) else portable
+        return by.merge_batch(distance, keep, method)
     if chosen == "triton":
         from atc.ops.linkage import gpu
 

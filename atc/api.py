@@ -52,6 +52,8 @@ def wrap(
 
 def _schedule(name: str, keep_rate: float | None, blocks: Sequence[int], t: int | None, **switches: bool) -> Schedule:
     if name == "stages":
+        if t is not None:
+            raise ValueError(f't={t} is for schedule="constant" and "linear"; schedule="stages" takes a keep_rate')
         if keep_rate is None:
             raise ValueError('schedule="stages" needs a keep_rate in (0, 1], such as keep_rate=0.5')
         return Stages(keep_rate, blocks, **switches)
@@ -59,6 +61,8 @@ def _schedule(name: str, keep_rate: float | None, blocks: Sequence[int], t: int 
     if name not in every_block:
         options = ["stages", *every_block]
         raise ValueError(f"unknown schedule '{name}': {build.nearest(name, options)}")
+    if keep_rate is not None:
+        raise ValueError(f'keep_rate={keep_rate} is for schedule="stages"; schedule="{name}" takes t')
     if t is None:
         raise ValueError(f'schedule="{name}" needs t, the tokens removed per block, such as t=8')
     return every_block[name](t, **switches)

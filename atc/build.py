@@ -1,16 +1,22 @@
-"""From configuration to objects; the only caller of hydra.utils.instantiate."""
+"""From configuration to objects; the only caller of hydra.utils.instantiate.
+
+Imports torch only where something is built: --help, and most mistakes, are answered without.
+"""
+
+from __future__ import annotations
 
 import difflib
 import functools
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate as _instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from atc.core import Reducer
-from atc.vit.reduced import ReducerFactory, reducer_class
+if TYPE_CHECKING:
+    from atc.core import Reducer
+    from atc.vit.reduced import ReducerFactory
 
 _HERE = Path(__file__).resolve().parent
 
@@ -34,6 +40,7 @@ def names(group: str) -> list[str]:
 def nearest(name: str, options: list[str]) -> str:
     """A hint for a misspelt name: 'did you mean X? ' and all options."""
     close = difflib.get_close_matches(str(name), options, n=1, cutoff=0.5)
+    close = close or [option for option in options if option.startswith(str(name)) and name]
     return (f"did you mean '{close[0]}'? " if close else "") + f"there are: {', '.join(options)}"
 
 
@@ -53,6 +60,8 @@ def find_reducer(reducer: str | type[Reducer]) -> ReducerFactory:
 
 def bind(factory: ReducerFactory, **args: Any) -> ReducerFactory:
     """The factory with constructor arguments set; ValueError names one the reducer does not take."""
+    from atc.vit.reduced import reducer_class
+
     method = reducer_class(factory)
     taken = [name for name in inspect.signature(method).parameters if name != "stage"]
     for key in args:
@@ -63,4 +72,6 @@ def bind(factory: ReducerFactory, **args: Any) -> ReducerFactory:
 
 def accepts(factory: ReducerFactory, argument: str) -> bool:
     """Whether a reducer has this constructor argument."""
+    from atc.vit.reduced import reducer_class
+
     return argument in inspect.signature(reducer_class(factory)).parameters

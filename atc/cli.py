@@ -8,13 +8,14 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -74,11 +75,31 @@ def main(name: str, own: set[str]) -> None:
     _hydra_raises(True)
     sys.argv = ["hydra.sweeper.dry_run=true" if argument == "--dry-run" else argument for argument in sys.argv]
     try:
+        _without_dashes(name, sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
     except Exception as error:
         _complain(error, name, verbose)
     finally:
         _hydra_raises(verbose)
+
+
+def _without_dashes(name: str, arguments: list[str]) -> None:
+    """ValueError for --keep_rate=0.5 and the like."""
+    settings = {str(key) for key in OmegaConf.load(conf_dir() / f"{name}.yaml")}
+    settings |= {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    for argument in arguments:
+        key = argument.removeprefix("--").partition("=")[0]
+        if argument.startswith("--") and key in settings:
+            raise ValueError(f"{argument}: settings have no dashes and one = without spaces, as in {key}=VALUE")
+
+
+def _one_option_each(overrides: Sequence[str]) -> None:
+    """ValueError for reducer=[atc_average,tome], which Hydra takes for a mixture of the two."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        group, value = override.key_or_group, override.value()
+        if isinstance(value, list) and (conf_dir() / group).is_dir():
+            names = ",".join(map(str, value))
+            raise ValueError(f"{group}=[{names}]: a run has one {group}; for one run each: -m {group}={names}")
 
 
 def _goal(record: dict[str, Any]) -> float | None:
@@ -117,6 +138,7 @@ def _say_how_to_resume(name: str, directory: Path) -> None:
 def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     """The configuration to run: with its directory and, given another run's checkpoint, with what was saved with it."""
     context = HydraConfig.get()
+    _one_option_each(context.overrides.task)
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
         cfg.choices = _choices(context.runtime.choices)

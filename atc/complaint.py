@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from atc import build
@@ -18,6 +19,8 @@ MOVED = {
     "backbone.checkpoint=PATH",
 }
 # What Python says when a setting was added, +group.setting=..., that a constructor does not take.
+_TYPO = re.compile(r"Error parsing override '([^'=]+)'\n? ?missing EQUAL")
+_SEVERAL = re.compile(r"Ambiguous value for argument '([^'=]+)=([^']*)'")
 _UNEXPECTED = re.compile(r"([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
@@ -26,6 +29,7 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
 
     overrides: the command line, to name near misses of a key that does not exist.
     """
+    overrides = list(overrides)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} '{name}': {build.nearest(name, sorted(error.options))}"
@@ -41,10 +45,16 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
     if isinstance(error, HydraException):
         if found := re.search(r"In '([^']+)': Could not override '([^']+)'", str(error)):
             return f"{found[1]} is not for '{config_name}', which has no '{found[2]}' to set"
-        key = _unknown_key(f"{error} {cause or ''}", overrides)
+        if found := _TYPO.search(str(error)):
+            return f"'{found[1]}' is not of the form NAME=VALUE, without spaces: there is no = in it"
+        if found := _SEVERAL.search(str(error)):
+            return f"{found[1]}={found[2]}: a list is written {found[1]}=[{found[2]}]; for one run per value, add -m"
+        key = _unknown_key(f"{error} {cause or ''}")
         return _flat(error) if key is None else _no_such_key(key, config_name, overrides)
     if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))):
         return f"{found[1]} has no setting '{found[2]}'"
+    if isinstance(error, (TypeError, ValueError)) and (line := _mistyped(error, config_name, overrides)):
+        return line
     return _whole(error) if _is_users(error) else None
 
 
@@ -63,7 +73,7 @@ def _from_target(error: InstantiationException) -> str | None:
     return _whole(cause) if _is_users(cause) else None
 
 
-def _unknown_key(message: str, overrides: Iterable[str]) -> str | None:
+def _unknown_key(message: str) -> str | None:
     for pattern in (r"Could not override '([^']+)'", r"Could not delete from config\. (?:The value of )?'([^']+)'"):
         found = re.search(pattern, message)
         if found:
@@ -75,9 +85,7 @@ def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
     """Name the nearest key, from the configuration with the command line's groups but without its values."""
     if (config_name, key) in MOVED:
         return f"unknown setting '{key}' of {config_name}; {MOVED[config_name, key]}"
-    groups = [path.name for path in build.conf_dir().iterdir() if path.is_dir()]
-    with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
-        cfg = compose(config_name, [said for said in overrides if said.split("=")[0] in groups])
+    cfg, groups = _composed(config_name, overrides)
     head, _, leaf = key.rpartition(".")
     node = OmegaConf.select(cfg, head, throw_on_resolution_failure=False) if head else cfg
     if not OmegaConf.is_dict(node):
@@ -86,6 +94,43 @@ def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
     if head:
         return f"'{head}' has no setting '{leaf}': {build.nearest(leaf, known)}; to add one all the same: +{key}=..."
     return f"unknown setting '{key}': {build.nearest(key, sorted({*known, *groups} - {'hydra'}))}"
+
+
+def _mistyped(error: BaseException, config_name: str, overrides: Iterable[str]) -> str | None:
+    """Text where there is a number by default, if that can be what the error is about."""
+
+    def of_text(error: BaseException, value: str) -> bool:
+        said = str(error)
+        return repr(value) in said or (isinstance(error, TypeError) and ("str" in said or "sequence" in said))
+
+    texts = {key: value for key, _, value in (said.partition("=") for said in overrides) if not _is_number(value)}
+    cfg, _ = _composed(config_name, overrides) if texts else (None, [])
+    for key, value in texts.items():
+        default = OmegaConf.select(cfg, key, throw_on_resolution_failure=False)
+        if of_text(error, value) and isinstance(default, (int, float)) and not isinstance(default, bool):
+            return f"{key}={value} must be a number, such as {default}"
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _composed(config_name: str, overrides: Iterable[str]) -> tuple[DictConfig, list[str]]:
+    """The configuration with the command line's groups but without its values; the groups it is made of."""
+    directory = build.conf_dir()
+    named = [said for said in overrides if (directory / said.split("=")[0]).is_dir()]
+    GlobalHydra.instance().clear()  # the run that failed has initialised it
+    with initialize_config_dir(str(directory), version_base="1.3"):
+        cfg = compose(config_name, named, return_hydra_config=True)
+    groups = [group for group in cfg.hydra.runtime.choices if "@" not in group and "/" not in group]
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg, groups
 
 
 def _whole(error: BaseException) -> str:

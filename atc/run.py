@@ -26,6 +26,7 @@ from atc.report import record, runs, store, summary, wandb_log
 from atc.tasks.checkpoint import WholeFiles
 from atc.tasks.compiled import compile_in_place
 from atc.tasks.interrupt import Interrupted
+from atc.tasks.optim import check_warmup
 from atc.vit.backbones import read_weights
 from atc.vit.reduced import ReducedViT
 
@@ -178,6 +179,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         log.info(summary.text(known, outputs=cfg.output_dir))
         return known
     resume = runs.training_state(cfg.resume, Path(cfg.output_dir))
+    if (cfg.trainer.max_epochs or 0) > 0:  # else it is for max_steps to say how long; said here, before anything is evaluated
+        check_warmup(cfg.optimizer.warmup_epochs, cfg.trainer.max_epochs)
     experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None)
     with experiment.recorded():
         if cfg.baselines and resume is None:

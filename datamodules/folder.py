@@ -20,7 +20,7 @@ class Folder(PictureData):
     """
 
     layout = Layout(
-        name="the folder of class folders",
+        name="The data set of class folders",
         needs=(),
         source="your own pictures: .jpg, .png and whatever else torchvision's ImageFolder reads",
         tree="""

@@ -40,7 +40,6 @@ or, datamodule.source=hf, PATH/data/train-*.parquet and PATH/data/validation-*.p
 """,
     )
     published = {"classes": 1000, "train": 1_281_167, "test": 50_000}
-    num_classes = 1000  # type: ignore[assignment]  # known without looking at the files
 
     def __init__(self, *args: Any, source: Literal["folders", "webdataset", "hf"] = "folders", **kwargs: Any):
         super().__init__(*args, **kwargs)

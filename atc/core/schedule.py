@@ -87,6 +87,8 @@ class Stages(Schedule):
         clamp: bool = False,
     ):
         super().__init__(as_released=as_released, clamp=clamp)
+        if isinstance(blocks, (int, str)):
+            raise ValueError(f"blocks={blocks} must be a list of blocks, such as [4, 7, 10]")
         self.blocks = tuple(int(block) for block in blocks)
         if list(self.blocks) != sorted(set(self.blocks)) or not self.blocks:
             raise ValueError(f"blocks={list(blocks)} must be distinct and ascending, such as [4, 7, 10]")

@@ -16,6 +16,9 @@ class StageTrace(NamedTuple):
     size: Tensor  # [B, K] float, source patches each output token stands for
     source: Tensor  # [B, N0] int64, output token holding each source patch; -1 = dropped
 
+    def __repr__(self) -> str:
+        return f"StageTrace(block {self.block}: {self.tokens_in} -> {self.tokens_out} tokens)"
+
 
 class Trace(tuple[StageTrace, ...]):
     """The stages of the latest forward, in order; empty when nothing was reduced."""

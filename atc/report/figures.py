@@ -80,7 +80,7 @@ def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[
     if dense:
         axes.axhline(dense[0].mean or 0.0, color="black", linestyle="--", linewidth=1, label="no reduction")
     if not any(cell.values for cell in cells):
-        axes.text(0.5, 0.5, "not yet run", ha="center", va="center", transform=axes.transAxes, color="grey")
+        _empty(axes)
 
 
 def _bars(layout: Layout, table: Table) -> Figure:
@@ -107,5 +107,11 @@ def _bars(layout: Layout, table: Table) -> Figure:
     if any(cell.values for cell in table.cells.values()):
         axes.legend(frameon=False, ncols=2)
     else:
-        axes.text(0.5, 0.5, "not yet run", ha="center", va="center", transform=axes.transAxes, color="grey")
+        _empty(axes)
     return figure
+
+
+def _empty(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "not yet run", ha="center", va="center", transform=axes.transAxes, color="grey")
+    axes.set_xticks([])
+    axes.set_yticks([])

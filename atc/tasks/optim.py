@@ -48,6 +48,15 @@ def training_length(trainer: Trainer) -> Length:
     return Length(updates, epochs, batch)
 
 
+def check_warmup(warmup_epochs: float, epochs: int) -> None:
+    """ValueError if a training is all warm-up."""
+    if warmup_epochs >= epochs and warmup_epochs:
+        raise ValueError(
+            f"optimizer.warmup_epochs={warmup_epochs} leaves nothing of trainer.max_epochs={epochs}: for a short "
+            f"training, optimizer.warmup_epochs=0"
+        )
+
+
 def configure(
     model: nn.Module,
     total_steps: int,
@@ -80,8 +89,7 @@ def configure(
     0 underneath the warm-up, and the rate jumps where that ends (as in the recipes of DeiT).
     as_released: as warmup_prefix=False. ValueError for settings that do not go together.
     """
-    if warmup_epochs >= epochs and warmup_epochs:
-        raise ValueError(f"optimizer.warmup_epochs={warmup_epochs} leaves nothing of trainer.max_epochs={epochs}")
+    check_warmup(warmup_epochs, epochs)
     if backbone_freeze_epochs and (layer_decay is not None or sched == "none"):
         raise ValueError(
             f"optimizer.backbone_freeze_epochs={backbone_freeze_epochs} needs a schedule to freeze in (sched={sched}) "

@@ -11,6 +11,8 @@ _BLOCKS = {Block: (Attention, AttentionRope), EvaBlock: (EvaAttention, Attention
 def refusal(vit: nn.Module) -> str | None:
     """The reason this model cannot be wrapped, in one line; None if it can."""
     name = type(vit).__name__
+    if hasattr(vit, "reducers"):
+        return f"this {name} is wrapped already; atc.unwrap(model) gives the backbone in it"
     if not isinstance(vit, (VisionTransformer, Eva)):
         return f"{name} is not a timm VisionTransformer or Eva; token reduction needs their plain token sequence"
     for number, block in enumerate(vit.blocks, start=1):

@@ -53,7 +53,15 @@ MISTAKES = {
     "reducer.linkag=single": ["'reducer' has no setting 'linkag'", "did you mean 'linkage'?"],
     "optimizer.betas.first=1": ["there is no 'optimizer.betas' to have settings"],
     "~nothing": ["unknown setting 'nothing'"],
-    "keep_rate": ["Error parsing override 'keep_rate'"],
+    "keep_rate": ["'keep_rate' is not of the form NAME=VALUE"],
+    "--keep_rate=0.5": ["--keep_rate=0.5: settings have no dashes", "keep_rate=VALUE"],
+    "blocks=4,7,10": ["blocks=4,7,10: a list is written blocks=[4,7,10]", "-m"],
+    "blocks=4": ["blocks=4 must be a list of blocks, such as [4, 7, 10]"],
+    "reducer=[tome,topk]": ["a run has one reducer; for one run each: -m reducer=tome,topk"],
+    "reducer=dpc": ["unknown reducer 'dpc'", "did you mean 'dpc_knn'?"],
+    "seed=first": ["seed=first must be a number, such as 0"],
+    "optimizer.lr=fast": ["optimizer.lr=fast must be a number, such as 0.0005"],
+    "trainer.max_epochs=ten": ["trainer.max_epochs=ten must be a number"],
     "keep_rate=1.5": ["keep_rate=1.5 must lie in (0, 1]"],
     "keep_rate=abc": ["abc"],
     "blocks=[4,40]": ["blocks=[4, 40] must lie in 1..12"],
@@ -79,7 +87,10 @@ MISTAKES = {
     "compile={backend:gcc}": ["compile.backend=gcc is not one of PyTorch's", "inductor"],
     "compile={colour:red}": ["compile has no setting 'colour'"],
     "task.loss=hinge": ["task.loss=hinge is neither 'bce' nor null"],
-    "optimizer.warmup_epochs=30": ["optimizer.warmup_epochs=30 leaves nothing of trainer.max_epochs="],
+    "optimizer.warmup_epochs=30": [
+        "warmup_epochs=30 leaves nothing of trainer.max_epochs=",
+        "optimizer.warmup_epochs=0",
+    ],
 }
 
 

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -28,6 +30,7 @@ def test_trace_tells_labels_sizes_source_and_counts():
     assert [s.block for s in model.trace] == [4, 7, 10]
     assert [(s.tokens_in, s.tokens_out) for s in model.trace] == [(196, 49), (49, 12), (12, 3)]
     assert model.tokens_per_block() == [196] * 4 + [49] * 3 + [12] * 3 + [3] * 2
+    assert repr(model.trace[1]) == "StageTrace(block 7: 49 -> 12 tokens)"  # not thousands of numbers
     last = model.trace[-1]
     assert last.source.shape == (2, 196)
     for b in range(2):
@@ -171,12 +174,20 @@ def test_clamped_counts_are_reported():
         ({"reducer": "topk", "keep_rate": 0.5, "reducer_args": {"k": 3}}, "TopK has no argument 'k': it takes none"),
         ({"reducer": "dpc_knn", "keep_rate": 0.5, "reducer_args": {"kk": 3}}, "it takes k, equal_weight, as_rel"),
         ({"reducer": "topk", "keep_rate": 2}, "keep_rate=2 must lie in"),
+        ({"reducer": "topk", "keep_rate": 0.5, "blocks": 4}, r"blocks=4 must be a list of blocks, such as \[4, 7"),
+        ({"reducer": "topk", "keep_rate": 0.5, "t": 8}, 't=8 is for schedule="constant" and "linear"'),
+        ({"reducer": "topk", "keep_rate": 0.5, "t": 8, "schedule": "linear"}, "keep_rate=0.5 is for schedule="),
     ],
 )  # fmt: skip
 def test_mistakes_get_one_line(kwargs, message):
     with pytest.raises(ValueError, match=message) as error:
         wrap(**kwargs)
     assert "\n" not in str(error.value)
+
+
+def test_a_wrapped_model_is_not_wrapped_again():
+    with pytest.raises(ValueError, match="wrapped already"):
+        atc.wrap(wrap("topk", keep_rate=0.5), "tome", 0.5)
 
 
 def test_schedule_objects_are_taken():
@@ -186,9 +197,6 @@ def test_schedule_objects_are_taken():
 
 
 def test_import_of_core_is_light():
-    import subprocess
-    import sys
-
     code = "import sys, atc.core; print([m for m in ('timm', 'hydra', 'lightning', 'scipy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
@@ -203,3 +211,9 @@ def test_pickles_copies_and_exports():
     assert torch.equal(run(copy.deepcopy(model)), expected)
     exported = torch.export.export(model, (golden.images(BOTH)[:2],)).module()
     torch.testing.assert_close(run(exported), expected)
+
+
+def test_what_answers_most_mistakes_starts_without_torch():
+    code = "import sys, atc.cli, atc.complaint; print([m for m in ('torch', 'timm', 'lightning') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

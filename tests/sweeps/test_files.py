@@ -39,6 +39,7 @@ def test_says_what_it_is(file: Path) -> None:
     head = [line for line in file.read_text().splitlines() if line.startswith("#")]
     for part in ("# Command:", "# Hardware:" if file in RUN else "#", f"python -m atc.report {file.stem}"):
         assert any(part in line for line in head), part
+    assert file not in RUN or any(said in line for line in head for said in ("not yet run", " hours;"))
     assert layout.load(file.stem).points
 
 

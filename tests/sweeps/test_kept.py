@@ -19,3 +19,16 @@ def test_deit_tiny_on_photographs() -> None:
     # arXiv 2409.11923: complete and average lead, single linkage chains at low keep rates.
     assert min(half["atc_complete"], half["atc_average"]) > max(half["tome"], half["atc_single"]) + 2
     assert quarter["atc_single"] < min(quarter["atc_complete"], quarter["atc_average"]) - 10
+
+
+def test_digits() -> None:
+    """Every cell, of one state of the code."""
+    made = report.make(layout.load("digits_all"), Store(BENCHMARKS).entries())
+    assert {cell.state for cell in made.cells} == {"measured", "out of reach"}
+    assert {(cell.where["reducer"], cell.where["keep_rate"]) for cell in made.cells if cell.state != "measured"} == {
+        ("tome", "0.25")
+    }
+    (commit,) = {entry["commit"] for entry in made.runs()}
+    assert not commit.endswith("-dirty")
+    assert all(entry["identity"] == identity.of_settings(entry["config"]) for entry in made.runs())
+    assert "Digits saturate" in (BENCHMARKS / "digits_all.md").read_text(encoding="utf-8")

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{type(data).__name__} has no files to check")
             return 0
         text, good = report(data, decode="--decode" in arguments)
-    except (HydraException, LayoutError, ValueError, ImportError) as error:
+    except (HydraException, LayoutError, ConnectionError, ValueError, ImportError) as error:
         print(error.__cause__ if isinstance(error, InstantiationException) else error, file=sys.stderr)
         return 1
     print(text)

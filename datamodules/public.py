@@ -44,7 +44,13 @@ class Downloaded(PictureData):
             self.layout.check(root)
         except FileNotFoundError:
             root.mkdir(parents=True, exist_ok=True)
-            self.fetch(root)
+            try:
+                self.fetch(root)
+            except (OSError, RuntimeError) as error:  # torchvision raises the latter for a file that arrived damaged
+                raise ConnectionError(
+                    f"{self.layout.name} is not in {root} and cannot be downloaded to it ({error}); "
+                    f"it is at {self.layout.source.removesuffix(f', or {HOW}')}"
+                ) from error
 
     def fetch(self, root: Path) -> None:
         """Download to the folder `root`."""

@@ -1,11 +1,13 @@
 """The data sets torchvision downloads, read from miniatures in their own formats."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torchvision
 
+from datamodules import check
 from datamodules.layout import LayoutError
 from datamodules.public import VOC_KINDS, Imagenette
 from tests.datamodules import on_disk
@@ -83,3 +85,16 @@ def test_what_is_missing_is_fetched_once(tmp_path: Path, monkeypatch: pytest.Mon
         data.prepare_data()
         assert len(data.released["train"][0]) == 20
     assert asked == [tmp_path / "new"]
+
+
+def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fetch(self: Imagenette, root: Path) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(Imagenette, "fetch", fetch)
+    with pytest.raises(ConnectionError, match=r"Imagenette is not in .* cannot be downloaded .*no network.*fastai"):
+        load("imagenette", tmp_path).prepare_data()
+    assert check.main(["datamodule=imagenette", f"datamodule.root={tmp_path}"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Imagenette is not in ")
+    assert len(said.strip().splitlines()) == 1

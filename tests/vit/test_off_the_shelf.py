@@ -78,3 +78,27 @@ def test_torchvisions_weights_give_torchvisions_logits(tmp_path: Path, old_names
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "share"),
+    [
+        ("swag_base", "imagenet", 1.0),
+        ("swag_huge", "imagenet", 1.0),
+        ("swag_base", "folder", 0.875),
+        ("augreg_large_384", "imagenet", 0.875),
+        ("mae_base", "imagenet", 0.875),
+    ],
+)
+def test_share_of_the_picture_that_is_cropped(name: str, data: str, share: float) -> None:
+    """For SWAG, torchvision's own: resized to the size of the crop; for the others 256/224 of it."""
+    with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
+        for command in ("train", "evaluate"):
+            said = [f"backbone={name}", f"datamodule={data}"]
+            assert compose(command, said).datamodule.transforms.crop_pct == share
+            said.append("datamodule.transforms.crop_pct=0.95")
+            assert compose(command, said).datamodule.transforms.crop_pct == 0.95
+    if share == 1.0:
+        weights = getattr(torchvision.models, f"ViT_{name[5].upper()}_1{6 if name[5] == 'b' else 4}_Weights")
+        preset = weights.IMAGENET1K_SWAG_E2E_V1.transforms()
+        assert preset.resize_size == preset.crop_size

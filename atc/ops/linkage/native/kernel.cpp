@@ -115,7 +115,7 @@ template <class Key, bool ward> Counters merge_wide(Workspace<Key>& work, int ke
 // Prim costs the same for any `keep`; the greedy algorithm is faster where few merges are wanted.
 inline bool prefers_tree(const AtcJob& job) {
     if (job.method != ATC_SINGLE || job.merges || job.keep == job.tokens) return false;
-    return job.algorithm == ATC_PRIM || (job.algorithm == ATC_AUTOMATIC && job.keep * 5 < job.tokens * 4);
+    return job.algorithm == ATC_PRIM || (job.algorithm == ATC_AUTOMATIC && job.keep * 3 < job.tokens * 2);
 }
 
 inline void number_labels(const int32_t* parent, int tokens, int32_t* root, int32_t* number, int64_t* labels) {

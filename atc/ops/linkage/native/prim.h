@@ -25,7 +25,7 @@ void span(const Square<Key>& square, Key* best, Slots<Key>* origin, Key* done, T
     for (int edge = 0; edge + 1 < square.tokens; edge++) {
         const Key* row = square.row(current);
         Slots<Key> from = Slots<Key>{} + current;
-        Least<Key> nearest;
+        FirstLeast<Key> nearest;
         for (int k = 0; k < square.padded; k += W) {
             Vector<Key> candidate = larger(load<Vector<Key>>(row + k), load<Vector<Key>>(done + k));
             Vector<Key> known = load<Vector<Key>>(best + k);
@@ -35,8 +35,9 @@ void span(const Square<Key>& square, Key* best, Slots<Key>* origin, Key* done, T
             origin[k / W] = closer ? from : origin[k / W];
             nearest.offer(known);
         }
-        tree.key[edge] = nearest.key();
-        current = first_equal(tree.key[edge], [&](int k) { return load<Vector<Key>>(best + k); });
+        Nearest<Key> found = nearest.found();
+        tree.key[edge] = found.key;
+        current = found.slot;
         tree.from[edge] = (int32_t)origin[current / W][current % W];
         tree.to[edge] = current;
         best[current] = done[current] = Lanes<Key>::last;

@@ -16,6 +16,15 @@ log = logging.getLogger(__name__)
 # Where their names are not ours.
 REDUCERS = {"dpcknn": "dpc_knn", "deit": "none"}
 DATA = {"nuswide": "nus_wide"}
+# The authors' methods that have no reducer here (arXiv 2308.04657).
+ELSEWHERE = {
+    "ats": "ATS",
+    "dyvit": "DynamicViT",
+    "heuristic": "a fixed radial pattern",
+    "patchmerger": "PatchMerger",
+    "sinkhorn": "Sinkhorn",
+    "sit": "SiT",
+}
 METHOD = {"equal_weight": "equal_weight", "k_neighbors": "k", "cluster_iters": "iterations"}
 
 
@@ -32,6 +41,11 @@ def overrides(args: Mapping[str, Any]) -> list[str]:
     backbone, reducer = f"deit_{size}", REDUCERS.get(method, method)
     if method == "atc":
         reducer = f"atc_{args.get('linkage', 'average')}"
+    if method in ELSEWHERE and reducer not in build.names("reducer"):
+        raise ValueError(
+            f"the checkpoint holds a {args['model']}: {ELSEWHERE[method]} does not exist here; there are the reducers "
+            f"{', '.join(build.names('reducer'))}"
+        )
     if backbone not in build.names("backbone") or reducer not in build.names("reducer"):
         raise ValueError(
             f"the checkpoint holds a {args['model']}, which would be backbone={backbone} reducer={reducer}; there are "

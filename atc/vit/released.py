@@ -1,11 +1,13 @@
 """Checkpoints as the authors released them, and weight files on the Hugging Face hub.
 
 A file holds "model" and "model_ema", two state dicts with timm's key names, "ema_best", which of them was better, and
-"args", the settings of the training as an argparse.Namespace; besides what a training needs to go on.
+"args", the settings of the training as an argparse.Namespace; besides what a training needs to go on. Of the methods,
+five learn layers of their own, in lists with an entry per stage: see LEARNED.
 """
 
 import argparse
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,16 @@ SAFE = [
     (_SCALAR, "numpy.core.multiarray.scalar"),  # its address before NumPy 2
     (_SCALAR, "numpy._core.multiarray.scalar"),
 ]
+
+# The layers that methods learn, by what their keys look like.
+LEARNED = {
+    r"cluster_layers\.(\d+)\.score\.(weight|bias)": "DPC-KNN",
+    r"score_predictor\.": "DynamicViT",
+    r"cluster_layers\.\d+\.(scale|weight\.)": "SiT",
+    r"cluster_layers\.\d+\.v$": "Sinkhorn",
+    r"cluster_layers\.\d+\.(queries|norm\.)": "PatchMerger",
+}
+DPC_KNN = next(iter(LEARNED))
 
 
 def local(path: str | Path) -> Path:
@@ -62,15 +74,20 @@ def read(path: Path) -> Any:
 
 
 def better_weights(checkpoint: Any) -> Any:
-    """Of a checkpoint with raw and averaged weights, the state dict that validated better; any other as it is."""
+    """Of a checkpoint with raw and averaged weights, the state dict that validated better; any other as it is.
+
+    The learned layers of a method are named as those of its reducer here; ValueError if there is none.
+    """
     if not isinstance(checkpoint, Mapping):
         return checkpoint
     if isinstance(checkpoint.get("model"), Mapping) and "ema_best" in checkpoint:
         averaged = checkpoint["ema_best"] and isinstance(checkpoint.get("model_ema"), Mapping)
         return _renamed(checkpoint["model_ema" if averaged else "model"], checkpoint.get("args"))
+    if isinstance(checkpoint.get("model"), Mapping):
+        return _renamed(checkpoint["model"], checkpoint.get("args"))
     if checkpoint.get("averaged_best") is False:  # of atc.tasks.averaging, which keeps the average as state_dict
         return checkpoint["current_model_state"]
-    return checkpoint
+    return _renamed(checkpoint, None)
 
 
 def arguments(path: Path) -> dict[str, Any]:
@@ -83,9 +100,19 @@ def arguments(path: Path) -> dict[str, Any]:
 
 def _renamed(state: Mapping[str, Any], args: Any) -> dict[str, Any]:
     """DPC-KNN's layers by the block they are at: cluster_layers.0.score.weight is reducers.4.weight.weight."""
-    renamed = dict(state)
-    for stage, place in enumerate(getattr(args, "reduction_loc", ())):
-        for key in ("weight", "bias"):
-            if (released := f"cluster_layers.{stage}.score.{key}") in renamed:
-                renamed[f"reducers.{place + 1}.weight.{key}"] = renamed.pop(released)
+    renamed, blocks = dict(state), [place + 1 for place in getattr(args, "reduction_loc", ())]
+    for key in state:
+        method = next((name for shape, name in LEARNED.items() if re.match(shape, key)), None)
+        if method is None:
+            continue
+        found = re.fullmatch(DPC_KNN, key)
+        if found is None:
+            raise ValueError(f"the checkpoint holds layers that {method} learns ({key}), which no reducer here has")
+        stage, kind = int(found[1]), found[2]
+        if stage >= len(blocks):
+            raise ValueError(
+                f"the checkpoint holds {method}'s layer of stage {stage + 1} ({key}), and does not say at which block "
+                f"that is: args.reduction_loc names {len(blocks)} blocks"
+            )
+        renamed[f"reducers.{blocks[stage]}.weight.{kind}"] = renamed.pop(key)
     return renamed

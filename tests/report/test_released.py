@@ -10,10 +10,12 @@ import pytest
 import timm
 import torch
 
+import atc
 from atc import run
 from atc.report import released as report
 from atc.vit import released
 from atc.vit.backbones import SHIPPED_DIGITS, digits, read_weights
+from tests import golden
 from tests.harness.commands import TINY, command, composed
 
 State = dict[str, torch.Tensor]
@@ -127,15 +129,74 @@ def test_models_that_cannot_be_rebuilt(changes: dict[str, Any], message: str) ->
         report.overrides({**ARGS, **changes})
 
 
-def test_learned_layers_of_dpc_knn_go_to_their_blocks(tmp_path: Path) -> None:
+def learned(method: str) -> State:
+    """Layers of the authors' own, under the names their code gives them."""
+    found = golden.outputs("stages_all_methods_params")
+    start = f"{method}|r=0.5|"
+    return {key.removeprefix(start): torch.from_numpy(found[key]) for key in found if key.startswith(start)}
+
+
+@pytest.mark.parametrize("ema_best", [True, False])
+def test_learned_layers_of_dpc_knn_give_the_authors_logits(tmp_path: Path, ema_best: bool) -> None:
+    good = golden.vit(dtype=torch.float32).state_dict() | learned("dpcknn")
+    bad = {key: torch.zeros_like(value) for key, value in good.items()}
+    states = (bad, good) if ema_best else (good, bad)
+    args = {"model": "dpcknn_tiny_patch16_224", "reduction_ratio": [0.5], "ema_best": ema_best}
+    path = write(tmp_path / "best_checkpoint.pth", *states, **args)
+    model = atc.wrap(golden.vit(dtype=torch.float32), "dpc_knn", 0.5, as_released=True)
+    run.load(model, path)
+    with torch.no_grad():
+        logits = model.double()(golden.images()).numpy()
+    expected = golden.outputs("stages_all_methods")["dpcknn|r=0.5|logits"]
+    np.testing.assert_allclose(logits, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+def test_learned_layers_go_to_the_blocks_that_reduce(tmp_path: Path) -> None:
     raw, _ = states()
-    layers = {f"cluster_layers.{stage}.score.weight": torch.full((1, 48), float(stage)) for stage in range(3)}
-    layers |= {f"cluster_layers.{stage}.score.bias": torch.zeros(1) for stage in range(3)}
-    found = read_weights(write(tmp_path / "w.pth", raw | layers, raw, ema_best=False))
-    cfg = composed("evaluate", tmp_path / "run", "reducer=dpc_knn", "as_released=true", "seed=3")
+    layers = learned("dpcknn")
+    path = write(tmp_path / "w.pth", raw | layers, None, reduction_loc=[1, 4, 10])
+    cfg = composed("evaluate", tmp_path / "run", "reducer=dpc_knn", "as_released=true", "blocks=[2,5,11]")
     model = run.Experiment(cfg).model
-    model.load_state_dict(found)
-    assert [model.reducers[block].weight.weight.mean().item() for block in ("4", "7", "10")] == [0, 1, 2]
+    run.load(model, path)
+    for stage, block in enumerate(("2", "5", "11")):
+        assert torch.equal(model.reducers[block].weight.weight, layers[f"cluster_layers.{stage}.score.weight"])
+        assert torch.equal(model.reducers[block].weight.bias, layers[f"cluster_layers.{stage}.score.bias"])
+
+
+def test_learned_layers_are_left_out_where_nothing_takes_them(tmp_path: Path) -> None:
+    good = golden.vit(dtype=torch.float32).state_dict()
+    path = write(tmp_path / "w.pth", good | learned("dpcknn"), None)
+    for reducer in ("topk", "none"):
+        model = atc.wrap(golden.vit(dtype=torch.float32), reducer, 0.5)
+        torch.nn.init.zeros_(model.vit.head.weight)
+        run.load(model, path)
+        assert torch.equal(model.vit.head.weight, good["head.weight"])
+
+
+def test_learned_layers_without_their_blocks(tmp_path: Path) -> None:
+    raw, _ = states()
+    torch.save({"model": raw | learned("dpcknn")}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"layer of stage 1 .* does not say at which block"):
+        read_weights(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("dyvit", "DynamicViT"), ("sit", "SiT"), ("sinkhorn", "Sinkhorn"), ("patchmerger", "PatchMerger"),
+     ("ats", "ATS"), ("heuristic", "a fixed radial pattern")],
+)  # fmt: skip
+def test_methods_that_do_not_exist_here(tmp_path: Path, method: str, name: str) -> None:
+    raw, _ = states()
+    path = write(tmp_path / "w.pth", raw | learned(method), raw, model=f"{method}_small_patch16_224", ema_best=False)
+    with pytest.raises(ValueError, match=f"^the checkpoint holds a {method}_small_.*: {name} does not exist here"):
+        report.overrides(released.arguments(path))
+    if learned(method):
+        with pytest.raises(
+            ValueError, match=f"^the checkpoint holds layers that {name} learns .* no reducer here has$"
+        ):
+            read_weights(path)
+    else:
+        assert read_weights(path).keys() == raw.keys()
 
 
 def test_no_code_is_run(tmp_path: Path) -> None:

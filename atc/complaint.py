@@ -68,6 +68,8 @@ def _from_target(error: InstantiationException) -> str | None:
     cause = error.__cause__
     key = re.search(r"full_key: (\S+)", str(error))
     where = f"{key[1]}: " if key else ""
+    if isinstance(cause, TypeError) and (found := _UNEXPECTED.search(str(cause))):
+        return f"{where}{found[1]} has no setting '{found[2]}'"
     if isinstance(cause, (TypeError, ImportError)) or cause is None:
         return where + _flat(cause or error)
     return _whole(cause) if _is_users(cause) else None

@@ -59,7 +59,8 @@ class Experiment:
             self.vit.set_grad_checkpointing()  # type: ignore[operator]
         for module in (self.vit, self.model):
             compile_in_place(module, cfg.get("compile"))
-        loggers = [build.instantiate(cfg.logger)] if cfg.logger else False
+        same = wandb_log.same_run(cfg.logger, self.directory) if resume and cfg.logger else {}
+        loggers = [build.instantiate(cfg.logger, **same)] if cfg.logger else False
         callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and none of the user's own
@@ -179,7 +180,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         log.info(summary.text(known, outputs=cfg.output_dir))
         return known
     resume = runs.training_state(cfg.resume, Path(cfg.output_dir))
-    if (cfg.trainer.max_epochs or 0) > 0:  # else it is for max_steps to say how long; said here, before anything is evaluated
+    if (cfg.trainer.max_epochs or 0) > 0:  # else max_steps says how long; refused before anything is evaluated
         check_warmup(cfg.optimizer.warmup_epochs, cfg.trainer.max_epochs)
     experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None)
     with experiment.recorded():

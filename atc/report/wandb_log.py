@@ -1,4 +1,4 @@
-"""What W&B is told at the end of a run, besides the metrics that Lightning logs on the way."""
+"""What W&B is told at the end of a run, besides the metrics that Lightning logs on the way; and runs that go on."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,6 +7,18 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 EXIT = {"finished": 0, "failed": 1, "interrupted": 255}  # W&B's states finished, failed, killed
+
+
+def same_run(logger: Mapping[str, Any], directory: Path) -> dict[str, str]:
+    """The id for a WandbLogger that goes on with the W&B run begun in a run directory; nothing for other loggers.
+
+    logger: its configuration. Runs logged offline stay apart: uploading a second one under the same id would replace
+    the first.
+    """
+    begun = sorted(directory.glob("wandb/run-*-*"))
+    if not begun or not str(logger.get("_target_")).endswith(WandbLogger.__name__):
+        return {}
+    return {"id": begun[-1].name.rpartition("-")[2]}
 
 
 def close(loggers: Iterable[Logger], record: Mapping[str, Any], file: Path) -> None:

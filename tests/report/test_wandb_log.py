@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from atc import run
-from atc.report import wandb_source
+from atc.report import wandb_log, wandb_source
 from tests.harness.commands import TINY, command, composed
 from tests.report import wandb_files
 
@@ -162,3 +162,16 @@ def test_the_gallery_can_be_sparser_or_off(tmp_path: Path) -> None:
     run.evaluate(composed("evaluate", tmp_path / "b", "logger=wandb", "callbacks.gallery=null"))
     (directory,) = (tmp_path / "b").glob("wandb/offline-run-*")
     assert not (directory / "files" / "media").exists()
+
+
+def test_a_resumed_run_is_the_same_one(tmp_path: Path) -> None:
+    cfg = composed("train", tmp_path, "logger=wandb", "baselines=false", "trainer.max_epochs=2")
+    (tmp_path / "wandb" / "run-20260131_120000-first111").mkdir(parents=True)
+    (tmp_path / "wandb" / "run-20260201_120000-again222").mkdir()
+    run.train(cfg)
+    assert {one.name.rpartition("-")[2] for one in tmp_path.glob("wandb/offline-run-*")}.isdisjoint({"again222"})
+    cfg.resume, cfg.trainer.max_epochs = str(tmp_path), 3
+    run.train(cfg)
+    assert list(tmp_path.glob("wandb/offline-run-*-again222"))
+    assert wandb_log.same_run({"_target_": "lightning.pytorch.loggers.CSVLogger"}, tmp_path) == {}
+    assert wandb_log.same_run(cfg.logger, tmp_path / "elsewhere") == {}

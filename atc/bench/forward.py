@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -129,7 +130,8 @@ def _measure_batch(models: Models, wanted: Sequence[Combination], cfg: DictConfi
     for one, row in rows.items():
         dense = rows[one.dense]
         if row["status"] == dense["status"] == MEASURED:
-            row["speed_up"] = dense["latency_ms"] / row["latency_ms"]
+            rounds = zip(timings[one.dense].all, timings[one].all, strict=True)
+            row["speed_up"] = median(without / own for without, own in rounds)
             row["ideal_speed_up"] = dense["gflops"] / row["gflops"]
     return list(rows.values())
 

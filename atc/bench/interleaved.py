@@ -11,12 +11,13 @@ Name = TypeVar("Name")
 
 
 class Timing(NamedTuple):
-    """Seconds of one run."""
+    """Seconds of one run, of several."""
 
     least: float
     median: float
     runs: int
     spread: float = 0.0  # between the quartiles; 0 for a single run
+    all: tuple[float, ...] = ()  # round by round: those of one round met the same machine
 
 
 def interleave(
@@ -53,4 +54,4 @@ def interleave(
 def summary(seconds: Sequence[float]) -> Timing:
     """What is said of the times of several runs."""
     low, _, high = quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else (0.0, 0.0, 0.0)
-    return Timing(min(seconds), median(seconds), len(seconds), high - low)
+    return Timing(min(seconds), median(seconds), len(seconds), high - low, tuple(seconds))

@@ -9,6 +9,7 @@ BENCHMARKS = {
     "linkage": "atc.bench.linkage",  # distances in, labels out
     "pipeline": "atc.bench.pipeline",  # keys in, merged tokens out
     "throughput": "atc.bench.forward",  # images in, logits out
+    "targets": "atc.bench.targets",  # what result files say of the project's aims
 }
 
 

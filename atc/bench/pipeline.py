@@ -1,10 +1,15 @@
-"""A whole reduction step: keys in, merged tokens out, and its share of the dense model's forward pass."""
+"""Whole reduction steps: keys in, merged tokens out, and their share of the dense model's forward pass.
+
+Either at the paper's three stages, each of which keeps a share of the tokens, or at each of 12 blocks, which each
+remove as many (``--every-block 16``).
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -29,7 +34,13 @@ def main(arguments: list[str]) -> None:
     with torch.inference_mode():
         forward = dense_forward(options.model, options.batch, options.device)
         dense = interleave({"dense": forward}, 3, watch.clock, watch.wait)["dense"].least
-        rows = [row for rate in options.keep_rates for row in measure(options, rate, watch, dense)]
+        if options.every_block:
+            counts = every_block(options.tokens, options.every_block)
+            rows = measure(options, counts, watch, dense, {"every_block": options.every_block})
+        else:
+            rows = []
+            for rate in options.keep_rates:
+                rows += measure(options, stages(options.tokens, rate), watch, dense, {"keep_rate": rate})
     settings = {
         "model": options.model,
         "batch": options.batch,
@@ -42,20 +53,32 @@ def main(arguments: list[str]) -> None:
     Console(width=140).print(table(rows, settings))
 
 
-def measure(options: argparse.Namespace, rate: float, watch: Watch, dense: float) -> list[dict[str, object]]:
-    """Rows of one keep rate: the sum over the three stages at which the paper reduces."""
+def stages(tokens: int, rate: float) -> list[int]:
+    """Tokens before the first of three stages and after each."""
+    counts = [tokens]
+    while len(counts) < 4:
+        counts.append(max(1, int(counts[-1] * rate)))
+    return counts
+
+
+def every_block(tokens: int, fewer: int) -> list[int]:
+    """Tokens before the first of twelve blocks and after each, as long as there are any to remove."""
+    return [count for count in range(tokens, tokens - 13 * fewer, -fewer) if count > 0]
+
+
+def measure(
+    options: argparse.Namespace, counts: list[int], watch: Watch, dense: float, what: dict[str, object]
+) -> list[dict[str, object]]:
+    """A row a candidate: the sum over all steps from each count of tokens to the next."""
     channels = {"deit_tiny": 192, "deit_small": 384, "deit_base": 768}[options.model]
     totals: dict[str, float] = {}
-    tokens = options.tokens
-    for stage in range(3):
-        keep = max(1, int(tokens * rate))
-        candidates = steps(options.batch, tokens, keep, channels, options.method, options.device, seed=stage)
+    for number, (tokens, keep) in enumerate(pairwise(counts)):
+        candidates = steps(options.batch, tokens, keep, channels, options.method, options.device, seed=number)
         for name, timing in interleave(candidates, options.runs, watch.clock, watch.wait).items():
             totals[name] = totals.get(name, 0.0) + timing.least
-        tokens = keep
     return [
         {
-            "keep_rate": rate,
+            **what,
             "method": options.method,
             "candidate": name,
             "us_an_image": round(total / options.batch * 1e6, 1),
@@ -66,7 +89,7 @@ def measure(options: argparse.Namespace, rate: float, watch: Watch, dense: float
 
 
 def steps(batch: int, tokens: int, keep: int, channels: int, method: str, device: str, seed: int) -> dict[str, Step]:
-    """What can stand at one stage, and parts of ours."""
+    """What can stand at one step, and parts of ours."""
     keys = smooth(batch, tokens, 64, seed).to(device)
     x = torch.randn(batch, tokens, channels, generator=torch.Generator().manual_seed(seed)).to(device)
     size = torch.ones(batch, tokens, device=device)
@@ -119,10 +142,16 @@ def dense_forward(name: str, batch: int, device: str) -> Step:
 
 def table(rows: list[dict[str, object]], settings: dict[str, object]) -> Table:
     found = Table(
-        title=f"Three stages of reduction, {settings['model']}, {settings['clock']}; "
+        title=f"Reduction steps, {settings['model']}, {settings['clock']}; "
         f"dense forward {settings['dense_ms_an_image']} ms an image"
     )
-    for heading in ("keep rate", "linkage", "candidate", "µs an image", "% of the dense forward"):
+    for heading in (
+        "every block" if "every_block" in rows[0] else "keep rate",
+        "linkage",
+        "candidate",
+        "µs an image",
+        "% of the dense forward",
+    ):
         found.add_column(heading, justify="right")
     for row in rows:
         found.add_row(*(str(value) for value in row.values()))
@@ -134,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--model", default="deit_small", choices=["deit_tiny", "deit_small", "deit_base"])
     found.add_argument("--tokens", type=int, default=196)
     found.add_argument("--keep-rates", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
+    found.add_argument("--every-block", type=int, default=0, metavar="T", help="remove T tokens at each of 12 blocks")
     found.add_argument("--method", default="average")
     found.add_argument("--batch", type=int, default=16)
     found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

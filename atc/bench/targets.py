@@ -1,0 +1,108 @@
+"""What the clustering is to reach, beside what the result files in ``benchmarks/`` say it does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+Row = dict[str, Any]
+
+
+class Target(NamedTuple):
+    """One aim."""
+
+    what: str
+    file: str  # the result file
+    pick: Callable[[Row], float | None]  # the figure of a row, None where the row is about something else
+    goal: float
+    at_least: bool  # rather than at most
+    unit: str
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m atc.bench targets", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("benchmarks"), help="where the result files lie")
+    Console(width=140).print(table(parser.parse_args(arguments).folder))
+
+
+def times(rival: str, rate: float) -> Callable[[Row], float | None]:
+    """How many times faster than a rival, at 196 tokens."""
+
+    def pick(row: Row) -> float | None:
+        here = row["tokens"] == 196 and row["keep"] == int(196 * rate) and row["candidate"] == rival
+        return row["times_ours"] if here else None
+
+    return pick
+
+
+def milliseconds(row: Row) -> float | None:
+    ours = row["candidate"] == "ATC" and row["tokens"] == 4096 and row["keep"] == 2048
+    return row["us_least"] / 1000 if ours else None
+
+
+def share(part: str, **of: float) -> Callable[[Row], float | None]:
+    """Percent of the dense forward."""
+
+    def pick(row: Row) -> float | None:
+        here = row["candidate"] == part and all(row.get(key) == value for key, value in of.items())
+        return row["percent_of_dense"] if here else None
+
+    return pick
+
+
+CLUSTERING, ALL = "ATC: clustering", "ATC"
+RATES = (0.25, 0.5, 0.7, 0.9)
+TARGETS = [
+    *(
+        Target(f"196 tokens, keep rate {rate}: times {rival}", "linkage_cpu", times(rival, rate), goal, True, "x")
+        for rival, goals in {"SciPy": (8, 12, 18, 30), "scikit-learn": (12, 20, 30, 50)}.items()
+        for rate, goal in zip(RATES, goals, strict=True)
+    ),
+    Target("4,096 tokens, keep rate 0.5", "linkage_cpu_large", milliseconds, 30, False, "ms"),
+    Target("clustering, of DeiT-S, keep rate 0.5", "pipeline_cpu", share(CLUSTERING, keep_rate=0.5), 0.1, False, "%"),
+    Target("all in, of DeiT-S, keep rate 0.5", "pipeline_cpu", share(ALL, keep_rate=0.5), 0.3, False, "%"),
+    Target("4,096 tokens, keep rate 0.5, GPU", "linkage_gpu_large", milliseconds, 1, False, "ms"),
+    Target("clustering, of ViT-B, keep rate 0.5, GPU", "pipeline_gpu", share(CLUSTERING, keep_rate=0.5), 1, False, "%"),
+    Target("all in, of ViT-B, keep rate 0.5, GPU", "pipeline_gpu", share(ALL, keep_rate=0.5), 5, False, "%"),
+    Target("all in, 16 fewer at every block, GPU", "pipeline_gpu_every", share(ALL, every_block=16), 10, False, "%"),
+]
+
+
+def table(folder: Path) -> Table:
+    found = Table(title="Aims, and what was measured: the worst of all linkages and kinds of data")
+    for heading in ("", "aim", "measured", "reached", "machine", "commit"):
+        found.add_column(heading, justify="left" if heading in ("", "machine") else "right")
+    for target in TARGETS:
+        path = folder / f"{target.file}.json"
+        result = json.loads(path.read_text()) if path.is_file() else {"rows": []}
+        figures = {of(row): figure for row in result["rows"] if (figure := target.pick(row)) is not None}
+        found.add_row(target.what, *texts(target, figures), *where(result))
+    return found
+
+
+def of(row: Row) -> str:
+    """What tells the rows apart of which the worst counts."""
+    return ", ".join(str(row[key]) for key in ("method", "data") if key in row)
+
+
+def texts(target: Target, figures: Mapping[str, float]) -> tuple[str, str, str]:
+    aim = f"{'≥' if target.at_least else '≤'} {target.goal:g} {target.unit}"
+    if not figures:
+        return aim, "not measured", ""
+    worst = (min if target.at_least else max)(figures, key=lambda row: figures[row])
+    reached = figures[worst] >= target.goal if target.at_least else figures[worst] <= target.goal
+    return aim, f"{figures[worst]:.3g} {target.unit} ({worst})", "yes" if reached else "no"
+
+
+def where(result: dict[str, Any]) -> tuple[str, str]:
+    environment = result.get("environment")
+    if environment is None:
+        return "", ""
+    machine = environment.get("machine", environment)
+    return ", ".join(machine.get("gpus") or [machine["processor"]]), environment["commit"]

@@ -1,0 +1,55 @@
+"""The table of aims says what result files say, and what they do not."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+
+from atc.bench import __main__ as bench
+from atc.bench import targets
+
+
+def shown(folder) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(targets.table(folder))
+    return captured.get()
+
+
+def write(folder, name, rows):
+    environment = {"commit": "abc1234", "machine": {"processor": "A processor", "gpus": []}}
+    (folder / f"{name}.json").write_text(json.dumps({"environment": environment, "rows": rows}))
+
+
+def test_without_results_nothing_is_measured(tmp_path):
+    text = shown(tmp_path)
+    assert text.count("not measured") == len(targets.TARGETS)
+    assert "yes" not in text
+
+
+def test_the_worst_figure_counts(tmp_path):
+    row = {"tokens": 196, "keep": 98, "candidate": "SciPy", "data": "smooth"}
+    rows = [{**row, "method": "single", "times_ours": 11.5}, {**row, "method": "average", "times_ours": 14.0}]
+    write(tmp_path, "linkage_cpu", [*rows, {**rows[0], "keep": 49, "times_ours": 9.0}])
+    write(
+        tmp_path, "pipeline_cpu", [{"keep_rate": 0.5, "method": "average", "candidate": "ATC", "percent_of_dense": 0.2}]
+    )
+    lines = [line for line in shown(tmp_path).splitlines() if "abc1234" in line and "not measured" not in line]
+    quarter, half, pipeline = lines
+    assert "9 x (single, smooth)" in quarter
+    assert "yes" in quarter
+    assert "11.5 x (single, smooth)" in half
+    assert "no" in half
+    assert "0.2 % (average)" in pipeline
+    assert "A processor" in pipeline
+
+
+def test_every_block_removes_as_many_each_time(tmp_path, capsys):
+    out = tmp_path / "result.json"
+    small = ["--model", "deit_tiny", "--batch", "1", "--runs", "1"]
+    bench.main(["pipeline", *small, "--every-block", "16", "--out", str(out)])
+    rows = json.loads(out.read_text())["rows"]
+    assert {row["candidate"] for row in rows} >= {"ATC", "ATC: clustering", "ToMe"}
+    assert all(row["every_block"] == 16 and row["percent_of_dense"] > 0 for row in rows)
+    assert "every block" in capsys.readouterr().out

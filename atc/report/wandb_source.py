@@ -64,8 +64,11 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
     """Write the grids of sweeps/NAME.yaml as W&B sweep files; the files.
 
     W&B knows products alone: a grid that leaves points out becomes several. Each run goes through the same command
-    as without W&B, and into the local store as well.
+    as without W&B, and into the local store as well. ValueError for a table or figure without runs of its own.
     """
+    if "hydra" not in sweep:
+        others = ", ".join(sweep["report"].get("of", [])) or "python -m atc.bench"
+        raise ValueError(f"{name} has no grid of runs: its numbers come from {others}")
     directory.mkdir(parents=True, exist_ok=True)
     sweeper = sweep["hydra"]["sweeper"]
     script = "train.py" if "train" in sweep["defaults"] else "evaluate.py"

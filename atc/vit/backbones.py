@@ -32,13 +32,18 @@ def digits(
     pretrained: bool = True,
     checkpoint: str | None = None,
     drop_path_rate: float = 0.0,
+    img_size: int | None = None,
 ) -> VisionTransformer:
     """A ViT small enough to train in a minute on one core: 28 x 28 images, 49 patches, 12 blocks of width 48.
 
     pretrained: start from the weights that ship with the package (scikit-learn's digits); False starts afresh.
+    img_size: pixels per side, a multiple of 4; None = 28.
     """
+    size = img_size or 28
+    if size % 4:
+        raise ValueError(f"backbone.img_size={size} is not a multiple of 4, the size of a patch")
     vit = VisionTransformer(
-        img_size=28,
+        img_size=size,
         patch_size=4,
         num_classes=10,
         embed_dim=48,
@@ -50,11 +55,11 @@ def digits(
     )
     # What makes it learn in few steps: normalised queries and keys, and positions it need not discover. At
     # full scale the positions would drown the patches.
-    positions = build_sincos2d_pos_embed([7, 7], vit.embed_dim, interleave_sin_cos=True)
+    positions = build_sincos2d_pos_embed([size // 4, size // 4], vit.embed_dim, interleave_sin_cos=True)
     with torch.no_grad():
         vit.pos_embed.zero_()
         vit.pos_embed[0, vit.num_prefix_tokens :] = 0.5 * positions
-    vit.pretrained_cfg = {"input_size": (3, 28, 28), "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    vit.pretrained_cfg = {"input_size": (3, size, size), "mean": (0.5,) * 3, "std": (0.5,) * 3}
     if checkpoint or pretrained:
         load_weights(vit, checkpoint or SHIPPED_DIGITS)
     return _with_classes(vit, num_classes)

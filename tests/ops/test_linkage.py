@@ -17,8 +17,8 @@ from atc.ops.linkage import (
 from tests.reference.distances import FINITE, KINDS, batch
 
 pytestmark = pytest.mark.usefixtures("kernel")
-# The triton backend has tests of its own: it needs a GPU or an interpreter.
-EVERY_BACKEND = pytest.mark.parametrize("backend", [None, *(name for name in BACKENDS if name != "triton")])
+# The GPU's backends have tests of their own: they need one, or an interpreter, or an emulation.
+EVERY_BACKEND = pytest.mark.parametrize("backend", [None, *(b for b in BACKENDS if b not in ("triton", "cuda"))])
 
 
 @EVERY_BACKEND

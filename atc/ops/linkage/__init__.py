@@ -5,6 +5,8 @@
 - ``cpu``: compiled C++, chosen on a CPU if the package was built where there was a compiler;
 - ``torch``: chosen on a CPU otherwise, and on a GPU without Triton or for more than 1,024 tokens;
 - ``triton``: chosen on a GPU;
+- ``cuda``: on request on an NVIDIA GPU, for as many tokens as its shared memory holds (on an H100, 335 for single and
+  complete linkage of float32, else 237); chosen nowhere until it has been measured against ``triton``;
 - ``reference``: the loop-written oracle of the tests.
 """
 

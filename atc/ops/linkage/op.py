@@ -14,8 +14,11 @@ from atc.ops.linkage import cpu, portable, reference, rounds
 from atc.ops.linkage.relabel import labels_from_merges
 
 METHODS = ("single", "complete", "average", "ward")
-BACKENDS = ("reference", "torch", "cpu", "triton")
+BACKENDS = ("reference", "torch", "cpu", "triton", "cuda")
 MOST_TOKENS_TRITON = 1024  # a program of the triton backend holds the state of one image in registers
+# Up to so many tokens the choice on a GPU is cuda, where that can run; for more it is triton. 0 is never: which one is
+# faster has not been measured. `python -m atc.bench linkage --device cuda` does, and then a number changes here.
+CUDA_UP_TO_TOKENS = {"single": 0, "complete": 0, "average": 0, "ward": 0}
 
 
 def labels(
@@ -75,7 +78,7 @@ def cluster(
     first_image: int = 0,
 ) -> Tensor:
     """``[B, N]`` labels of checked arguments; ``first_image`` is added to the image that an error names."""
-    chosen = chosen_backend(distance, backend)
+    chosen = chosen_backend(distance, backend, method)
     if chosen == "cpu":
         result = cpu.cluster(distance.cpu(), keep, method)
         if check_finite:
@@ -87,13 +90,17 @@ def cluster(
         from atc.ops.linkage import gpu
 
         return gpu.cluster(distance, keep, method)[0]
+    if chosen == "cuda":
+        from atc.ops.linkage import cuda
+
+        return cuda.cluster(distance, keep, method).labels
     merges, _ = merge_in_order(distance, keep, method, backend)
     return labels_from_merges(merges, distance.shape[1])
 
 
 def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None) -> tuple[Tensor, Tensor]:
     """The merges ``[B, N-K, 2]`` int64 in order and their heights ``[B, N-K]`` float64."""
-    chosen = chosen_backend(distance, backend)
+    chosen = chosen_backend(distance, backend, method)
     if chosen == "reference":
         return _reference(distance, keep, method)
     if chosen == "torch":
@@ -103,6 +110,10 @@ def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None
         from atc.ops.linkage import gpu
 
         _, merges, heights = gpu.cluster(distance, keep, method, want_merges=True)
+    elif chosen == "cuda":
+        from atc.ops.linkage import cuda
+
+        _, merges, heights, _ = cuda.cluster(distance, keep, method, want_merges=True)
     else:
         _, merges, heights, *_ = cpu.cluster(distance.cpu(), keep, method, want_merges=True)
     assert merges is not None
@@ -110,8 +121,10 @@ def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None
     return merges.to(distance.device), heights.to(distance.device)
 
 
-def chosen_backend(distance: Tensor, backend: str | None) -> str:
-    """The one asked for, or the fastest that can run here."""
+def chosen_backend(distance: Tensor, backend: str | None, method: str) -> str:
+    """The one asked for, or the one thought fastest of those that can run here."""
+    if backend == "cuda" and (reason := why_not_cuda(distance, method)):
+        raise ValueError(f"backend='cuda' {reason}")
     few = distance.shape[1] <= MOST_TOKENS_TRITON
     if backend == "triton" and not few:
         raise ValueError(f"backend='triton' takes up to {MOST_TOKENS_TRITON} tokens, got {distance.shape[1]}")
@@ -123,7 +136,15 @@ def chosen_backend(distance: Tensor, backend: str | None) -> str:
         return backend
     if distance.device.type == "cpu":
         return "cpu" if cpu.kernel() is not None else "torch"
+    if 0 < distance.shape[1] <= CUDA_UP_TO_TOKENS[method] and why_not_cuda(distance, method) is None:
+        return "cuda"
     return "triton" if few and distance.device.type == "cuda" and has_triton() else "torch"
+
+
+def why_not_cuda(distance: Tensor, method: str) -> str | None:
+    from atc.ops.linkage import cuda
+
+    return cuda.complaint(distance, method)
 
 
 @cache

@@ -1,0 +1,12 @@
+// What the host asks for; `Job` in launch.py is the same structure.
+#pragma once
+
+struct Job {
+    const void* distance;  // [B, N, N] float32 or float64; only the part above the diagonal is read
+    i64* labels;           // [B, N]
+    i64* merges;           // [B, N-K, 2] or null
+    double* heights;       // [B, N-K] or null
+    i64* counters;         // [B, 4] or null: rounds, merges with those undone, cells scanned, 1 if one merge a round
+    i64 image_stride, row_stride, column_stride;  // in elements
+    i64 tokens, keep;
+};

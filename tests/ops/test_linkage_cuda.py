@@ -1,0 +1,236 @@
+"""The cuda backend without a GPU: its block emulated on the CPU, under sanitizers, and compiled for Hopper."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from atc.bench.tokens import smooth
+from atc.ops.linkage import METHODS, cosine_distance, cuda, dendrogram, labels, op
+from atc.ops.linkage.cuda import launch, program
+from tests.ops.emulation import Emulation, compile_emulation
+from tests.reference.distances import FINITE, KINDS, batch, thirds
+
+
+@pytest.fixture(scope="module")
+def emulation(tmp_path_factory):
+    """One thread a block: as good as any number of them, since blocks must not depend on it."""
+    return Emulation(tmp_path_factory.mktemp("emulation") / "lanes1.so", lanes=1, threads=1)
+
+
+def assert_equals(found, tree, keep, message):
+    merges = max(tree.tokens - keep, 0)
+    assert torch.equal(found.labels, tree.labels(keep)), message
+    assert torch.equal(found.merges, tree.merges[:, :merges]), message
+    torch.testing.assert_close(found.heights, tree.heights[:, :merges], rtol=0, atol=0, equal_nan=True, msg=message)
+
+
+def keeps(tokens):
+    return sorted({1, 2, tokens // 4, tokens // 2, 7 * tokens // 10, tokens - 1, tokens, tokens + 3} - {0})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_emulated_block_equals_the_oracle(emulation, method):
+    for tokens in (1, 2, 3, 7, 49, 98):
+        given = batch(tokens)
+        for distance in (given, thirds(given)) if tokens < 98 else (given,):
+            tree = dendrogram(distance, 1, method, backend="reference")
+            for keep in keeps(tokens):
+                case = f"{tokens} tokens, {distance.dtype}, keep={keep}, {method}"
+                assert_equals(emulation.cluster(distance, keep, method), tree, keep, case)
+
+
+@pytest.mark.parametrize("method", ["single", "complete", "average"])
+def test_emulated_block_equals_the_oracle_on_a_vit_s_tokens(emulation, method):
+    distance = batch(196, ["regions", "duplicates", "half", "few_values"])
+    tree = dendrogram(distance, 1, method, backend="reference")
+    for keep in keeps(196):
+        assert_equals(emulation.cluster(distance, keep, method), tree, keep, f"keep={keep}")
+
+
+def test_warps_of_several_lanes_and_blocks_of_several_warps(tmp_path):
+    several = Emulation(tmp_path / "lanes4.so", lanes=4, threads=8)
+    for tokens, kinds in ((7, list(KINDS)), (33, ["regions", "wide_range", "not_numbers"])):
+        for method in METHODS:
+            distance = batch(tokens, kinds)
+            tree = dendrogram(distance, 1, method, backend="reference")
+            for keep in (1, tokens // 2):
+                case = f"{tokens} tokens, keep={keep}, {method}"
+                assert_equals(several.cluster(distance, keep, method), tree, keep, case)
+
+
+def test_any_memory_layout_and_nothing_but_the_upper_triangle(emulation):
+    given = batch(20, FINITE)
+    distance = given.triu(1) + torch.full_like(given, torch.nan).tril()
+    wider = torch.rand(len(given), 23, 31)
+    wider[:, 1:21, 4:24] = distance
+    layouts = [
+        wider[:, 1:21, 4:24],
+        distance.mT.contiguous().mT,
+        distance.permute(1, 2, 0).contiguous().permute(2, 0, 1),
+        distance.repeat_interleave(2, 0)[::2],
+    ]
+    for method in METHODS:
+        expected = labels(given, 6, method, backend="reference")
+        for view in layouts:
+            assert torch.equal(emulation.cluster(view, 6, method).labels, expected), (method, view.stride())
+    assert emulation.cluster(distance[:0], 6, "average").labels.shape == (0, 20)
+    assert emulation.cluster(distance[:, :0, :0], 6, "average").labels.shape == (len(given), 0)
+
+
+def test_sums_that_are_not_exact_are_added_in_the_oracle_s_order(emulation):
+    """Which blocks do so is counted: cosine distances must not, being multiples of 2^-24."""
+    exact = cosine_distance(smooth(4, 98))
+    assert (emulation.cluster(exact, 30, "average").counters[:, 3] == 0).all()
+    assert (emulation.cluster(exact.double() / 3, 30, "average").counters[:, 3] == 1).all()
+    # Multiples of 0.7: in one image of a hundred a mean that rounding puts too low must come first.
+    random = torch.Generator().manual_seed(0)
+    distance = torch.randint(1, 4, (500, 10, 10), generator=random).double() * 0.7
+    distance[::2, 8, 9] = torch.inf
+    for method in ("average", "ward"):
+        tree = dendrogram(distance, 1, method, backend="torch")
+        assert_equals(emulation.cluster(distance, 1, method), tree, 1, method)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "largest", "exact"),
+    [(64, 2.0**43, True), (64, 2.0**43 + 1, False), (65, 2.0**42, False), (65, 2.0**41, True)],
+)
+def test_exact_sums_are_recognised_up_to_the_last_bit(emulation, tokens, largest, exact):
+    """64 tokens make sums of up to 2^10 distances, and 2^53 is the last power up to which float64 counts by ones."""
+    distance = torch.ones(1, tokens, tokens, dtype=torch.float64)
+    distance[0, 0, 1] = largest - 1
+    assert emulation.cluster(distance, 1, "average").counters[0, 3] == (not exact)
+
+
+# Measured on these images, mean of 16: 5.9, 4.1, 3.1, 2.4 rounds with complete linkage, 6.1, 4.8, 3.2, 2.9 with average
+# (7 at most), and 1.74, 1.58, 1.36, 1.10 times N^2 cells scanned, of which the first pass is 0.99.
+@pytest.mark.parametrize("method", ["complete", "average"])
+def test_rounds_and_cells_on_image_like_data(emulation, method):
+    distance = cosine_distance(smooth(16, 196))
+    for rate, cells in ((0.25, 1.9), (0.5, 1.7), (0.7, 1.45), (0.9, 1.2)):
+        keep = int(196 * rate)
+        counters = emulation.cluster(distance, keep, method).counters.double()
+        assert counters[:, 0].max() <= 12
+        assert counters[:, 0].mean() < 6.5
+        assert (counters[:, 2] / 196**2).mean() < cells
+        assert (counters[:, 1] >= 196 - keep).all()  # those above the cut were undone
+
+
+def test_shared_memory_is_what_the_block_uses(emulation):
+    """AddressSanitizer, below, holds the block to the emulation's formula."""
+    for tokens in (1, 2, 49, 196, 335):
+        assert emulation.shared_bytes(tokens, 4) == launch.shared_bytes(tokens, "complete", torch.float32)
+        assert emulation.shared_bytes(tokens, 8) == launch.shared_bytes(tokens, "single", torch.float64)
+        assert emulation.shared_bytes(tokens, 8) == launch.shared_bytes(tokens, "average", torch.float32)
+    hopper = 227 * 1024
+    assert launch.most_tokens(hopper, "complete", torch.float32) == 335
+    assert launch.most_tokens(hopper, "average", torch.float32) == 237
+    assert 2 * launch.shared_bytes(196, "complete", torch.float32) < hopper  # two images at a time
+
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the sanitizers are run on Linux")
+
+
+@needs_linux
+def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path):
+    program_file = tmp_path / "program"
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    compile_emulation(program_file, "-O1", "-g1", "-DATC_LANES=2", "-DATC_PROGRAM", *flags)
+    done = subprocess.run([program_file], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "360 blocks, 0 disagreements\n"), done.stdout + done.stderr
+
+
+@needs_linux
+def test_thread_sanitizer_finds_nothing_and_misses_every_barrier_left_out(tmp_path):
+    program_file = tmp_path / "program"
+    flags = ["-O1", "-g1", "-DATC_LANES=2", "-DATC_PROGRAM", "-fsanitize=thread"]
+    compile_emulation(program_file, *flags)
+    done = subprocess.run([program_file, "barriers"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    barriers = done.stdout.split()
+    source = (program.FOLDER / "block.h").read_text().splitlines()
+    assert [line for line, text in enumerate(source, 1) if "thread.sync()" in text and "//" not in text] == [
+        int(line) for line in barriers
+    ]
+    environment = os.environ | {"TSAN_OPTIONS": "halt_on_error=1"}
+    for line in barriers:
+        racing = subprocess.run([program_file, line], capture_output=True, text=True, env=environment, timeout=60)
+        assert racing.returncode != 0, f"nothing needs the barrier of line {line}"
+        assert "WARNING: ThreadSanitizer: data race" in racing.stderr, f"line {line}: {racing.stderr}"
+
+
+needs_nvrtc = pytest.mark.skipif(program.bindings() is None, reason="cuda-bindings or NVRTC are not installed")
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("method", METHODS)
+def test_compiles_for_hopper_without_spills(method, dtype):
+    binary = program.compiled((9, 0), method, dtype)
+    assert binary.image.startswith(b"\x7fELF")
+    assert "Compiling entry function 'atc_linkage' for 'sm_90'" in binary.report
+    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in binary.report
+    registers = int(re.search(r"Used (\d+) registers", binary.report)[1])
+    assert registers * launch.THREADS_ALONE <= 65536  # all that a multiprocessor has
+    assert "warning" not in binary.report
+
+
+@needs_nvrtc
+def test_compiles_for_older_and_for_younger_gpus():
+    for capability in ((7, 5), (8, 6)):  # before and after warps could find a minimum in one instruction
+        assert "0 bytes spill stores" in program.compiled(capability, "average", torch.float32).report
+    unknown = program.compiled((99, 0), "average", torch.float32).image
+    assert b".entry atc_linkage" in unknown  # assembly language, for its driver to compile
+    assert b"div.rn.f64" in unknown
+    assert b"fma.rn.f64" not in unknown  # it would round otherwise than the oracle
+
+
+def test_what_nvrtc_says_is_not_lost(monkeypatch, tmp_path):
+    if program.bindings() is None:
+        pytest.skip("cuda-bindings or NVRTC are not installed")
+    (tmp_path / "kernel.cu").write_text("int main( {}")
+    monkeypatch.setattr(program, "FOLDER", tmp_path)
+    with pytest.raises(RuntimeError, match=r"could not compile the clustering kernel for sm_90: atc_linkage.cu\(1\)"):
+        program.compiled.__wrapped__((9, 0), "average", torch.float32)
+
+
+def test_a_request_that_cannot_be_met_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="backend='cuda' needs a tensor on an NVIDIA GPU, got one on cpu"):
+        labels(torch.zeros(1, 3, 3), 2, "average", backend="cuda")
+    on_gpu = SimpleNamespace(
+        device=torch.device("cuda", 0), shape=(2, 300, 300), dtype=torch.float32, get_device=lambda: 0
+    )
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(program, "bindings", lambda: None)
+    assert "needs the cuda-bindings package" in cuda.complaint(on_gpu, "average")
+    monkeypatch.setattr(program, "bindings", lambda: ("nvrtc", "driver"))
+    monkeypatch.setattr(program, "shared_memory", lambda device: 227 * 1024)
+    assert cuda.complaint(on_gpu, "complete") is None
+    with pytest.raises(ValueError, match="takes up to 237 tokens on this GPU for average linkage of float32, got 300"):
+        op.chosen_backend(on_gpu, "cuda", "average")
+
+
+def test_the_choice_on_a_gpu_is_one_table(monkeypatch):
+    """A measurement changes CUDA_UP_TO_TOKENS; until there is one, cuda runs on request only."""
+    can_run = {"answer": None}
+    monkeypatch.setattr(op, "why_not_cuda", lambda distance, method: can_run["answer"])
+    monkeypatch.setattr(op, "has_triton", lambda: True)
+
+    def choice(tokens, method):
+        return op.chosen_backend(SimpleNamespace(device=torch.device("cuda"), shape=(1, tokens, tokens)), None, method)
+
+    assert {choice(tokens, method) for tokens in (0, 1, 196) for method in METHODS} == {"triton"}
+    monkeypatch.setitem(op.CUDA_UP_TO_TOKENS, "average", 196)
+    assert [choice(tokens, "average") for tokens in (1, 196, 197, 5000)] == ["cuda", "cuda", "triton", "torch"]
+    assert choice(196, "complete") == "triton"
+    can_run["answer"] = "needs the cuda-bindings package"
+    assert choice(196, "average") == "triton"
+    monkeypatch.setattr(op, "has_triton", lambda: False)
+    assert choice(196, "average") == "torch"

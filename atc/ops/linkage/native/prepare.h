@@ -62,11 +62,11 @@ inline Reals<Key> load_edge(const Real<Key>* image, int64_t stride, int tokens, 
     return total;
 }
 
-// The pass. Tiles are visited in blocks that fit the first cache level even when transposed. Returns the sum of all
+// The pass. Tiles are visited in blocks that fit the second cache level even when transposed. Returns the sum of all
 // values, which is finite only if all of them are.
 template <class Key> Real<Key> prepare(const Real<Key>* image, int64_t stride, Square<Key>& to) {
     constexpr int W = Lanes<Key>::width;
-    const int tokens = to.tokens, padded = to.padded, block = padded <= 512 ? padded : 64;
+    const int tokens = to.tokens, padded = to.padded, block = padded <= 512 ? padded : 256;
     for (int k = 0; k < padded; k++) {
         to.nearest[k] = Lanes<Key>::last;
         to.neighbour[k] = 0;

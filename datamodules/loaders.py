@@ -1,9 +1,11 @@
 """Data loaders whose order survives an interruption."""
 
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from lightning import LightningDataModule
@@ -22,11 +24,23 @@ class EpochSampler(DistributedSampler[int]):
     repeats: so many copies of an item follow one another, each on another device, for each to be augmented anew;
     the epoch stays as long. timm's sampler, after arXiv 1901.09335 and DeiT: items beyond a multiple of 256 are left
     out. `generator` is re-seeded with every epoch; a DataLoader that is given it seeds its workers from it.
+    numbered: instead of item i it yields n * length + i for the n-th that this device has seen in all epochs, which is
+    what SeededBatches takes.
     """
 
-    def __init__(self, length: int, seed: int, skip: int = 0, *, repeats: int = 1, world: int = 1, rank: int = 0):
+    def __init__(
+        self,
+        length: int,
+        seed: int,
+        skip: int = 0,
+        *,
+        repeats: int = 1,
+        world: int = 1,
+        rank: int = 0,
+        numbered: bool = False,
+    ):
         super().__init__(range(length), world, rank)  # type: ignore[arg-type]
-        self.length, self.seed, self.skip = length, seed, skip
+        self.length, self.seed, self.skip, self.numbered = length, seed, skip, numbered
         self.repeated = None
         if repeats > 1:
             self.repeated = RepeatAugSampler(range(length), world, rank, num_repeats=repeats)
@@ -50,7 +64,35 @@ class EpochSampler(DistributedSampler[int]):
             self.repeated.set_epoch(number)
             share = list(self.repeated)
         skip, self.skip = self.skip, 0
+        if self.numbered:
+            share = [n * self.length + item for n, item in enumerate(share, start=self.epoch * len(share))]
         return iter(share[skip:])
+
+
+class SeededBatches(Dataset[Any]):
+    """Training items for loader workers, which draw from the seed and the number of the batch alone.
+
+    So that a batch is augmented alike however many workers there are, and after a resume within an epoch. To be
+    asked for batches, by the numbers of EpochSampler(numbered=True); seed: whole numbers that set runs apart.
+    """
+
+    def __init__(self, dataset: Dataset[Any], seed: tuple[int, ...]):
+        self.dataset, self.seed = dataset, seed
+        self.length: int = len(dataset)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
+        """A batch, as the data set makes it."""
+        state = np.random.SeedSequence([*self.seed, numbers[0] // self.length]).generate_state(3)
+        torch.manual_seed(int(state[0]))
+        np.random.seed(state[1])  # noqa: NPY002 - the transforms draw from the global state
+        random.seed(int(state[2]))
+        items = [number % self.length for number in numbers]
+        if hasattr(self.dataset, "__getitems__"):
+            return self.dataset.__getitems__(items)
+        return [self.dataset[item] for item in items]
 
 
 def train_loader(
@@ -66,13 +108,16 @@ def train_loader(
     rank, world = (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
     repeats = getattr(module, "repeats", None) if world > 1 or getattr(module, "repeats_alone", None) else None
     length: int = len(dataset)  # type: ignore[arg-type]
-    sampler = EpochSampler(length, seed, batches * batch_size, repeats=repeats or 1, world=world, rank=rank)
+    workers = _workers(num_workers)
+    sampler = EpochSampler(
+        length, seed, batches * batch_size, repeats=repeats or 1, world=world, rank=rank, numbered=workers > 0
+    )
     sampler.set_epoch(epoch)  # Lightning does so as well, but after the workers have started to read ahead
     return DataLoader(
-        dataset,
+        SeededBatches(dataset, (seed, rank)) if workers else dataset,  # without workers, training itself sees to it
         batch_size,
         sampler=sampler,
-        num_workers=_workers(num_workers),
+        num_workers=workers,
         drop_last=len(sampler) >= batch_size,
         pin_memory=torch.cuda.is_available(),
         generator=sampler.generator,

@@ -12,7 +12,7 @@ class Reproducible(Callback):
     """Makes everything random in training a function of the seed, the rank and the number of the batch.
 
     Nothing has to be saved for that: after any interruption, batch n draws what it would have drawn. (Loader
-    workers are seeded per epoch; with workers, the augmentations after a resume *within* an epoch are new ones.)
+    workers see to it by themselves: datamodules.loaders.SeededBatches.)
     """
 
     def __init__(self, seed: int):

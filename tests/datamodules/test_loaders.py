@@ -1,10 +1,12 @@
 """The order of training images: new every epoch, the same in every run, continued after a resume."""
 
+import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from datamodules.loaders import EpochSampler, eval_loader, train_loader
 
@@ -41,6 +43,30 @@ def test_resumed_within_an_epoch_goes_on_where_it_was_cut(workers: int) -> None:
     whole = batches(module(epoch=3), workers)
     assert len(whole) == 10
     assert batches(module(epoch=3, seen=4, restarting=True), workers) == whole[4:]
+
+
+class Augmented(Dataset[torch.Tensor]):
+    """Items with what is drawn for them: by torch, NumPy and Python."""
+
+    def __len__(self) -> int:
+        return 103
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.tensor([index, torch.rand(()).item(), np.random.rand(), random.random()])  # noqa: NPY002
+
+
+def test_workers_augment_a_batch_alike_however_many_they_are() -> None:
+    def epoch(workers: int, owner: SimpleNamespace, seed: int = 0) -> list[torch.Tensor]:
+        return list(train_loader(owner, Augmented(), 10, workers, seed))  # type: ignore[arg-type]
+
+    whole = torch.stack(epoch(1, module(epoch=3)))
+    assert torch.equal(torch.stack(epoch(2, module(epoch=3))), whole)
+    resumed = torch.stack(epoch(2, module(epoch=3, seen=4, restarting=True)))
+    assert torch.equal(resumed, whole[4:])
+    drawn = whole[..., 1:].flatten()
+    for other in (epoch(1, module(epoch=4)), epoch(1, module(epoch=3), seed=1)):
+        assert not set(torch.stack(other)[..., 1:].flatten().tolist()) & set(drawn.tolist())
+    assert len(set(drawn.tolist())) == len(drawn)
 
 
 def test_resumed_between_epochs_starts_the_next() -> None:

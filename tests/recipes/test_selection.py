@@ -62,6 +62,29 @@ def test_resumed_with_an_average_equals_unbroken(tmp_path: Path, monkeypatch: py
         assert all(torch.equal(a[part][key], b[part][key]) for key in a[part])
 
 
+def test_resumed_with_loader_workers_equals_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crops, flips, jitter and erasing are drawn in other processes, and are those of the batch all the same."""
+    write_nabirds(tmp_path / "data", train=40, test=20)
+    settings = ["datamodule=nabirds", f"datamodule.root={tmp_path / 'data'}", "datamodule.num_workers=2"]
+    settings += ["baselines=false", "reducer=topk", "backbone.drop_path_rate=0.2", "task.mixup=0.5"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run.train(composed("train", whole, *settings))
+    original = StopSafely.on_train_start
+
+    def start(self: StopSafely, trainer: Trainer, module: object) -> None:
+        original(self, trainer, module)  # type: ignore[arg-type]
+        trainer.callbacks.append(SignalAfter(5, signal.SIGTERM))  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSafely, "on_train_start", start)
+        with pytest.raises(Interrupted):
+            run.train(composed("train", cut, *settings))
+    settings[2] = "datamodule.num_workers=1"
+    run.train(composed("train", cut, *settings, f"resume={cut}"))
+    a, b = (torch.load(folder / runs.LAST, weights_only=True) for folder in (whole, cut))
+    assert all(torch.equal(value, b["state_dict"][key]) for key, value in a["state_dict"].items())
+
+
 @pytest.mark.parametrize("recipe", ["deit_finetune", "mae_finetune"])
 def test_a_recipe_is_for_training(tmp_path: Path, recipe: str) -> None:
     done = command("evaluate.py", f"experiment={recipe}", cwd=tmp_path)

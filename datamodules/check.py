@@ -4,13 +4,14 @@ Prints what was found beside the published counts. --decode opens every picture 
 anything is missing, unreadable or counted differently.
 """
 
+import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.utils import instantiate
 
 from datamodules.base import PictureData
@@ -55,6 +56,18 @@ def report(data: PictureData, decode: bool = False) -> tuple[str, bool]:
     return "\n".join(lines), good
 
 
+def _said(error: BaseException) -> str:
+    """The message, on one line where it is Hydra's."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        name = str(error.missing_cfg_file).rpartition("/")[2]
+        close = difflib.get_close_matches(name, error.options, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        return f"unknown datamodule '{name}': {hint}there are: {', '.join(error.options)}"
+    if isinstance(error, InstantiationException):
+        return str(error.__cause__ or error)
+    return " ".join(str(error).split()) if isinstance(error, HydraException) else str(error)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -71,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         text, good = report(data, decode="--decode" in arguments)
     except (HydraException, LayoutError, ConnectionError, ValueError, ImportError) as error:
-        print(error.__cause__ if isinstance(error, InstantiationException) else error, file=sys.stderr)
+        print(_said(error), file=sys.stderr)
         return 1
     print(text)
     return 0 if good else 1

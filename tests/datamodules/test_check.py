@@ -58,3 +58,18 @@ def test_errors_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["datamodule=digits"]) == 0
     assert "has no files to check" in capsys.readouterr().out
     assert main([]) == 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("datamodule=nabird", "unknown datamodule 'nabird': did you mean 'nabirds'? there are: cifar100, coco, "),
+        ("datamodule.rot=x", "Could not override 'datamodule.rot'."),
+        ("root", "Error parsing override 'root'"),
+    ],
+)
+def test_mistakes_are_one_line(argument: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["datamodule=nabirds", argument][argument.startswith("datamodule=") :]) == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(said)
+    assert complaint.count("\n") == 1

@@ -8,6 +8,11 @@
 - ``cuda``: on request on an NVIDIA GPU, for as many tokens as its shared memory holds (on an H100, 335 for single and
   complete linkage of float32, else 237); chosen nowhere until it has been measured against ``triton``;
 - ``reference``: the loop-written oracle of the tests.
+
+Memory beside distances and labels, for N tokens and K clusters of float32 distances: ``cpu`` 4 N**2 bytes a thread, and
+up to 8 N**2 more for Ward, for dendrograms and for average linkage in images full of ties (of blocks over 16 MiB the
+process keeps one for the next call); ``triton`` 4 (N - K) N bytes an image, or twice that for average and Ward;
+``cuda`` shared memory only; ``torch`` about five arrays as large as the distances, in float64 for average and Ward.
 """
 
 from atc.ops.linkage.cosine import cosine_distance

@@ -24,7 +24,7 @@ def raise_interrupted(number: int, frame: FrameType | None) -> None:
 
 
 class StopSafely(Callback):
-    """While training, a signal waits for the end of the current batch; then the state is saved and the run ends.
+    """While training, a signal waits for the end of the current update; then the state is saved and the run ends.
 
     path: the checkpoint to write, which is also what a ModelCheckpoint writes at the end of every epoch. A second
     signal stops at once, without it.
@@ -67,8 +67,9 @@ class StopSafely(Callback):
         return stop, save
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Between two batches of an epoch."""
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        """Between two updates of an epoch: gradients that are being accumulated are in no checkpoint."""
+        batches = trainer.fit_loop.epoch_loop.batch_progress
+        if batches.is_last_batch or batches.current.ready % trainer.accumulate_grad_batches:
             return
         stop, save = self._asked_to(trainer)
         if stop or save:

@@ -93,6 +93,40 @@ def test_interrupted_and_resumed_equals_unbroken(
         assert all(torch.equal(a["state_dict"][key], b["state_dict"][key]) for key in a["state_dict"])
 
 
+class SignalInBatch(Callback):
+    """Sends this process a real signal in the batch of this number."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def on_train_batch_start(self, trainer: Trainer, module: object, batch: object, batch_idx: int) -> None:
+        if batch_idx == self.number:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_interrupted_while_gradients_accumulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal falls on the first of three batches of the second update."""
+    settings = ["baselines=false", "reducer=topk", "trainer.max_epochs=1", "optimizer.warmup_epochs=0"]
+    settings += ["trainer.limit_train_batches=9", "trainer.accumulate_grad_batches=3"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run.train(composed("train", whole, *settings))
+    original = StopSafely.on_train_start
+
+    def start(self: StopSafely, trainer: Trainer, module: object) -> None:
+        original(self, trainer, module)  # type: ignore[arg-type]
+        trainer.callbacks.append(SignalInBatch(3))  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSafely, "on_train_start", start)
+        with pytest.raises(Interrupted):
+            run.train(composed("train", cut, *settings))
+    assert torch.load(cut / "last.ckpt", weights_only=True)["global_step"] == 2
+    run.train(composed("train", cut, *settings, f"resume={cut}"))
+    a, b = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (whole, cut))
+    assert a["global_step"] == b["global_step"] == 3
+    assert all(torch.equal(a["state_dict"][key], b["state_dict"][key]) for key in a["state_dict"])
+
+
 def test_signals_are_handed_back(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in StopSafely.signals]
     run.train(composed("train", tmp_path, "reducer=none", "baselines=false"))

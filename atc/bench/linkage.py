@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ from atc.bench import record, rivals
 from atc.bench.interleaved import interleave
 from atc.bench.tokens import DATA
 from atc.ops.linkage import cosine_distance, cpu, labels
+from atc.ops.linkage.op import chosen_backend
 
 OURS = "ATC"
+GPU_BACKENDS = ("triton", "cuda", "torch")
 
 
 def main(arguments: list[str]) -> None:
@@ -47,6 +49,8 @@ def measure(
 ) -> Iterable[dict[str, object]]:
     """One row a candidate; microseconds an image."""
     clusters: dict[str, rivals.Cluster] = {OURS: labels}
+    if distance.device.type == "cuda":
+        clusters |= each_backend(distance, method)
     clusters |= rivals.single_thread_rivals() if watch.threads == 1 else rivals.many_core_rivals(watch.threads)
     timings = interleave(
         {name: partial(cluster, distance, keep, method) for name, cluster in clusters.items()},
@@ -57,7 +61,7 @@ def measure(
     own = labels(distance, keep, method).cpu().numpy()
     batch, tokens, _ = distance.shape
     for name, timing in timings.items():
-        theirs = own if name == OURS else np.asarray(clusters[name](distance, keep, method))
+        theirs = own if name == OURS else torch.as_tensor(clusters[name](distance, keep, method)).cpu().numpy()
         same = [same_partition(a, b) for a, b in zip(own, theirs, strict=True)]
         yield {
             "tokens": tokens,
@@ -71,6 +75,21 @@ def measure(
             "times_ours": round(timing.least / timings[OURS].least, 2),
             "same_partition": round(float(np.mean(same)), 3),
         }
+
+
+def each_backend(distance: Tensor, method: str) -> dict[str, rivals.Cluster]:
+    """The backends a GPU may choose from, each by name; why one is left out is printed."""
+    found: dict[str, rivals.Cluster] = {}
+    for name in GPU_BACKENDS:
+        try:
+            chosen_backend(distance, name, method)
+            found[f"{OURS}: {name}"] = partial(labels, backend=name)
+        except ValueError as reason:
+            say_once(f"not measured: {reason}")
+    return found
+
+
+say_once = cache(print)
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> bool:

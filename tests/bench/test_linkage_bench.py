@@ -11,7 +11,7 @@ import torch
 from atc.bench import __main__ as bench
 from atc.bench import rivals, tokens
 from atc.bench.interleaved import interleave
-from atc.bench.linkage import same_partition
+from atc.bench.linkage import each_backend, same_partition
 from atc.ops.linkage import cosine_distance, cpu, labels
 
 pytestmark = pytest.mark.skipif(cpu.kernel() is None, reason="the clustering kernel is not compiled")
@@ -27,6 +27,21 @@ def test_linkage_writes_a_row_for_each_candidate(tmp_path, capsys):
     assert all(row["us_least"] > 0 for row in result["rows"])
     assert {row["same_partition"] for row in result["rows"]} == {1.0}
     assert "scikit-learn" in capsys.readouterr().out
+
+
+def test_on_a_gpu_each_backend_that_can_run_is_a_candidate(monkeypatch, capsys):
+    def chosen(distance, backend, method):
+        if backend == "cuda":
+            raise ValueError("backend='cuda' takes up to 237 tokens")
+        return backend
+
+    monkeypatch.setattr("atc.bench.linkage.chosen_backend", chosen)
+    distance = cosine_distance(tokens.smooth(2, 12))
+    candidates = each_backend(distance, "average")
+    each_backend(distance, "complete")
+    assert set(candidates) == {"ATC: triton", "ATC: torch"}
+    assert torch.equal(candidates["ATC: torch"](distance, 5, "average"), labels(distance, 5, "average"))
+    assert capsys.readouterr().out == "not measured: backend='cuda' takes up to 237 tokens\n"
 
 
 def test_unknown_benchmarks_are_named_by_usage():

@@ -163,7 +163,9 @@ class Experiment:
             yield
         except BaseException as error:
             if self.trainer.is_global_zero:
-                self.end("interrupted" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed", error)
+                # A cluster's engine that wants to start the job again leaves it by SystemExit.
+                stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
+                self.end("interrupted" if stopped else "failed", error)
             raise
 
 

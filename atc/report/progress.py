@@ -54,8 +54,12 @@ class Progress:
         return [self.jobs[name] for name, state in self.states().items() if state != "done"]
 
     def command(self, job: Job) -> list[str]:
-        """The overrides to launch a run with; a training that was cut off goes on where it was."""
-        resumable = "optimizer" in job.cfg and _status(job) in ("running", "interrupted")
+        """The overrides to launch a run with; a training that was cut off goes on where it was.
+
+        So does one that a cluster preempts and starts again with the overrides it had. One that is done is asked for
+        again on purpose.
+        """
+        resumable = "optimizer" in job.cfg and _status(job) != "finished"
         return [*job.overrides, "resume=auto"] if resumable else job.overrides
 
     def attempts(self) -> dict[str, Attempts]:

@@ -118,14 +118,10 @@ def _measure_batch(models: Models, wanted: Sequence[Combination], cfg: DictConfi
         call = torch.compile(model, fullgraph=True, dynamic=False) if one.compile else model
         forwards[one] = Attempt(functools.partial(call, typed[one.precision]))
     with torch.inference_mode():
-        for forward in forwards.values():
-            for _ in range(max(cfg.warmup, 1)):
-                forward()
-            wait()
-        timed = functools.partial(interleave, clock=time.perf_counter, wait=wait)
+        seconds = [_warm_up(forward, cfg.warmup, cfg.seconds, wait) for forward in forwards.values()]
         working = {one: forward for one, forward in forwards.items() if not forward.failure}
-        runs = cfg.runs or _rounds([timing.least for timing in timed(working, runs=1).values()], cfg.seconds)
-        timings = timed(working, runs=runs)
+        runs = cfg.runs or _rounds(seconds, cfg.seconds)
+        timings = interleave(working, runs, time.perf_counter, wait)
         rows = {one: _row(models, one, forwards[one], timings.get(one), typed[one.precision]) for one in wanted}
     for one, row in rows.items():
         dense = rows[one.dense]
@@ -189,6 +185,20 @@ def _failure(error: Exception) -> str:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in said:
         return "out of memory"
     return f"failed: {type(error).__name__}: {said[:200]}"
+
+
+def _warm_up(forward: "Attempt", calls: int, most: float, wait: Callable[[], object]) -> float:
+    """Call a forward so often, or for `most` seconds if it is slow; how long the last call took, in seconds."""
+    begin = time.perf_counter()
+    for number in range(max(calls, 1)):
+        start = time.perf_counter()
+        forward()
+        wait()
+        if forward.failure:
+            return 0.0
+        if number and time.perf_counter() - begin > most:
+            break
+    return time.perf_counter() - start
 
 
 def _rounds(seconds: Sequence[float], each: float) -> int:

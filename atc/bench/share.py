@@ -11,7 +11,7 @@ from torch import Tensor
 from atc.vit.reduced import ReducedViT
 
 
-def reducers_share(model: ReducedViT, images: Tensor, runs: int = 5) -> float:
+def reducers_share(model: ReducedViT, images: Tensor, runs: int = 3) -> float:
     """Share, 0 to 1, of an eager forward spent on its reductions; the median over `runs`.
 
     A reduction lasts from the call of the reducer until the shortened tokens enter the next layer: deciding, and

@@ -59,7 +59,7 @@ def test_the_speed_up_is_that_of_the_same_rounds(tmp_path, monkeypatch):
     """A machine that gets slower by the round: the ratio stays what it is."""
     slower = {"none": (4.0, 8.0, 400.0), "random": (2.0, 4.0, 100.0)}
 
-    def timed(working, runs=None, **_: object):
+    def timed(working, *_: object):
         return {one: summary(slower[one.reduction.reducer]) for one in working}
 
     monkeypatch.setattr(forward, "interleave", timed)

@@ -21,16 +21,16 @@ struct Means {
     Square<float>& cells;
     const float* image;  // the distances as given, of which the upper triangle counts
     int64_t image_stride;
-    float* inverse;   // [padded] 1 / size
-    float* gone;      // [padded] infinity where the slot is dead, else 0
-    int32_t* size;    // [tokens] members of each cluster
-    int32_t* depth;   // [tokens] of its tree
-    int32_t* member;  // [tokens] the next member of the same cluster, in a ring
-    int32_t* near;    // [tokens] slots whose bounds are in doubt
-    double negative;  // twice the largest absolute value of a negative distance
-    int64_t patience; // cells that may be read to settle doubts; many equal distances are exact sums' business
+    float* inverse;    // [padded] 1 / size
+    float* gone;       // [padded] infinity where the slot is dead, else 0
+    int32_t* size;     // [tokens] members of each cluster
+    int32_t* depth;    // [tokens] of its tree
+    int32_t* member;   // [tokens] the next member of the same cluster, in a ring
+    int32_t* near;     // [tokens] slots whose bounds are in doubt
+    double negative;   // twice the largest absolute value of a negative distance
+    int64_t patience;  // cells that may be read to settle doubts; many equal distances are exact sums' business
     int deepest = 0;
-    int known_grid = -1;
+    int known_grid = -1;  // not asked yet
 
     void reset() {
         for (int k = 0; k < cells.padded; k++) {

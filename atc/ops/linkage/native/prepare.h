@@ -7,11 +7,11 @@ namespace ATC_ISA {
 
 // Symmetric keys of one image, `last` on the diagonal and in the padding.
 template <class Key> struct Square {
-    int tokens;      // N
-    int padded;      // N rounded up to whole vectors: the number of rows
-    int64_t stride;  // keys from row to row, more than padded: one belongs to nobody
-    Key* cells;      // [padded, stride]
-    Key* nearest;    // [padded] smallest key of each row
+    int tokens;            // N
+    int padded;            // N rounded up to whole vectors: the number of rows
+    int64_t stride;        // keys from row to row, more than padded: one belongs to nobody
+    Key* cells;            // [padded, stride]
+    Key* nearest;          // [padded] smallest key of each row
     Slot<Key>* neighbour;  // [padded] its first slot
 
     inline Key* row(int slot) const { return cells + slot * stride; }

@@ -10,9 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from safetensors import torch as safetensors
@@ -23,10 +21,11 @@ from atc import build
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
 from atc.report import record, runs, store, summary, wandb_log
-from atc.tasks.checkpoint import WholeFiles
+from atc.tasks.checkpoint import write_whole_files
 from atc.tasks.compiled import compile_in_place
 from atc.tasks.interrupt import Interrupted
 from atc.tasks.optim import check_warmup
+from atc.tasks.sharding import shards
 from atc.vit.backbones import read_weights
 from atc.vit.reduced import ReducedViT
 
@@ -63,9 +62,8 @@ class Experiment:
         loggers = [build.instantiate(cfg.logger, **same)] if cfg.logger else False
         callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
-        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and none of the user's own
-            self.trainer.strategy.checkpoint_io = WholeFiles()
-        self.shards = isinstance(self.trainer.strategy, FSDPStrategy)
+        write_whole_files(self.trainer)
+        self.shards = shards(self.trainer)
         self.task = self._task(self._lent(self.model))
         self.record = record.Record(self.directory / record.FILE, resume=resume)
         if rank_zero_only.rank == 0:

@@ -95,6 +95,11 @@ def test_killed_within_an_epoch(tmp_path: Path, unbroken: Path, strategy: str) -
     assert all(torch.equal(weights[name], last[name]) for name in last)
 
 
+def test_an_average_needs_whole_weights(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"callbacks\.ema takes the average: callbacks=default does without"):
+        run.Experiment(composed("train", tmp_path, SHARDED, "callbacks=ema"))
+
+
 @pytest.mark.parametrize("length", [103, 600])
 def test_shares_of_an_epoch(length: int) -> None:
     whole = list(EpochSampler(length, seed=4))

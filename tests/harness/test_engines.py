@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from atc import run
-from tests.harness.commands import composed
+from atc.vit.backbones import digits
+from tests.harness.commands import TINY, command, composed
 
 # Scenes are drawn the same whatever the batch. SGD: Adam makes a whole step of a gradient that is 0 but for rounding.
 SCENES = [
@@ -113,3 +115,15 @@ def test_half_precision_on_a_gpu(tmp_path: Path, extra: list[str]) -> None:
     assert all(value.isfinite().all() for value in weights.values())
     assert "scale" in torch.load(tmp_path / "last.ckpt", weights_only=True)["MixedPrecision"]
     assert results["fine_tuned"]["accuracy"] > 0.5
+
+
+@pytest.mark.gpu
+def test_fully_sharded_on_gpus(tmp_path: Path) -> None:
+    """As many as there are; what is trained and saved is tested on CPUs, in tests/recipes/test_processes.py."""
+    settings = ["trainer.accelerator=gpu", "trainer.devices=-1", "trainer.strategy=fsdp", "trainer.precision=16-mixed"]
+    done = command("train.py", *TINY, "baselines=false", *settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (weights,) = tmp_path.glob("runs/train/*/weights.safetensors")
+    assert {name: value.shape for name, value in load_file(weights).items()} == {
+        name: value.shape for name, value in digits(pretrained=False).state_dict().items()
+    }

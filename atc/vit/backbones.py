@@ -6,6 +6,7 @@ classes, the head is a new nn.Linear.
 """
 
 import difflib
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 
 from atc.vit import released
 from atc.vit.torchvision_names import to_timm
+
+log = logging.getLogger(__name__)
 
 SHIPPED_DIGITS = Path(__file__).resolve().parent.parent / "assets" / "vit_digits.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
@@ -62,7 +65,7 @@ def digits(
     vit.pretrained_cfg = {"input_size": (3, size, size), "mean": (0.5,) * 3, "std": (0.5,) * 3}
     if checkpoint or pretrained:
         load_weights(vit, checkpoint or SHIPPED_DIGITS)
-    return _with_classes(vit, num_classes)
+    return _with_classes(vit, num_classes, bool(checkpoint or pretrained))
 
 
 def timm_vit(
@@ -106,7 +109,7 @@ def timm_vit(
     vit.pretrained_cfg = {**vit.pretrained_cfg, **data}  # type: ignore[dict-item, assignment]
     brought = download and not url if not checkpoint else load_weights(vit, checkpoint)
     head = getattr(vit, "head", None)
-    vit = _with_classes(vit, num_classes)
+    vit = _with_classes(vit, num_classes, brought)
     if head_std is not None and (not brought or vit.head is not head):
         nn.init.trunc_normal_(vit.head.weight, std=head_std)
         nn.init.zeros_(vit.head.bias)
@@ -206,8 +209,10 @@ def _load(vit: Any, state: dict[str, Tensor], origin: str) -> bool:
     return brought
 
 
-def _with_classes(vit: Any, num_classes: int | None) -> Any:
+def _with_classes(vit: Any, num_classes: int | None, trained: bool) -> Any:
     if num_classes is not None and num_classes != vit.num_classes:
+        if trained:
+            log.info("the head for %d classes gives way to an untrained one for %d", vit.num_classes, num_classes)
         vit.reset_classifier(num_classes)  # nn.Linear with PyTorch's own initialisation
     return vit
 

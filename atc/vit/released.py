@@ -69,8 +69,18 @@ def read(path: Path) -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
             f"{path} is not a readable weight file, or holds more than tensors, which is refused as it could run "
-            f"code: {(str(error).strip().splitlines() or [type(error).__name__])[0]}"
+            f"code: {_reason(error)}"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What PyTorch found, without its advice to read the file unsafely."""
+    said = str(error)
+    if found := re.search(r"Unsupported global: GLOBAL (\S+)", said):
+        return f"it holds {found[1]}"
+    if found := re.search(r"WeightsUnpickler error:\s*(\S.*)", said):
+        return found[1]
+    return (said.strip().splitlines() or [type(error).__name__])[0]
 
 
 def better_weights(checkpoint: Any) -> Any:

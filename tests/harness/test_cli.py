@@ -59,6 +59,7 @@ MISTAKES = {
     "blocks=4": ["blocks=4 must be a list of blocks, such as [4, 7, 10]"],
     "reducer=[tome,topk]": ["a run has one reducer; for one run each: -m reducer=tome,topk"],
     "reducer=dpc": ["unknown reducer 'dpc'", "did you mean 'dpc_knn'?"],
+    "datamodule.size=30": ["Input height (30) doesn't match model (28). Images have the size", "datamodule.size"],
     "seed=first": ["seed=first must be a number, such as 0"],
     "optimizer.lr=fast": ["optimizer.lr=fast must be a number, such as 0.0005"],
     "trainer.max_epochs=ten": ["trainer.max_epochs=ten must be a number"],

@@ -55,9 +55,7 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         return f"{found[1]} has no setting '{found[2]}'"
     if isinstance(error, (TypeError, ValueError)) and (line := _mistyped(error, config_name, overrides)):
         return line
-    if isinstance(error, AssertionError) and "doesn't match model" in str(
-        error
-    ):  # timm's
+    if isinstance(error, AssertionError) and "doesn't match model" in str(error):  # timm's
         return f"{error} Images have the size the backbone is built for: leave out datamodule.size"
     return _whole(error) if _is_users(error) else None
 

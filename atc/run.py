@@ -47,6 +47,8 @@ class Experiment:
         seed_everything(cfg.seed, workers=True, verbose=False)
         if cfg.threads is not None:
             torch.set_num_threads(cfg.threads)
+        if cfg.benchmark.batch_size < 1:
+            raise ValueError(f"benchmark.batch_size={cfg.benchmark.batch_size} must be 1 or more")
         selection = {"selection": cfg.selection} if cfg.get("selection") else {}
         self.datamodule: LightningDataModule = build.instantiate(cfg.datamodule, **selection)
         weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
@@ -107,6 +109,8 @@ class Experiment:
         """Test metrics of `model` (by default the reduced one) into the record, under `name`."""
         task = self.task if model is None and not self.shards else self._task(self._lent(model or self.model))
         task.test_name = name
+        if not self.cfg.trainer.limit_test_batches:
+            raise ValueError("trainer.limit_test_batches=0 leaves nothing to test")
         (found,) = self.trainer.test(task, self.datamodule, verbose=False)
         self.note(**{name: {key.split("/", 1)[1]: value for key, value in found.items()}})
 

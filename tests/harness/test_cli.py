@@ -60,6 +60,7 @@ MISTAKES = {
     "reducer=[tome,topk]": ["a run has one reducer; for one run each: -m reducer=tome,topk"],
     "reducer=dpc": ["unknown reducer 'dpc'", "did you mean 'dpc_knn'?"],
     "datamodule.size=30": ["Input height (30) doesn't match model (28). Images have the size", "datamodule.size"],
+    "benchmark.batch_size=0": ["benchmark.batch_size=0 must be 1 or more"],
     "seed=first": ["seed=first must be a number, such as 0"],
     "optimizer.lr=fast": ["optimizer.lr=fast must be a number, such as 0.0005"],
     "trainer.max_epochs=ten": ["trainer.max_epochs=ten must be a number"],
@@ -111,6 +112,12 @@ def test_one_clear_line(ask: Ask, tmp_path: Path, mistake: str) -> None:
 def test_mistakes_leave_nothing_behind(ask: Ask, tmp_path: Path) -> None:
     ask(cli.evaluate, "keep_rate=2")
     assert not list(tmp_path.glob("runs/evaluate/*"))
+
+
+def test_nothing_to_test(ask: Ask) -> None:
+    status, said = ask(cli.evaluate, *TINY, "trainer.limit_test_batches=0")
+    assert status == 2
+    assert said == "error: trainer.limit_test_batches=0 leaves nothing to test\n"
 
 
 def test_a_count_out_of_reach_says_what_is(ask: Ask) -> None:

@@ -78,6 +78,15 @@ def test_half_precision_and_compiled(tmp_path, monkeypatch):
     assert 0 < rows["bf16", False, "random"]["reducers_share"] < 1
 
 
+@pytest.mark.gpu
+def test_on_a_gpu(tmp_path):
+    result = measured(tmp_path, "reducer=atc_average", "precision=[fp32,fp16,bf16]", "batch_size=4", "device=cuda")
+    assert [row["status"] for row in result["rows"]] == ["measured"] * 6
+    for row in result["rows"]:
+        assert row["peak_memory_mb"] > 345_000 * 2 / 1e6
+        assert row["reducer"] == "none" or 0 < row["reducers_share"] < 1
+
+
 def test_what_runs_out_of_memory_is_said_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from atc import build, cli
 from atc.report import identity, store
-from tests.harness.commands import composed
+from tests.harness.commands import TINY, composed
 
 
 def of(tmp_path: Path, *overrides: str, name: str = "train", folder: str = "run") -> str:
@@ -42,6 +44,22 @@ def test_another_run(tmp_path: Path, plain: str, override: str) -> None:
 
 def test_resuming_is_the_same_training(tmp_path: Path, plain: str) -> None:
     assert of(tmp_path, "resume=runs/train/somewhere") == plain
+
+
+def test_resume_auto_names_the_directory(tmp_path: Path) -> None:
+    """Alone or as one of a multirun; whatever decides nothing leaves it as it is."""
+    expected = of(tmp_path, "reducer=tome", "seed=3")
+    with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
+        said = [*TINY, "reducer=tome", "seed=3", "logger=none", "datamodule.num_workers=1", "resume=auto"]
+        root = compose("train", said, return_hydra_config=True)
+    assert cli._run_dir("now", "runs/train", "auto", _root_=root) == f"runs/train/{expected}"
+    assert cli._sweep_dir("now", "runs", "train", "auto") == "runs/train"
+    assert cli._sweep_subdir(7, "auto", _root_=root) == expected
+    assert cli._run_dir("now", "runs/train", None, _root_=root) == "runs/train/now"
+    assert (cli._sweep_dir("now", "runs", "train", None), cli._sweep_subdir(7, None, _root_=root)) == (
+        "runs/train_sweep/now",
+        "7",
+    )
 
 
 def test_weights_count_by_what_is_in_them(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from atc.ops.linkage.cuda import launch, program
 from tests.ops.conftest import ROOT
@@ -16,11 +17,11 @@ COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 FLAGS = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", f"-I{program.FOLDER}", "-pthread"]
 
 
-def compile_emulation(output: Path, *flags: str) -> None:
+def compile_emulation(output: Path, *flags: str, source: str = "emulate.cpp") -> None:
     """A library, or with ``-DATC_PROGRAM`` a program; skips the test where that is not possible."""
     if COMPILER is None:
         pytest.skip("no C++ compiler to emulate a GPU with")
-    command = [COMPILER, *FLAGS, *flags, str(ROOT / "tests/ops/emulate.cpp"), "-o", str(output)]
+    command = [COMPILER, *FLAGS, *flags, str(ROOT / "tests/ops" / source), "-o", str(output)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode and ("c++20" in done.stderr or "barrier" in done.stderr):
         pytest.skip("this compiler has no std::barrier")
@@ -33,7 +34,7 @@ class Emulation:
     """Blocks of ``threads`` threads in warps of ``lanes``."""
 
     def __init__(self, library: Path, lanes: int, threads: int):
-        compile_emulation(library, "-O2", "-fPIC", "-shared", f"-DATC_LANES={lanes}")
+        compile_emulation(library, "-O1", "-fPIC", "-shared", f"-DATC_LANES={lanes}")
         self.library, self.threads = ctypes.CDLL(str(library)), threads
         self.library.shared_bytes.restype = ctypes.c_int64
 
@@ -54,3 +55,11 @@ class Emulation:
 
     def shared_bytes(self, tokens, width):
         return self.library.shared_bytes(ctypes.c_int64(tokens), ctypes.c_int64(width))
+
+
+def assert_equals(found, tree, keep, message):
+    """Labels, merges and heights of a dendrogram's first merges, to the bit."""
+    merges = max(tree.tokens - keep, 0)
+    assert torch.equal(found.labels, tree.labels(keep)), message
+    assert torch.equal(found.merges, tree.merges[:, :merges]), message
+    torch.testing.assert_close(found.heights, tree.heights[:, :merges], rtol=0, atol=0, equal_nan=True, msg=message)

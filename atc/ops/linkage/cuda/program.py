@@ -159,5 +159,5 @@ def _checked(answer: tuple[Any, ...]) -> Any:
     """The value of a call of cuda-bindings, which returns its status first."""
     status, *values = answer
     if int(status):
-        raise RuntimeError(f"CUDA: {status!s}")
+        raise RuntimeError(f"clustering on the GPU failed: {status.name}")
     return values[0] if values else None

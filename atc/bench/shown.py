@@ -13,15 +13,15 @@ def _number(key: str, form: str, scale: float = 1.0) -> Callable[[Row], str]:
     return lambda row: "–" if row.get(key) is None else format(scale * row[key], form)
 
 
-# What is shown of a row that was measured, here and in the reports.
+# What is shown of a row that was measured, here and in the reports, where a page sorts by the numbers as written.
 COLUMNS: dict[str, Callable[[Row], str]] = {
-    "images/s": _number("images_per_second", ",.1f"),
-    "ms": _number("latency_ms", ",.2f"),
+    "images/s": _number("images_per_second", ".1f"),
+    "ms": _number("latency_ms", ".2f"),
     "± ms": _number("latency_spread_ms", ".2f"),
     "speed-up": _number("speed_up", ".2f"),
     "ideal": _number("ideal_speed_up", ".2f"),
     "reducers %": _number("reducers_share", ".1f", 100),
-    "peak MB": _number("peak_memory_mb", ",.0f"),
+    "peak MB": _number("peak_memory_mb", ".0f"),
     "GFLOPs": _number("gflops", ".4g"),
     "formula": _number("gflops_by_formula", ".4g"),
     "tokens": lambda row: tokens(row.get("tokens_per_block", [])),

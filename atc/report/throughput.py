@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ MISSING = SHOWN["missing"]
 MEASURED_AXES = ("backbone", "reducer", "keep_rate", "batch_size", "precision", "compile")
 
 
+@dataclass
 class Lines(Table):
     """A table whose cells are texts, one line per combination; `values`: what was measured."""
 
-    values: list[Row]
+    values: list[Row] = field(default_factory=list)
 
     def parts(self, cell: Any) -> tuple[str, ...]:
         return (cell or "",)
@@ -83,9 +85,7 @@ def make(layout: Layout, rows: Sequence[Row]) -> Throughput:
         keys.append(_key(row))
         cells |= {(keys[-1], column): text for column, text in zip(columns, shown, strict=True)}
     notes = [*layout.notes, _count(layout, missing), *_origins(rows)]
-    table = Lines(layout, keys, columns, cells, notes)
-    table.values = [*rows, *missing]
-    return Throughput(layout, [], table)
+    return Throughput(layout, [], Lines(layout, keys, columns, cells, notes, [*rows, *missing]))
 
 
 def _with_origin(row: Row, environment: Mapping[str, Any], settings: Mapping[str, Any]) -> Row:

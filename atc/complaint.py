@@ -35,6 +35,9 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         return f"unknown {group} '{name}': {build.nearest(name, sorted(error.options))}"
     if isinstance(error, InstantiationException):
         return _from_target(error)
+    if "Config group override must be a string" in str(error):  # Hydra's, which does not say which
+        empty = [said for said in overrides if said.endswith("=null")]
+        return f"{', '.join(empty) or error}: an option of a group is left out with a tilde, as in ~experiment"
     cause = error.__cause__ or error.__context__
     if isinstance(error, InterpolationResolutionError) and isinstance(cause, (ValueError, OSError)):
         return one_line(cause, config_name)  # raised inside one of our resolvers
@@ -127,7 +130,8 @@ def _is_number(text: str) -> bool:
 def _composed(config_name: str, overrides: Iterable[str]) -> tuple[DictConfig, list[str]]:
     """The configuration with the command line's groups but without its values; the groups it is made of."""
     directory = build.conf_dir()
-    named = [said for said in overrides if (directory / said.split("=")[0]).is_dir()]
+    groups = [said for said in overrides if (directory / said.split("=")[0]).is_dir()]
+    named = [said for said in groups if said.split("=")[-1] not in ("", "null")]
     GlobalHydra.instance().clear()  # the run that failed has initialised it
     with initialize_config_dir(str(directory), version_base="1.3"):
         cfg = compose(config_name, named, return_hydra_config=True)

@@ -61,6 +61,7 @@ MISTAKES = {
     "reducer=dpc": ["unknown reducer 'dpc'", "did you mean 'dpc_knn'?"],
     "datamodule.size=30": ["Input height (30) doesn't match model (28). Images have the size", "datamodule.size"],
     "benchmark.batch_size=0": ["benchmark.batch_size=0 must be 1 or more"],
+    "experiment=null": ["experiment=null: an option of a group is left out with a tilde"],
     "seed=first": ["seed=first must be a number, such as 0"],
     "optimizer.lr=fast": ["optimizer.lr=fast must be a number, such as 0.0005"],
     "trainer.max_epochs=ten": ["trainer.max_epochs=ten must be a number"],

@@ -41,7 +41,7 @@ class Search(Sweeper):
 
     def __init__(
         self,
-        space: Mapping[str, str],
+        space: Mapping[str, str] | None,
         trials: int,
         at_once: int,
         direction: str,
@@ -49,7 +49,7 @@ class Search(Sweeper):
         directory: str,
         dry_run: bool = False,
     ):
-        self.space, self.trials, self.at_once, self.direction = dict(space), trials, at_once, direction
+        self.space, self.trials, self.at_once, self.direction = dict(space or {}), trials, at_once, direction
         self.sampler, self.directory, self.dry_run = sampler, Path(directory), dry_run
         self.config: DictConfig
         self.launcher: Launcher
@@ -67,6 +67,11 @@ class Search(Sweeper):
         arguments: the command line's overrides; those that name several values belong to the space.
         """
         optuna = _optuna()
+        if self.direction not in ("maximize", "minimize") or min(self.trials, self.at_once) < 1:
+            raise ValueError(
+                f"hydra.sweeper: direction={self.direction} is maximize or minimize; trials={self.trials} and "
+                f"at_once={self.at_once} are 1 or more"
+            )
         given = OverridesParser.create().parse_overrides(arguments)
         fixed = [item.input_line for item in given if not item.is_sweep_override()]
         said = {item.get_key_element(): item for item in given}

@@ -21,7 +21,8 @@ SPACE = ["optimizer.warmup_epochs=choice(0,1)"]  # of two epochs, not of thirty
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), "-m", "hydra/sweeper=optuna", *QUICK, *SPACE, *arguments]
+    space = [] if any(argument.startswith("optimizer.warmup_epochs") for argument in arguments) else SPACE
+    return [sys.executable, str(ROOT / "train.py"), "-m", "hydra/sweeper=optuna", *QUICK, *space, *arguments]
 
 
 def search(here: Path, *arguments: str) -> tuple[int, str]:
@@ -85,6 +86,8 @@ def test_what_there_is_to_search(tmp_path: Path) -> None:
             ["optimizer.warmup_epochs=choice(7,8)"],
             "3 trials failed one after another, the first of them: optimizer.warm",
         ),
+        (["hydra.sweeper.direction=up"], "hydra.sweeper: direction=up is maximize or minimize"),
+        (["hydra.sweeper.space=null", "optimizer.warmup_epochs=0"], "nothing to search"),
         (
             ["hydra.sweeper.space={optimizer.lr: 3}"],
             "optimizer.lr=3: a space is choice(...), range(...), interval(...) or tag(log, interval(...))",

@@ -70,7 +70,8 @@ struct EmulatedThread {
     u32 atomic_add(u32* to, u32 value) const { return __atomic_fetch_add(to, value, __ATOMIC_RELAXED); }
     void atomic_min(u32* to, u32 value) const {
         u32 old = __atomic_load_n(to, __ATOMIC_RELAXED);
-        while (value < old && !__atomic_compare_exchange_n(to, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        const int relaxed = __ATOMIC_RELAXED;
+        while (value < old && !__atomic_compare_exchange_n(to, &old, value, false, relaxed, relaxed)) {
         }
     }
 

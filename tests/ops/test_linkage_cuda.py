@@ -75,6 +75,18 @@ def test_any_memory_layout_and_nothing_but_the_upper_triangle(emulation):
     assert emulation.cluster(distance[:, :0, :0], 6, "average").labels.shape == (len(given), 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zeros_of_either_sign_are_equally_near_and_subnormal_numbers_are_not(emulation, dtype):
+    random = torch.Generator().manual_seed(0)
+    least = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
+    values = torch.tensor([0.0, -0.0, least, 2 * least, -least], dtype=dtype)
+    for some in (values[:2], values):
+        distance = some[torch.randint(len(some), (50, 9, 9), generator=random)]
+        for method in METHODS:
+            tree = dendrogram(distance, 1, method, backend="reference")
+            assert_equals(emulation.cluster(distance, 1, method), tree, 1, method)
+
+
 def test_sums_that_are_not_exact_are_added_in_the_oracle_s_order(emulation):
     """Which blocks do so is counted: cosine distances must not, being multiples of 2^-24."""
     exact = cosine_distance(smooth(4, 98))
@@ -90,14 +102,24 @@ def test_sums_that_are_not_exact_are_added_in_the_oracle_s_order(emulation):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "largest", "exact"),
-    [(64, 2.0**43, True), (64, 2.0**43 + 1, False), (65, 2.0**42, False), (65, 2.0**41, True)],
+    ("tokens", "most", "largest", "exact"),
+    [
+        (64, 1.0, 2.0**43 - 1, True),  # 64 tokens make sums of up to 2^10 distances
+        (64, 1.0, 2.0**43, False),
+        (65, 1.0, 2.0**42, False),
+        (65, 1.0, 2.0**41 - 1, True),
+        (8, 2.0**1019, 2.0**1019, True),  # and 8 of up to 2^4
+        (8, 2.0**1020, 2.0**1020, False),
+    ],
 )
-def test_exact_sums_are_recognised_up_to_the_last_bit(emulation, tokens, largest, exact):
-    """64 tokens make sums of up to 2^10 distances, and 2^53 is the last power up to which float64 counts by ones."""
-    distance = torch.ones(1, tokens, tokens, dtype=torch.float64)
-    distance[0, 0, 1] = largest - 1
-    assert emulation.cluster(distance, 1, "average").counters[0, 3] == (not exact)
+def test_exact_sums_are_recognised_up_to_the_last_bit(emulation, tokens, most, largest, exact):
+    """Whole numbers are exact in float64 up to 2^53, and infinite from 2^1024 on."""
+    distance = torch.full((1, tokens, tokens), most, dtype=torch.float64)
+    distance[0, 0, 1] = largest
+    distance[0, 1:3] *= -1
+    found = emulation.cluster(distance, 1, "average")
+    assert found.counters[0, 3] == (not exact)
+    assert_equals(found, dendrogram(distance, 1, "average", backend="reference"), 1, "")
 
 
 # Measured on these images, mean of 16: 5.9, 4.1, 3.1, 2.4 rounds with complete linkage, 6.1, 4.8, 3.2, 2.9 with average

@@ -35,6 +35,8 @@ def test_compiles_for_hopper_without_spills(method, dtype):
 
 @needs_nvrtc
 def test_compiles_for_older_and_for_younger_gpus():
+    assert program.supports((9, 0))
+    assert not program.supports((2, 0))
     for capability in ((7, 5), (8, 6)):  # before and after warps could find a minimum in one instruction
         assert "0 bytes spill stores" in program.compiled(capability, "average", torch.float32).report
     unknown = program.compiled((99, 0), "average", torch.float32).image
@@ -102,6 +104,11 @@ def test_a_request_that_cannot_be_met_is_refused(monkeypatch):
     assert "needs the cuda-bindings package" in cuda.complaint(on_gpu, "average")
     monkeypatch.setattr(program, "bindings", lambda: ("nvrtc", "driver"))
     monkeypatch.setattr(program, "shared_memory", lambda device: 227 * 1024)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla C2050")
+    monkeypatch.setattr(program, "supports", lambda capability: False)
+    assert cuda.complaint(on_gpu, "complete") == "needs a GPU that NVRTC still compiles for, got Tesla C2050"
+    monkeypatch.setattr(program, "supports", lambda capability: capability == (9, 0))
     assert cuda.complaint(on_gpu, "complete") is None
     with pytest.raises(ValueError, match="takes up to 237 tokens on this GPU for average linkage of float32, got 300"):
         op.chosen_backend(on_gpu, "cuda", "average")

@@ -195,7 +195,7 @@ template <class L, class Thread> struct Block {
         }
     }
 
-    // Of the slots that are alive: all of them, and those whose nearest neighbour is unknown and may matter.
+    // Slots that are alive, and of them those to scan: their neighbour took part, and the next may lie below the cut.
     ATC_DEVICE void list_slots(int pairs) {
         if (thread.warp == thread.warps - 1) {
             int listed = 0;
@@ -209,7 +209,7 @@ template <class L, class Thread> struct Block {
         }
         for (int x = thread.index; x < tokens; x += thread.threads) {
             if (height[x] != none() || nearest[x] > cut_key) continue;
-            if (role[x] == STAYS || role[neighbour[x]] != UNTOUCHED) stale[thread.atomic_add(&word[STALE], 1)] = u16(x);
+            if (role[neighbour[x]] != UNTOUCHED) stale[thread.atomic_add(&word[STALE], 1)] = u16(x);
         }
         for (int p = thread.index; p < pairs; p += thread.threads) {
             const int low = recorded[merged - pairs + p];

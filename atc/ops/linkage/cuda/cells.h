@@ -77,20 +77,15 @@ struct Spread {
     u32 lowest = NOTHING;  // exponent of the smallest bit set in any distance
     u32 below = NOTHING;   // LIMIT less an exponent that bounds all distances
 
+    // A subnormal number counts as one of exponent 0, which makes its unit smaller than it is.
     ATC_DEVICE void add(float value) {
         const u32 bits = bits_of(value) & 0x7FFFFFFFu;
-        if (bits && bits < 0x7F800000u) {
-            const u32 exponent = bits >> 23;
-            note(exponent ? exponent : 1, trailing_zeros(exponent ? bits | 0x800000u : bits), 24);
-        }
+        if (bits && bits < 0x7F800000u) note(bits >> 23, trailing_zeros(bits | 0x800000u), 24);
     }
 
     ATC_DEVICE void add(double value) {
         const u64 bits = bits_of(value) & 0x7FFFFFFFFFFFFFFFull;
-        if (bits && bits < 0x7FF0000000000000ull) {
-            const u32 exponent = u32(bits >> 52);
-            note(exponent ? exponent : 1, trailing_zeros(exponent ? bits | 0x10000000000000ull : bits), 53);
-        }
+        if (bits && bits < 0x7FF0000000000000ull) note(u32(bits >> 52), trailing_zeros(bits | 0x10000000000000ull), 53);
     }
 
     ATC_DEVICE void note(u32 exponent, u32 zeros, u32 digits) {

@@ -1,11 +1,13 @@
 """The batch as one launch, on PyTorch's current stream and in its memory; the host never waits.
 
-So CUDA graphs can capture it, after a first call that compiles and loads the kernel.
+So CUDA graphs can capture it, after a first call that compiles and loads the kernel. What is wanted is all the device
+memory it takes.
 """
 
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -104,6 +106,7 @@ def shared_bytes(tokens: int, method: str, dtype: torch.dtype) -> int:
     return width * (tokens * (tokens - 1) // 2 + 2 * tokens) + 2 * 8 * tokens + 4 * 8
 
 
+@cache
 def most_tokens(shared_memory: int, method: str, dtype: torch.dtype) -> int:
     """The largest N for which a block gets by with so many bytes."""
     tokens = 0
@@ -118,7 +121,10 @@ def complaint(distance: Tensor, method: str) -> str | None:
         return f"needs a tensor on an NVIDIA GPU, got one on {distance.device}"
     if program.bindings() is None:
         return "needs the cuda-bindings package and NVRTC, which PyTorch's CUDA wheels bring"
-    most = most_tokens(program.shared_memory(distance.get_device()), method, distance.dtype)
+    device = distance.get_device()
+    if not program.supports(torch.cuda.get_device_capability(device)):
+        return f"needs a GPU that NVRTC still compiles for, got {torch.cuda.get_device_name(device)}"
+    most = most_tokens(program.shared_memory(device), method, distance.dtype)
     if distance.shape[1] > most:
         kind = str(distance.dtype).removeprefix("torch.")
         return f"takes up to {most} tokens on this GPU for {method} linkage of {kind}, got {distance.shape[1]}"

@@ -45,6 +45,13 @@ def bindings() -> tuple[Any, Any] | None:
 
 
 @cache
+def supports(capability: tuple[int, int]) -> bool:
+    """Whether NVRTC has not yet given up GPUs of a compute capability."""
+    found = bindings()
+    return found is not None and _arch(capability) >= min(_checked(found[0].nvrtcGetSupportedArchs()))
+
+
+@cache
 def compiled(capability: tuple[int, int], method: str, dtype: torch.dtype) -> Binary:
     """Machine code for GPUs of a compute capability.
 
@@ -60,7 +67,7 @@ def compiled(capability: tuple[int, int], method: str, dtype: torch.dtype) -> Bi
     if found is None:
         raise RuntimeError("compiling for a GPU needs the cuda-bindings package and NVRTC")
     nvrtc, _ = found
-    arch = capability[0] * 10 + capability[1]
+    arch = _arch(capability)
     newest = max(_checked(nvrtc.nvrtcGetSupportedArchs()))
     # A GPU younger than NVRTC gets assembly language, which its driver compiles.
     target = f"sm_{arch}" if arch <= newest else f"compute_{newest}"
@@ -95,6 +102,10 @@ def compiled(capability: tuple[int, int], method: str, dtype: torch.dtype) -> Bi
     finally:
         nvrtc.nvrtcDestroyProgram(program)
     return Binary(image, report)
+
+
+def _arch(capability: tuple[int, int]) -> int:
+    return 10 * capability[0] + capability[1]
 
 
 def _read(size_of: Callable[[Any], Any], get: Callable[[Any, bytes], Any], program: Any) -> bytes:

@@ -195,7 +195,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
                 experiment.test("off_the_shelf")
         if resume is not None:
             log.info("going on from %s", resume)
-        log.info("training; Ctrl-C stops it so that it can be resumed")
+        if experiment.trainer.is_global_zero:
+            log.info("training; Ctrl-C stops it so that it can be resumed")
         experiment.trainer.fit(experiment.task, experiment.datamodule, ckpt_path=resume, weights_only=True)
         selected = experiment.trainer.checkpoint_callback
         best = selected.best_model_path if isinstance(selected, ModelCheckpoint) else ""

@@ -100,7 +100,8 @@ def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
     known = [str(name) for name in node if not str(name).startswith("_")]
     if head:
         return f"'{head}' has no setting '{leaf}': {build.nearest(leaf, known)}; to add one all the same: +{key}=..."
-    return f"unknown setting '{key}': {build.nearest(key, sorted({*known, *groups} - {'hydra', 'choices', 'output_dir'}))}"
+    of_the_run = {"hydra", "choices", "output_dir"}  # not for the command line
+    return f"unknown setting '{key}': {build.nearest(key, sorted({*known, *groups} - of_the_run))}"
 
 
 def _mistyped(error: BaseException, config_name: str, overrides: Iterable[str]) -> str | None:

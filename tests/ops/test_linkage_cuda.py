@@ -136,6 +136,11 @@ def test_rounds_and_cells_on_image_like_data(emulation, method):
         assert (counters[:, 1] >= 196 - keep).all()  # those above the cut were undone
 
 
+def test_of_equal_distances_none_is_merged_beyond_the_cut(emulation):
+    counters = emulation.cluster(batch(49, ["all_equal"]), 30, "complete").counters
+    assert counters[0, :2].tolist() == [19, 19]  # a merge a round
+
+
 def test_shared_memory_is_what_the_block_uses(emulation):
     """AddressSanitizer, below, holds the block to the emulation's formula."""
     for tokens in (1, 2, 49, 196, 335):

@@ -1,0 +1,171 @@
+"""What a configuration describes, built, and the record of what became of it."""
+
+import copy
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from timm.data import resolve_model_data_config
+from torch import nn
+
+from atc import build
+from atc.bench.flops import gflops_per_image
+from atc.bench.throughput import images_per_second
+from atc.report import record, runs, store, summary, wandb_log
+from atc.tasks.checkpoint import write_whole_files
+from atc.tasks.compiled import compile_in_place
+from atc.tasks.interrupt import Interrupted
+from atc.tasks.sharding import shards
+from atc.vit.reduced import ReducedViT
+
+log = logging.getLogger(__name__)
+
+CORRUPT = "corrupt_images.txt"
+
+
+class Experiment:
+    """What a configuration describes, built: data, model, task and trainer, and the record of the run.
+
+    with_weights: False leaves the backbone's pretrained weights out, for a checkpoint that replaces them all.
+    resume: go on with the record of the run that was interrupted.
+    """
+
+    def __init__(self, cfg: DictConfig, *, with_weights: bool = True, resume: bool = False):
+        self.cfg, self.directory = cfg, Path(cfg.output_dir)
+        seed_everything(cfg.seed, workers=True, verbose=False)
+        if cfg.threads is not None:
+            torch.set_num_threads(cfg.threads)
+        if cfg.benchmark.batch_size < 1:
+            raise ValueError(f"benchmark.batch_size={cfg.benchmark.batch_size} must be 1 or more")
+        selection = {"selection": cfg.selection} if cfg.get("selection") else {}
+        self.datamodule: LightningDataModule = build.instantiate(cfg.datamodule, **selection)
+        weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
+        self.vit: nn.Module = build.instantiate(cfg.backbone, num_classes=self.datamodule.num_classes, **weights)
+        self.datamodule.adapt(resolve_model_data_config(self.vit))
+        reducer, schedule = build.instantiate(cfg.reducer), build.instantiate(cfg.schedule)
+        self.model = ReducedViT(self.vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
+        if cfg.get("activation_checkpointing"):
+            self.vit.set_grad_checkpointing()  # type: ignore[operator]
+        for module in (self.vit, self.model):
+            compile_in_place(module, cfg.get("compile"))
+        same = wandb_log.same_run(cfg.logger, self.directory) if resume and cfg.logger else {}
+        loggers = [build.instantiate(cfg.logger, **same)] if cfg.logger else False
+        callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
+        self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
+        write_whole_files(self.trainer)
+        self.shards = shards(self.trainer)
+        self.task = self._task(self._lent(self.model))
+        self.record = record.Record(self.directory / record.FILE, resume=resume)
+        if rank_zero_only.rank == 0:
+            runs.save_config(cfg, self.directory)
+            self.record.start(**self._settings())
+            for logger in self.trainer.loggers:
+                logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+
+    def _task(self, model: nn.Module) -> LightningModule:
+        configure = build.instantiate(self.cfg.optimizer) if self.cfg.get("optimizer") else None
+        return build.instantiate(self.cfg.task)(model, self.datamodule.num_classes, configure)
+
+    def _lent(self, model: nn.Module) -> nn.Module:
+        """What the trainer gets of a model: a strategy that shards takes it apart for good."""
+        if self.shards:
+            model = copy.deepcopy(model)
+            compile_in_place(model, self.cfg.get("compile"))
+        return model
+
+    def _settings(self) -> dict[str, Any]:
+        cfg = self.cfg
+        choices = cfg.choices or {}
+        schedule = {k: v for k, v in OmegaConf.to_container(cfg.schedule, resolve=True).items() if k[0] != "_"}
+        return {
+            **{group: name for group, name in choices.items() if name is not None},
+            "reduces": self.model.method.reduces,
+            "schedule": _describe(choices.get("schedule", "schedule"), schedule),
+            "score": cfg.score,
+            "seed": cfg.seed,
+            "selection": getattr(self.datamodule, "selection", "validation") if "optimizer" in cfg else None,
+            "notices": self.model.notices,
+            "results": self.record.data.get("results", {}),
+        }
+
+    def note(self, **results: Any) -> None:
+        """Put results into the record."""
+        if self.trainer.is_global_zero:
+            self.record.update(results=results)
+
+    def test(self, name: str, model: nn.Module | None = None) -> None:
+        """Test metrics of `model` (by default the reduced one) into the record, under `name`."""
+        task = self.task if model is None and not self.shards else self._task(self._lent(model or self.model))
+        task.test_name = name
+        if not self.cfg.trainer.limit_test_batches:
+            raise ValueError("trainer.limit_test_batches=0 leaves nothing to test")
+        (found,) = self.trainer.test(task, self.datamodule, verbose=False)
+        self.note(**{name: {key.split("/", 1)[1]: value for key, value in found.items()}})
+
+    def measure(self) -> None:
+        """Cost, speed and real token counts on a batch of test images, into the record."""
+        device = self.trainer.strategy.root_device
+        images = next(iter(self.datamodule.test_dataloader()))[0][: self.cfg.benchmark.batch_size].to(device)
+        models: dict[str, nn.Module] = {"dense": self.vit.to(device)}
+        if self.model.method.reduces:
+            models["reduced"] = self.model.to(device)
+        with torch.compiler.set_stance("force_eager"):  # operations are counted where PyTorch dispatches them
+            self.note(gflops={name: gflops_per_image(model, images[:1]) for name, model in models.items()})
+        self.record.update(tokens_per_block=self.model.tokens_per_block())
+        with self.trainer.precision_plugin.forward_context():
+            self.note(images_per_second=images_per_second(models, images, self.cfg.benchmark.seconds))
+        self.note(measured_at_batch_size=len(images))
+
+    def corrupt(self) -> list[str] | None:
+        """Images that no process could read; None for data that does not skip them. To be asked by all processes."""
+        if getattr(self.datamodule, "on_corrupt", None) != "skip":
+            return None
+        mine: list[str] = self.datamodule.corrupt  # type: ignore[assignment]
+        found = [mine]
+        if dist.is_available() and dist.is_initialized():
+            found = [mine] * dist.get_world_size()
+            dist.all_gather_object(found, mine)
+        return sorted(set().union(*found))
+
+    def finish(self) -> dict[str, Any]:
+        """Measure, close the record, show the summary; on one process of many."""
+        corrupt = self.corrupt()
+        if self.trainer.is_global_zero:
+            if corrupt is not None:
+                self.record.update(corrupt_images=len(corrupt))
+                (self.directory / CORRUPT).write_text("".join(f"{name}\n" for name in corrupt))
+            self.measure()
+            self.end("finished")
+            log.info(summary.text(self.record.data, outputs=str(self.directory)))
+        return self.record.data
+
+    def end(self, status: str, error: BaseException | None = None) -> None:
+        """Close the record, and put it into the results store."""
+        self.record.update(error=None if error is None else str(error) or type(error).__name__)
+        self.record.finish(status)
+        store.Store(self.cfg.paths.store).append(store.entry(self.cfg, self.record.data))
+        wandb_log.close(self.trainer.loggers, self.record.data, self.record.path)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """However the run ends, its record says so."""
+        try:
+            yield
+        except BaseException as error:
+            if self.trainer.is_global_zero:
+                # A cluster's engine that wants to start the job again leaves it by SystemExit.
+                stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
+                self.end("interrupted" if stopped else "failed", error)
+            raise
+
+
+def _describe(name: str, settings: dict[str, Any]) -> str:
+    said = ", ".join(f"{key}={value}" for key, value in settings.items() if value not in (None, False))
+    return f"{name}: {said}"

@@ -94,9 +94,11 @@ def _without_dashes(name: str, arguments: list[str]) -> None:
 
 
 def _one_option_each(overrides: Sequence[str]) -> None:
-    """ValueError for reducer=[atc_average,tome], which Hydra takes for a mixture of the two."""
+    """ValueError for reducer=[atc_average,tome], which Hydra takes for a mixture, and for what would be replaced."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         group, value = override.key_or_group, override.value()
+        if group == "output_dir":
+            raise ValueError(f"output_dir={value} is set when the run starts; to name its directory: hydra.run.dir={value}")
         if isinstance(value, list) and (conf_dir() / group).is_dir():
             names = ",".join(map(str, value))
             raise ValueError(f"{group}=[{names}]: a run has one {group}; for one run each: -m {group}={names}")

@@ -58,6 +58,7 @@ MISTAKES = {
     "blocks=4,7,10": ["blocks=4,7,10: a list is written blocks=[4,7,10]", "-m"],
     "blocks=4": ["blocks=4 must be a list of blocks, such as [4, 7, 10]"],
     "reducer=[tome,topk]": ["a run has one reducer; for one run each: -m reducer=tome,topk"],
+    "output_dir=here": ["output_dir=here is set when the run starts; to name its directory: hydra.run.dir=here"],
     "reducer=dpc": ["unknown reducer 'dpc'", "did you mean 'dpc_knn'?"],
     "datamodule.size=30": ["Input height (30) doesn't match model (28). Images have the size", "datamodule.size"],
     "benchmark.batch_size=0": ["benchmark.batch_size=0 must be 1 or more"],

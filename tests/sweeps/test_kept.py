@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from atc.report import identity, layout, report
 from atc.report.store import Store
 
@@ -21,9 +23,10 @@ def test_deit_tiny_on_photographs() -> None:
     assert quarter["atc_single"] < min(quarter["atc_complete"], quarter["atc_average"]) - 10
 
 
-def test_digits() -> None:
-    """Every cell, of one state of the code."""
-    made = report.make(layout.load("digits_all"), Store(BENCHMARKS).entries())
+@pytest.mark.parametrize("name", ["digits_all", "shapes_all"])
+def test_small_worlds(name: str) -> None:
+    """Every cell, of one state of the code, and said to rank nothing."""
+    made = report.make(layout.load(name), Store(BENCHMARKS).entries())
     assert {cell.state for cell in made.cells} == {"measured", "out of reach"}
     assert {(cell.where["reducer"], cell.where["keep_rate"]) for cell in made.cells if cell.state != "measured"} == {
         ("tome", "0.25")
@@ -31,4 +34,4 @@ def test_digits() -> None:
     (commit,) = {entry["commit"] for entry in made.runs()}
     assert not commit.endswith("-dirty")
     assert all(entry["identity"] == identity.of_settings(entry["config"]) for entry in made.runs())
-    assert "Digits saturate" in (BENCHMARKS / "digits_all.md").read_text(encoding="utf-8")
+    assert "saturate" in (BENCHMARKS / f"{name}.md").read_text(encoding="utf-8")

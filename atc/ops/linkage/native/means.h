@@ -118,7 +118,8 @@ struct Means {
                 off |= (row[j] > most) | (row[j] < -most) | (steps != __builtin_rintf(steps));
             }
         }
-        return known_grid = !off;
+        known_grid = !off;
+        return known_grid;
     }
 
   private:

@@ -73,7 +73,7 @@ template <class Key> Real<Key> prepare(const Real<Key>* image, int64_t stride, S
         to.row(k)[padded] = 0;
     }
     Reals<Key> total[2]{};
-    Vector<Key> tile[W], turned[W];
+    Vector<Key> tile[W]{}, turned[W]{};
     for (int block_top = 0; block_top < padded; block_top += block)
         for (int block_left = block_top; block_left < padded; block_left += block)
             for (int top = block_top; top < block_top + block && top < padded; top += W) {
@@ -84,6 +84,8 @@ template <class Key> Real<Key> prepare(const Real<Key>* image, int64_t stride, S
                         total[0] += load_edge<Key>(image, stride, tokens, top, left, tile);
                     } else {
                         const Real<Key>* from = image + top * stride + left;
+                        if (left % (64 / sizeof(Key)) == 0)  // rows are too short for the processor to see them coming
+                            for (int i = 0; i < W; i++) __builtin_prefetch(from + (W + i) * stride);
                         for (int i = 0; i < W; i++) {
                             Reals<Key> value = load<Reals<Key>>(from + i * stride);
                             total[i % 2] += value;

@@ -33,9 +33,7 @@ def cosine_distance(keys: Tensor) -> Tensor:
 @torch.library.custom_op("atc::cosine_distance", mutates_args=())
 def _cosine_distance(keys: Tensor) -> Tensor:
     with full_float32(keys.device.type):
-        unit = normalised(keys)
-        product = unit @ unit.mT
-        return torch.sub(product.new_ones(()), product, out=product)
+        return distance_of_units(normalised(keys))
 
 
 @_cosine_distance.register_fake
@@ -48,6 +46,12 @@ def normalised(keys: Tensor) -> Tensor:
     """Unit vectors, in float32 at least; a zero vector stays zero."""
     wide = keys if keys.dtype == torch.float64 else keys.float()
     return wide / wide.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def distance_of_units(unit: Tensor, out: Tensor | None = None) -> Tensor:
+    """``1 - x y`` for all pairs of unit vectors ``[B, N, D]``, into ``out`` ``[B, N, N]`` if given."""
+    product = torch.bmm(unit, unit.mT, out=out)
+    return torch.sub(product.new_ones(()), product, out=product)
 
 
 def check_keys(keys: Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from atc.ops.linkage.cosine import check_keys, full_float32, normalised
+from atc.ops.linkage.cosine import check_keys, distance_of_units, full_float32, normalised
 from atc.ops.linkage.op import check_method, cluster
 
 # Distances that are held at once, at least one image's: a second-level cache, and a gigabyte.
@@ -51,12 +51,10 @@ def _linkage_from_features(keys: Tensor, keep: int, method: str, backend: str | 
         images = max(1, _CELLS.get(keys.device.type, 1 << 28) // max(1, tokens * tokens))
         if keys.device.type == "cpu":
             images = max(images, torch.get_num_threads())
-        one = unit.new_ones(())
         space = unit.new_empty(min(images, batch), tokens, tokens)
         for start in range(0, batch, images):
             some = unit[start : start + images]
-            distance = torch.bmm(some, some.mT, out=space[: len(some)])
-            torch.sub(one, distance, out=distance)
+            distance = distance_of_units(some, out=space[: len(some)])
             labels[start : start + images] = cluster(distance, keep, method, backend, check_finite, first_image=start)
     return labels
 

@@ -5,6 +5,7 @@ bytes; each entry is a Record of the wandb package's protocol.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,8 +30,19 @@ class Written(NamedTuple):
     files: Path
 
 
-def read(directory: Path) -> Written:
-    """The run in `directory`, as in wandb/offline-run-TIME-ID."""
+def read(directory: Path, patience: float = 30.0) -> Written:
+    """The run in `directory`, as in wandb/offline-run-TIME-ID, once it holds the end of the run.
+
+    patience: seconds to wait for that; W&B writes from a process of its own, which may still be at it.
+    """
+    deadline = time.monotonic() + patience
+    while "exit_code" not in (found := _found(directory)):
+        assert time.monotonic() < deadline, f"no end of the run in {directory}"
+        time.sleep(0.1)
+    return Written(**found)
+
+
+def _found(directory: Path) -> dict[str, Any]:
     protocol = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="this wandb has another protocol")
     (file,) = directory.glob("*.wandb")
     found: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "artifacts": {}, "files": directory / "files"}
@@ -53,7 +65,7 @@ def read(directory: Path) -> Written:
         elif kind == "exit":
             found["exit_code"] = record.exit.exit_code
     found["config"].pop("_wandb", None)  # W&B's own, which its API leaves out too
-    return Written(**found)
+    return found
 
 
 def _values(items: Any) -> dict[str, Any]:

@@ -51,14 +51,15 @@ def main(name: str, own: set[str]) -> None:
     own: top-level settings that are not taken from the run a checkpoint lies in. Exit status: 0; 2 after an
     error of the user's, told in one line; 1 with a traceback after any other; 128 + signal after a signal.
     """
-    verbose = bool(os.environ.get("HYDRA_FULL_ERROR")) or "debug=true" in (arg.lower() for arg in sys.argv)
+    asked = bool(os.environ.get("HYDRA_FULL_ERROR"))
+    verbose = asked or "debug=true" in (arg.lower() for arg in sys.argv)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
     OmegaConf.register_new_resolver("run_dir", functools.partial(_run_dir, started), replace=True)
     OmegaConf.register_new_resolver("sweep_dir", functools.partial(_sweep_dir, started), replace=True)
     OmegaConf.register_new_resolver("sweep_subdir", _sweep_subdir, replace=True)
 
     def job(cfg: DictConfig) -> float | None:
-        _hydra_raises(verbose)  # processes that the run starts for other devices see what the user set
+        _hydra_raises(asked)  # processes that the run starts for other devices see what the user set
         try:
             return _goal(_run(name, _settled(name, cfg, own)))
         except Exception as error:
@@ -80,7 +81,7 @@ def main(name: str, own: set[str]) -> None:
     except Exception as error:
         _complain(error, name, verbose)
     finally:
-        _hydra_raises(verbose)
+        _hydra_raises(asked)
 
 
 def _without_dashes(name: str, arguments: list[str]) -> None:

@@ -156,6 +156,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the sanitizers
 
 
 @needs_linux
+@pytest.mark.slow
 def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path):
     program_file = tmp_path / "program"
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -165,6 +166,7 @@ def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path):
 
 
 @needs_linux
+@pytest.mark.slow
 def test_thread_sanitizer_finds_nothing_and_misses_every_barrier_left_out(tmp_path):
     program_file = tmp_path / "program"
     flags = ["-O0", "-g1", "-DATC_LANES=2", "-DATC_PROGRAM", "-fsanitize=thread"]

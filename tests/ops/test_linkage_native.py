@@ -149,6 +149,7 @@ def test_building_without_a_compiler_is_no_error(monkeypatch, tmp_path, capfd):
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize(("sanitizer", "avx2"), [("address,undefined", True), ("thread", False)])
 def test_sanitizers_find_nothing(sanitizer, avx2, tmp_path):
     if sys.platform != "linux":

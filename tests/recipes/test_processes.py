@@ -63,6 +63,7 @@ class ShardedOnCPU(FSDPStrategy):
 SHARDED = "trainer.strategy={_target_:tests.recipes.test_processes.ShardedOnCPU}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["trainer.strategy=ddp", SHARDED], ids=["ddp", "fsdp"])
 def test_killed_within_an_epoch(tmp_path: Path, unbroken: Path, strategy: str) -> None:
     """Both processes at once, as when a machine goes down; the same command goes on with the next batch.

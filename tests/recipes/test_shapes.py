@@ -10,6 +10,7 @@ from atc.vit.backbones import digits
 from tests.harness.commands import composed
 
 
+@pytest.mark.slow
 def test_the_recipe(tmp_path: Path) -> None:
     """196 patches, Muon for the matrices; on few scenes it learns more than AdamW does at the same rate."""
     losses = {}

@@ -49,6 +49,7 @@ def test_what_has_no_grid_says_so(name: str, of: str, tmp_path: Path, capsys: py
     assert capsys.readouterr().err == f"error: {name} has no grid of runs: its numbers come from {of}\n"
 
 
+@pytest.mark.slow
 def test_what_an_agent_starts_is_the_run_of_the_sweep(tmp_path: Path) -> None:
     """The command of a sweep file as `wandb agent` fills it in, offline: it runs, and the sweep takes it for done."""
     (tmp_path / "sweeps").mkdir()

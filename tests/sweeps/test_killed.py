@@ -26,6 +26,7 @@ def wait_for(here: Path, file: str, process: subprocess.Popen[str]) -> Path:  # 
     raise AssertionError(process.communicate()[0])
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_goes_on(here: Path) -> None:  # noqa: F811
     process = start(here, *LONG)
     checkpoint = wait_for(here, "last.ckpt", process)
@@ -51,6 +52,7 @@ def test_a_training_that_was_killed_goes_on(here: Path) -> None:  # noqa: F811
     assert (entry["status"], entry["identity"]) == ("finished", checkpoint.parent.name)
 
 
+@pytest.mark.slow
 def test_a_process_of_the_launcher_is_killed(here: Path) -> None:  # noqa: F811
     """Its run is listed as cut off; the others are done; the same command does the rest."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra of hydra/launcher=joblib")

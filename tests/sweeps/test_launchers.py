@@ -20,6 +20,7 @@ LAUNCHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_launcher(here: Path, name: str) -> None:  # noqa: F811
     plugin, settings = LAUNCHERS[name]
@@ -40,6 +41,7 @@ def test_slurm_composes(here: Path) -> None:  # noqa: F811
     assert "SlurmLauncher" in said
 
 
+@pytest.mark.slow
 def test_preempted_and_started_again(here: Path) -> None:  # noqa: F811
     """What Slurm does to a job, done by submitit's local executor: a signal, and the same job once more."""
     pytest.importorskip(

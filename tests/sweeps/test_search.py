@@ -38,6 +38,7 @@ def trials(here: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=file.stem, storage=storage).trials
 
 
+@pytest.mark.slow
 def test_a_search_that_goes_on(tmp_path: Path) -> None:
     """Killed in its first trial, which is run again; then two trials; then one more for a longer search."""
     process = subprocess.Popen(command("hydra.sweeper.trials=2"), cwd=tmp_path, env=environment())

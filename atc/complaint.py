@@ -1,6 +1,7 @@
 """From an exception to the one line a user needs."""
 
 import re
+import sys
 from collections.abc import Iterable
 
 from hydra import compose, initialize_config_dir
@@ -64,9 +65,10 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
 
 
 def _is_users(error: BaseException) -> bool:
-    from lightning.fabric.utilities.exceptions import MisconfigurationException  # slow to import, rarely needed
-
-    return isinstance(error, (*USER_ERRORS, MisconfigurationException))
+    if isinstance(error, USER_ERRORS):
+        return True
+    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")  # slow to import; it raised nothing if it is not
+    return lightning is not None and isinstance(error, lightning.MisconfigurationException)
 
 
 def _from_target(error: InstantiationException) -> str | None:
@@ -131,7 +133,7 @@ def _is_number(text: str) -> bool:
 def _composed(config_name: str, overrides: Iterable[str]) -> tuple[DictConfig, list[str]]:
     """The configuration with the command line's groups but without its values; the groups it is made of."""
     directory = build.conf_dir()
-    groups = [said for said in overrides if (directory / said.split("=")[0]).is_dir()]
+    groups = [said for said in overrides if re.match(r"\w[\w/]*=", said) and (directory / said.split("=")[0]).is_dir()]
     named = [said for said in groups if said.split("=")[-1] not in ("", "null")]
     GlobalHydra.instance().clear()  # the run that failed has initialised it
     with initialize_config_dir(str(directory), version_base="1.3"):

@@ -9,8 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 PACKAGES = ("atc-toolkit", "torch", "torchvision", "timm", "lightning", "torchmetrics", "hydra-core", "numpy", "scipy")
 
 
@@ -40,6 +38,8 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """What there is to compute with; threads: those that PyTorch uses now."""
+    import torch  # slow, and not needed to list what a sweep has done
+
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),

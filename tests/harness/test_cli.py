@@ -139,6 +139,12 @@ def test_the_stack_trace_can_be_had(ask: Ask, monkeypatch: pytest.MonkeyPatch, s
     assert "must lie in (0, 1]" in said
 
 
+def test_a_directory_on_the_command_line_is_no_setting(ask: Ask, tmp_path: Path) -> None:
+    status, said = ask(cli.evaluate, "--config-dir", str(tmp_path), "output_dir=here")
+    assert status == 2
+    assert said.startswith("error: output_dir=here is set when the run starts")
+
+
 def test_a_bug_keeps_its_stack_trace(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     from atc import run
 

@@ -100,3 +100,15 @@ def test_killed_failed_and_finished(here: Path) -> None:
     assert {"dense", "fine_tuned"} <= found["none 0.5"]
     assert "dense" not in found["tome 0.5"]
     assert {"off_the_shelf", "fine_tuned"} <= found["tome 0.5"]
+
+
+def test_a_dry_run_does_not_wait_for_torch(here: Path) -> None:
+    """Importing it and Lightning takes seconds, listing what is done does not."""
+    listed = (
+        "import sys, atc.cli\n"
+        "sys.argv = ['train.py', '--config-dir', 'sweeps', '-cn', 'small', '--dry-run']\n"
+        "atc.cli.train()\n"
+        "print('torch' in sys.modules, 'lightning' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", listed], cwd=here, env=environment(), capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False False", done.stdout + done.stderr

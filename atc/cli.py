@@ -99,7 +99,8 @@ def _one_option_each(overrides: Sequence[str]) -> None:
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         group, value = override.key_or_group, override.value()
         if group == "output_dir":
-            raise ValueError(f"output_dir={value} is set when the run starts; to name its directory: hydra.run.dir={value}")
+            instead = f"to name its directory: hydra.run.dir={value}"
+            raise ValueError(f"output_dir={value} is set when the run starts; {instead}")
         if isinstance(value, list) and (conf_dir() / group).is_dir():
             names = ",".join(map(str, value))
             raise ValueError(f"{group}=[{names}]: a run has one {group}; for one run each: -m {group}={names}")

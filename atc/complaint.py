@@ -67,7 +67,7 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
 def _is_users(error: BaseException) -> bool:
     if isinstance(error, USER_ERRORS):
         return True
-    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")  # slow to import; it raised nothing if it is not
+    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")  # if not loaded, it raised nothing
     return lightning is not None and isinstance(error, lightning.MisconfigurationException)
 
 

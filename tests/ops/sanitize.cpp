@@ -38,9 +38,8 @@ template <class T> std::vector<T> distances(int64_t images, int64_t tokens, int 
 struct Output {
     std::vector<int64_t> labels, merges, counters;
     std::vector<double> heights;
-    std::vector<uint8_t> nan;
     bool operator==(const Output& o) const {
-        bool same = labels == o.labels && merges == o.merges && nan == o.nan && counters == o.counters;
+        bool same = labels == o.labels && merges == o.merges && counters == o.counters;
         for (size_t t = 0; t < heights.size(); t++)
             same &= heights[t] == o.heights[t] || (heights[t] != heights[t] && o.heights[t] != o.heights[t]);
         return same;
@@ -53,7 +52,6 @@ template <class T> Output run(const std::vector<T>& d, int64_t images, int64_t t
     out.labels.resize(images * tokens);
     out.merges.resize(images * (tokens - keep) * 2);
     out.heights.resize(images * (tokens - keep));
-    out.nan.resize(images);
     out.counters.resize(images * 6);
     AtcJob job{};
     job.distance = d.data();
@@ -67,7 +65,6 @@ template <class T> Output run(const std::vector<T>& d, int64_t images, int64_t t
     job.labels = out.labels.data();
     job.merges = merges ? out.merges.data() : nullptr;
     job.heights = merges ? out.heights.data() : nullptr;
-    job.has_nan = out.nan.data();
     job.counters = out.counters.data();
     if (atc_linkage(&job, 0)) out.labels.clear();
     return out;

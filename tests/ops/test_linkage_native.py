@@ -40,7 +40,6 @@ def test_the_number_of_threads_does_not_matter(kernel, two_threads, method):
         found = cpu.cluster(distance, 30, method, want_merges=True)
         assert torch.equal(found.labels, expected.labels)
         assert torch.equal(found.merges, expected.merges)
-        assert torch.equal(found.has_nan, expected.has_nan)
 
 
 def test_callers_may_be_threads_themselves(kernel, two_threads):
@@ -104,8 +103,25 @@ def test_image_like_data_leaves_float32_in_little_doubt(kernel):
     assert found.doubts.mean() < 1
 
 
-def test_single_linkage_reads_the_square_once(kernel):
-    assert (effort(batch(98, ["regions"] * 4), 49, "single").cells_per_square == 1).all()
+def test_single_linkage_reads_the_square_once_or_less(kernel):
+    distance = batch(98, ["regions"] * 4)
+    assert (effort(distance, 24, "single").cells_per_square == 1).all()
+    assert (effort(distance, 49, "single").cells_per_square < 0.5).all()
+    assert (effort(distance, 88, "single").cells_per_square < 0.1).all()
+    assert effort(distance, 49, "single").rescans_per_merge.sum() == 0
+
+
+def test_single_linkage_of_more_near_pairs_than_there_is_room_for(kernel):
+    """Half of the tokens are all near each other, the others far: nearest neighbours say little about the pairs."""
+    for tokens in (200, 333):
+        distance = torch.rand(2, tokens, tokens, generator=torch.Generator().manual_seed(tokens)).mul(0.1).add(0.4)
+        distance[:, : 2 * tokens // 3, : 2 * tokens // 3] /= 10
+        for keep in (tokens // 2, 9 * tokens // 10):
+            expected = cpu.cluster(distance, keep, "single", algorithm="prim").labels
+            for avx2 in (True, False):
+                found = cpu.cluster(distance, keep, "single", avx2=avx2, want_counters=True)
+                assert torch.equal(found.labels, expected)
+        assert (cpu.cluster(distance, 9 * tokens // 20 + 1, "single", want_counters=True).counters[:, 2] == tokens**2).all()
 
 
 def test_without_the_kernel_the_torch_backend_answers_and_says_so_once(monkeypatch, caplog):

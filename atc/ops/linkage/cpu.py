@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 LIBRARY = Path(__file__).with_name("_native.so")
-ABI = 2
+ABI = 3
 _METHOD = {"single": 0, "complete": 1, "average": 2, "ward": 3}
 ALGORITHM = {"automatic": 0, "greedy": 1, "prim": 2}
 _FAILURE = {1: "not enough memory for the clustering workspace", 2: "the compiled kernel refused its arguments"}
@@ -32,7 +32,6 @@ class Result(NamedTuple):
     labels: Tensor  # [B, N] int64
     merges: Tensor | None  # [B, N-K, 2] int64
     heights: Tensor | None  # [B, N-K] float64
-    has_nan: Tensor  # [B] bool
     counters: Tensor | None  # [B, 6] int64: merges, rescans, cells read, merges replayed, doubts, restarts
 
 
@@ -51,7 +50,6 @@ class _Job(ctypes.Structure):
         ("labels", ctypes.c_void_p),
         ("merges", ctypes.c_void_p),
         ("heights", ctypes.c_void_p),
-        ("has_nan", ctypes.c_void_p),
         ("counters", ctypes.c_void_p),
     ]
 
@@ -109,7 +107,6 @@ def cluster(
         labels=torch.empty(batch, tokens, dtype=torch.int64),
         merges=torch.empty(batch, tokens - keep, 2, dtype=torch.int64) if want_merges else None,
         heights=torch.empty(batch, tokens - keep, dtype=torch.float64) if want_merges else None,
-        has_nan=torch.zeros(batch, dtype=torch.bool),
         counters=torch.zeros(batch, 6, dtype=torch.int64) if want_counters else None,
     )
     if tokens == 0:

@@ -57,6 +57,6 @@ def dendrogram(
     check_arguments(distance, keep, method, backend)
     distance = wide(distance.detach())
     if check_finite:
-        refuse_nan(distance.triu(1).isnan().flatten(1).any(1))
+        refuse_nan(distance)
     merges, heights = merge_in_order(distance, keep, method, backend)
     return Dendrogram(merges, heights, distance.shape[1])

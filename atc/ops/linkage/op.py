@@ -79,13 +79,10 @@ def cluster(
 ) -> Tensor:
     """``[B, N]`` labels of checked arguments; ``first_image`` is added to the image that an error names."""
     chosen = chosen_backend(distance, backend, method)
-    if chosen == "cpu":
-        result = cpu.cluster(distance.cpu(), keep, method)
-        if check_finite:
-            refuse_nan(result.has_nan, first_image)
-        return result.labels.to(distance.device)
     if check_finite:
-        refuse_nan(distance.triu(1).isnan().flatten(1).any(1), first_image)
+        refuse_nan(distance, first_image)
+    if chosen == "cpu":
+        return cpu.cluster(distance.cpu(), keep, method).labels.to(distance.device)
     if chosen == "triton":
         from atc.ops.linkage import gpu
 
@@ -169,7 +166,8 @@ def _reference(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor
     return torch.from_numpy(merges).to(distance.device), torch.from_numpy(heights).to(distance.device)
 
 
-def refuse_nan(has_nan: Tensor, first_image: int = 0) -> None:
+def refuse_nan(distance: Tensor, first_image: int = 0) -> None:
+    has_nan = distance.triu(1).isnan().flatten(1).any(1)
     if has_nan.any():
         raise ValueError(f"distance of image {first_image + int(has_nan.nonzero()[0])} holds NaN")
 

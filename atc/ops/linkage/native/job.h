@@ -23,7 +23,6 @@ struct AtcJob {
     int64_t* labels;        // [images, tokens]
     int64_t* merges;        // [images, tokens - keep, 2] or null
     double* heights;        // [images, tokens - keep] or null
-    uint8_t* has_nan;       // [images]
     int64_t* counters;      // [images, 6] as in Counters; or null
 };
 

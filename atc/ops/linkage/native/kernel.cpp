@@ -2,7 +2,7 @@
 #include "careful.h"
 #include "job.h"
 #include "means.h"
-#include "prim.h"
+#include "shortest.h"
 #include "sums.h"
 
 namespace ATC_ISA {
@@ -35,7 +35,8 @@ template <class Key> struct Workspace {
     Slots<Key>* origin;
     float *near_inverse, *near_gone;
     double *inverse, *gone, *limit, *summary;
-    int32_t *parent, *from, *to, *near;
+    int32_t *parent, *from, *to, *near, *low, *high;
+    Edge<Key>* others;
 
     Workspace(Cutter cut, const AtcJob& job, size_t* used = nullptr) : rows{square} {
         constexpr int W = Lanes<Key>::width;
@@ -61,6 +62,11 @@ template <class Key> struct Workspace {
         from = cut.take<int32_t>(tokens);
         to = cut.take<int32_t>(tokens);
         near = cut.take<int32_t>(tokens);
+        if (job.method == ATC_SINGLE) {
+            low = cut.take<int32_t>(room(tokens));
+            high = cut.take<int32_t>(room(tokens));
+            others = cut.take<Edge<Key>>(room(tokens));
+        }
         if (job.method >= ATC_AVERAGE) {
             rows.tokens = tokens;
             rows.padded = rows.padded_for(tokens);
@@ -75,6 +81,8 @@ template <class Key> struct Workspace {
         }
         if (used) *used = cut.used;
     }
+    // Edges that are at hand for single linkage; images have one or two for each token.
+    static int room(int tokens) { return 16 * tokens + 64; }
     template <class K> static Queue<K> queue(Cutter& cut, int tokens) {
         int padded = Queue<K>::padded_for(tokens), blocks = Queue<K>::blocks_for(tokens);
         return {cut.take<K>(padded), cut.take<K>(blocks), padded, blocks};
@@ -112,10 +120,15 @@ template <class Key, bool ward> Counters merge_wide(Workspace<Key>& work, int ke
     }
 }
 
-// Prim costs the same for any `keep`; the greedy algorithm is faster where few merges are wanted.
+// The order of merging is the greedy algorithm's to tell. Prim's costs the same for any `keep`, which is too much where
+// few merges are wanted.
 inline bool prefers_tree(const AtcJob& job) {
     if (job.method != ATC_SINGLE || job.merges || job.keep == job.tokens) return false;
     return job.algorithm == ATC_PRIM || (job.algorithm == ATC_AUTOMATIC && job.keep * 3 < job.tokens * 2);
+}
+inline bool prefers_shortest(const AtcJob& job) {
+    return job.method == ATC_SINGLE && !job.merges && job.algorithm == ATC_AUTOMATIC && job.keep < job.tokens &&
+           job.keep * 20 >= job.tokens * 9;
 }
 
 inline void number_labels(const int32_t* parent, int tokens, int32_t* root, int32_t* number, int64_t* labels) {
@@ -172,7 +185,7 @@ template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Wor
         Tree<Key> tree{work.edges, work.from, work.to};
         span(work.square, work.best, work.origin, work.mask, tree);
         for (int k = 0; k < tokens; k++) work.parent[k] = k;
-        joined = join_shortest(tree, tokens, merges, work.best, work.parent);
+        joined = join_shortest(tree, tokens - 1, merges, work.best, work.parent);
         counters = {merges, 0, (int64_t)tokens * tokens, 0, 0, 0};
     }
     if (!joined) {
@@ -189,17 +202,31 @@ template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Wor
     if (job.counters) memcpy(job.counters + number * 6, &counters, sizeof counters);
 }
 
+// False if equal distances, infinite ones or NaN are in the way.
+template <class Value> bool cluster_few(const AtcJob& job, const Value* image, Workspace<Value>& work, int64_t number) {
+    int tokens = (int)job.tokens, merges = tokens - (int)job.keep;
+    Square<Value>& square = work.square;
+    NearestDistances<Value>{image, job.row_stride, tokens, square.padded, square.nearest, work.mask}.find();
+    Shortest<Value> shortest{image, job.row_stride, tokens, square.padded, square.nearest, work.mask,
+                             {work.edges, work.from, work.to}, work.low, work.high, work.others, work.room(tokens),
+                             work.best, work.keys.born, work.keys.seen, work.near, work.parent};
+    if (!span_shortest(shortest, merges) || !shortest.join(merges)) return false;
+    number_labels(work.parent, tokens, work.from, work.to, job.labels + number * tokens);
+    Counters counters{merges, 0, shortest.cells, 0, 0, 0};
+    if (job.counters) memcpy(job.counters + number * 6, &counters, sizeof counters);
+    return true;
+}
+
 template <class Value, class Key> void run_images(const AtcJob& job, void* memory) {
     Workspace<Value> finite({(char*)memory}, job);
     Workspace<Key> safe({(char*)memory}, job);  // in its place
     for (int64_t number = 0; number < job.images; number++) {
         const Value* image = (const Value*)job.distance + number * job.image_stride;
-        job.has_nan[number] = 0;
+        if (prefers_shortest(job) && cluster_few(job, image, finite, number)) continue;
         if (within_range(prepare(image, job.row_stride, finite.square), finite.square)) {
             cluster(job, image, finite, number);
         } else {
             prepare(image, job.row_stride, safe.square);
-            job.has_nan[number] = any_nan(image, job.row_stride, (int)job.tokens);
             cluster(job, image, safe, number);
         }
     }

@@ -102,6 +102,6 @@ __attribute__((visibility("default"))) int atc_linkage(const AtcJob* job, int al
     return 0;
 }
 
-__attribute__((visibility("default"))) int atc_linkage_version() { return 2; }
+__attribute__((visibility("default"))) int atc_linkage_version() { return 3; }
 
 }  // extern "C"

@@ -131,11 +131,4 @@ template <class Value> inline bool within_range(Value total, const Square<Value>
     return within;
 }
 
-template <class Value> bool any_nan(const Value* image, int64_t stride, int tokens) {
-    bool found = false;
-    for (int i = 0; i < tokens; i++)
-        for (int j = i + 1; j < tokens; j++) found |= image[i * stride + j] != image[i * stride + j];
-    return found;
-}
-
 }  // namespace ATC_ISA

@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from atc import arguments
 from atc.build import conf_dir
 from atc.complaint import one_line
 from atc.report import runs
@@ -74,24 +75,13 @@ def main(name: str, own: set[str]) -> None:
 
     job.__doc__ = __doc__
     _hydra_raises(True)
-    sys.argv = ["hydra.sweeper.dry_run=true" if argument == "--dry-run" else argument for argument in sys.argv]
     try:
-        _without_dashes(name, sys.argv[1:])
+        sys.argv[1:] = arguments.readable(name, sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
     except Exception as error:
         _complain(error, name, verbose)
     finally:
         _hydra_raises(asked)
-
-
-def _without_dashes(name: str, arguments: list[str]) -> None:
-    """ValueError for --keep_rate=0.5 and the like."""
-    settings = {str(key) for key in OmegaConf.load(conf_dir() / f"{name}.yaml")}
-    settings |= {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    for argument in arguments:
-        key = argument.removeprefix("--").partition("=")[0]
-        if argument.startswith("--") and key in settings:
-            raise ValueError(f"{argument}: settings have no dashes and one = without spaces, as in {key}=VALUE")
 
 
 def _one_option_each(overrides: Sequence[str]) -> None:
@@ -125,13 +115,16 @@ def _run(name: str, cfg: DictConfig) -> dict[str, Any]:
     try:
         return command(cfg)
     except (Interrupted, KeyboardInterrupt) as stop:
-        _say_how_to_resume(name, Path(cfg.output_dir))
+        _say_how_to_resume(name, cfg)
         # Lightning's own way with Ctrl-C is to exit with 1.
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 
 
-def _say_how_to_resume(name: str, directory: Path) -> None:
-    if name == "train" and (directory / runs.LAST).is_file():
+def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
+    directory = Path(cfg.output_dir)
+    if cfg.get("resume") == "auto":
+        log.info("interrupted; the same command goes on")
+    elif name == "train" and (directory / runs.LAST).is_file():
         script = Path(sys.argv[0])
         start = f"python {script}" if script.suffix == ".py" else script.name
         log.info("interrupted; to resume: %s resume=%s", start, shlex.quote(str(directory)))

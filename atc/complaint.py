@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -52,7 +52,12 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         if found := _TYPO.search(str(error)):
             return f"'{found[1]}' is not of the form NAME=VALUE, without spaces: there is no = in it"
         if found := _SEVERAL.search(str(error)):
-            return f"{found[1]}={found[2]}: a list is written {found[1]}=[{found[2]}]; for one run per value, add -m"
+            runs = "; for one run per value, add -m" if config_name in ("train", "evaluate") else ""
+            return f"{found[1]}={found[2]}: a list is written {found[1]}=[{found[2]}]{runs}"
+        if isinstance(error, OverrideParseException):
+            key = error.override.partition("=")[0]
+            quoted = f"text with special characters is quoted twice, as in {key}=\"'TEXT'\""
+            return f"cannot read {error.override}: brackets and quotes come in pairs, and {quoted}"
         key = _unknown_key(f"{error} {cause or ''}")
         return _flat(error) if key is None else _no_such_key(key, config_name, overrides)
     if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))):
@@ -60,7 +65,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
     if isinstance(error, (TypeError, ValueError)) and (line := _mistyped(error, config_name, overrides)):
         return line
     if isinstance(error, AssertionError) and "doesn't match model" in str(error):  # timm's
-        return f"{error} Images have the size the backbone is built for: leave out datamodule.size"
+        settings = "datamodule.size or datamodule.transforms.size"
+        return f"{error} Images have the size the backbone is built for: leave out {settings}"
     return _whole(error) if _is_users(error) else None
 
 

@@ -24,6 +24,7 @@ from timm.data.config import resolve_model_data_config
 
 from atc import build
 from atc.analysis import animation, figure, methods, page, photo
+from atc.arguments import quoted
 from atc.choices import Choice, combinations
 from atc.complaint import one_line
 
@@ -66,13 +67,16 @@ def overrides(arguments: Sequence[str]) -> list[str]:
             if not value:
                 raise ValueError("--html needs the file to write, as in --html merging.html")
             argument = f"html={value}"
+        elif argument.startswith("-"):
+            raise ValueError(
+                f"{argument}: settings have no dashes, as in output=merging.png; the only option is --html FILE"
+            )
         key, _, value = argument.partition("=")
         place = re.fullmatch(r"(\w+):(\d+)", value) if key == "image" else None
         if place and place[1] in build.names("datamodule") and not Path(value).exists():
             given += [f"datamodule={place[1]}", f"index={place[2]}"]
         elif key in PATHS and value not in ("", "null") and value[0] not in "'\"":
-            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-            given.append(f"{key}='{escaped}'")
+            given.append(f"{key}={quoted(value)}")
         else:
             given.append(argument)
     named = {argument.partition("=")[0] for argument in given}

@@ -126,6 +126,8 @@ def test_the_defaults_are_those_of_training(monkeypatch):
         (["image=digits:1", "output=missing/cat.png"], "there is no directory missing"),
         (["image=digits:1", "gif.per_stage=0", "output=a.gif", *UNTRAINED], "per_stage=0"),
         (["image=digits:1", "--html"], "--html needs the file"),
+        (["image=digits:1", "--output", "x.png"], "--output: settings have no dashes"),
+        (["image=digits:1", "reducer=tome,topk"], "reducer=tome,topk: a list is written reducer=[tome,topk]"),
     ],
 )
 def test_bad_input_is_one_line(arguments, said, capsys, tmp_path, monkeypatch):

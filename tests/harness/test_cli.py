@@ -57,6 +57,7 @@ MISTAKES = {
     "--keep_rate=0.5": ["--keep_rate=0.5: settings have no dashes", "keep_rate=VALUE"],
     "blocks=4,7,10": ["blocks=4,7,10: a list is written blocks=[4,7,10]", "-m"],
     "blocks=4": ["blocks=4 must be a list of blocks, such as [4, 7, 10]"],
+    "reducer=[tome,topk": ["cannot read reducer=[tome,topk: brackets and quotes come in pairs", "reducer=\"'TEXT'\""],
     "reducer=[tome,topk]": ["a run has one reducer; for one run each: -m reducer=tome,topk"],
     "output_dir=here": ["output_dir=here is set when the run starts; to name its directory: hydra.run.dir=here"],
     "reducer=dpc": ["unknown reducer 'dpc'", "did you mean 'dpc_knn'?"],

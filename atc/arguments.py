@@ -1,0 +1,112 @@
+"""The command line of train and evaluate, before Hydra reads it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+
+from atc import build
+
+# Settings that are files or directories, which may hold any characters.
+_PATH = re.compile(r"(checkpoint|resume|weights|(paths|hydra)\..+|.+\.(root|checkpoint|dir))$")
+# What comes with a checkpoint's run, and has other settings than the defaults that Hydra composes first.
+_SAVED = ("datamodule", "backbone", "reducer", "schedule", "optimizer", "task")
+_DRY_RUN = "--dry-run"
+_EXAMPLE = "--config-dir sweeps -cn digits_all"
+
+
+def readable(name: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments in Hydra's terms: --dry-run, paths as they are, settings of a saved run's groups.
+
+    name: of the command. ValueError for what Hydra would answer in terms of its own.
+    """
+    _without_dashes(name, arguments)
+    sweep = _sweep_file(arguments)
+    found = [argument if _is_option(argument) else _literal(argument) for argument in arguments if argument != _DRY_RUN]
+    found = _over_saved(found, name)
+    if _DRY_RUN in arguments:
+        if sweep is None:
+            raise ValueError(f"{_DRY_RUN} lists the runs of a sweep, as in {_EXAMPLE} {_DRY_RUN}")
+        # Beside the other settings: argparse takes them from one place only.
+        first = next((place for place, said in enumerate(found) if _is_setting(said)), len(found))
+        found.insert(first, "hydra.sweeper.dry_run=true")
+    return found
+
+
+def quoted(text: str) -> str:
+    """Text as Hydra's grammar reads it whatever is in it."""
+    escaped = text.replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _is_option(argument: str) -> bool:
+    return argument.startswith("-")
+
+
+def _is_setting(argument: str) -> bool:
+    return "=" in argument and not _is_option(argument)
+
+
+def _without_dashes(name: str, arguments: Sequence[str]) -> None:
+    """ValueError for --keep_rate=0.5 and the like."""
+    settings = {str(key) for key in OmegaConf.load(build.conf_dir() / f"{name}.yaml")}
+    settings |= {path.name for path in build.conf_dir().iterdir() if path.is_dir()}
+    for argument in arguments:
+        key = argument.removeprefix("--").partition("=")[0]
+        if argument.startswith("--") and key in settings:
+            raise ValueError(f"{argument}: settings have no dashes and one = without spaces, as in {key}=VALUE")
+
+
+def _option(arguments: Sequence[str], *names: str) -> str | None:
+    """The value of an option, as `-cn NAME` or `--config-name=NAME`."""
+    for place, argument in enumerate(arguments):
+        key, equals, value = argument.partition("=")
+        if key in names:
+            return value if equals else next(iter(arguments[place + 1 :]), None)
+    return None
+
+
+def _sweep_file(arguments: Sequence[str]) -> Path | None:
+    """The file that -cn names; ValueError if it is not there or only for reports."""
+    directory = _option(arguments, "--config-dir", "-cd")
+    name = _option(arguments, "--config-name", "-cn")
+    if directory is None or name is None or not Path(directory).is_dir():
+        return None
+    file = Path(directory) / f"{name.removesuffix('.yaml')}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in Path(directory).glob("*.yaml"))
+        raise ValueError(f"-cn {name}: {build.nearest(name, known)}")
+    sweep = OmegaConf.load(file)
+    if "report" in sweep and "defaults" not in sweep:
+        of = ", ".join(sweep.report.get("of", [])) or "python -m atc.bench"
+        raise ValueError(
+            f"{name} has no runs of its own: its numbers are those of {of}; see python -m atc.report {name}"
+        )
+    return file
+
+
+def _literal(argument: str) -> str:
+    """A setting that Hydra's grammar can read: paths are quoted where they need it, and ~ is the home directory."""
+    key, equals, value = argument.partition("=")
+    if not equals:
+        return argument
+    try:
+        OverridesParser.create().parse_overrides([argument])
+    except OverrideParseException:
+        if not _PATH.match(key.lstrip("+")):
+            return argument
+        return f"{key}={quoted(str(Path(value).expanduser()) if value.startswith('~') else value)}"
+    return argument
+
+
+def _over_saved(arguments: list[str], name: str) -> list[str]:
+    """With a checkpoint's run to build on, settings that only its groups have are not unknown."""
+    said = {key: value for key, equals, value in (argument.partition("=") for argument in arguments) if equals}
+    given = said.get("checkpoint" if name == "evaluate" else "resume", "null")
+    if given in ("null", "auto", ""):
+        return arguments
+    groups = tuple(f"{group}." for group in _SAVED if group not in said)
+    return [f"++{argument}" if argument.startswith(groups) and "=" in argument else argument for argument in arguments]

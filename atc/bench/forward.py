@@ -95,8 +95,8 @@ def measure(given: Sequence[str]) -> tuple[DictConfig, list[Row]]:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     models = Models(choices)
-    place = f"benchmarks/throughput_{models.backbone}_{models.device.type}.json"
-    cfg.output, cfg.backbone_name = cfg.output or place, models.backbone
+    place = record.free(Path(f"benchmarks/throughput_{models.backbone}_{models.device.type}.json"))
+    cfg.output, cfg.backbone_name = cfg.output or str(place), models.backbone
     _allow_compilations(len(models.combinations))
     rows: list[Row] = []
     for batch_size in dict.fromkeys(one.batch_size for one in models.combinations):

@@ -17,15 +17,19 @@ from torch import Tensor
 from atc.bench import record, rivals
 from atc.bench.interleaved import interleave
 from atc.bench.tokens import DATA
-from atc.ops.linkage import cosine_distance, cpu, labels
+from atc.ops.linkage import cosine_distance, labels
 from atc.ops.linkage.op import chosen_backend
 
 OURS = "ATC"
+LINKAGES = ("single", "complete", "average")
 GPU_BACKENDS = ("triton", "cuda", "torch")
 
 
 def main(arguments: list[str]) -> None:
-    options = parser().parse_args(arguments)
+    command = parser()
+    options = command.parse_args(arguments)
+    if reason := record.unmeasurable(options.device):
+        command.error(reason)
     torch.set_num_threads(options.threads)
     watch = Watch(options.device, options.threads)
     rows: list[dict[str, object]] = []
@@ -36,8 +40,6 @@ def main(arguments: list[str]) -> None:
             for method in options.methods:
                 for rate in options.keep_rates:
                     rows += measure(distance, max(1, int(tokens * rate)), method, options.runs, watch, name)
-    if options.device == "cpu" and cpu.kernel() is None:
-        raise SystemExit("the clustering kernel is not compiled: install the package with a C++ compiler at hand")
     if options.out is not None:
         settings = {"device": options.device, "clock": watch.name, "runs": options.runs}
         record.write(options.out, settings, rows)
@@ -120,6 +122,14 @@ def times(row: dict[str, object]) -> str:
     return "" if row["candidate"] == OURS else f"  {row['times_ours']:.1f}x"
 
 
+def share(text: str) -> float:
+    """A share of tokens to keep, as an argument."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} must lie in (0, 1]")
+    return value
+
+
 class Watch:
     """How time is taken: of one thread by its own clock, of several or of a GPU by the wall's."""
 
@@ -134,8 +144,8 @@ class Watch:
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m atc.bench linkage", description=__doc__)
     found.add_argument("--tokens", type=int, nargs="+", default=[196, 98, 49, 1024, 4096])
-    found.add_argument("--keep-rates", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
-    found.add_argument("--methods", nargs="+", default=["single", "complete", "average"])
+    found.add_argument("--keep-rates", type=share, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
+    found.add_argument("--methods", nargs="+", choices=LINKAGES, default=list(LINKAGES))
     found.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
     found.add_argument("--batch", type=int, default=32, help="images of 196 tokens; fewer for more tokens")
     found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from atc.bench import record, rivals
 from atc.bench.interleaved import interleave
-from atc.bench.linkage import OURS, Watch
+from atc.bench.linkage import LINKAGES, OURS, Watch, share
 from atc.bench.tokens import smooth
 from atc.ops.linkage import cosine_distance, labels, labels_from_features
 from atc.ops.segment import group_sum
@@ -28,7 +28,12 @@ Step = Callable[[], object]
 
 
 def main(arguments: list[str]) -> None:
-    options = parser().parse_args(arguments)
+    command = parser()
+    options = command.parse_args(arguments)
+    if not 0 <= options.every_block < options.tokens:
+        command.error(f"--every-block {options.every_block}: there are {options.tokens} tokens to begin with")
+    if reason := record.unmeasurable(options.device):
+        command.error(reason)
     torch.set_num_threads(options.threads)
     watch = Watch(options.device, options.threads)
     with torch.inference_mode():
@@ -162,9 +167,9 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m atc.bench pipeline", description=__doc__)
     found.add_argument("--model", default="deit_small", choices=["deit_tiny", "deit_small", "deit_base"])
     found.add_argument("--tokens", type=int, default=196)
-    found.add_argument("--keep-rates", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
+    found.add_argument("--keep-rates", type=share, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
     found.add_argument("--every-block", type=int, default=0, metavar="T", help="remove T tokens at each of 12 blocks")
-    found.add_argument("--method", default="average")
+    found.add_argument("--method", choices=LINKAGES, default="average")
     found.add_argument("--batch", type=int, default=16)
     found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     found.add_argument("--threads", type=int, default=1)

@@ -8,7 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from atc import provenance
+from atc.ops.linkage import cpu
 
 RIVALS = ("scikit-learn", "fastcluster", "triton")  # what is measured against, or with
 
@@ -21,7 +24,22 @@ def environment() -> dict[str, object]:
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "machine": provenance.machine(),
         "versions": provenance.versions((*provenance.PACKAGES, *RIVALS)),
+        "compiled_clustering": cpu.kernel() is not None,
     }
+
+
+def free(path: Path) -> Path:
+    """The path itself, or one with the time in its name if there is such a file: no result replaces another."""
+    return path.with_stem(f"{path.stem}_{time.strftime('%Y-%m-%d_%H-%M-%S')}") if path.exists() else path
+
+
+def unmeasurable(device: str) -> str | None:
+    """Why clustering cannot be measured there, if so."""
+    if device == "cpu" and cpu.kernel() is None:
+        return "the clustering kernel is not compiled: install the package with a C++ compiler at hand"
+    if device == "cuda" and not torch.cuda.is_available():
+        return "--device cuda: PyTorch sees no GPU here"
+    return None
 
 
 def write(path: Path, settings: Mapping[str, object], rows: Sequence[Mapping[str, object]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from atc.bench import __main__ as bench
-from atc.bench import rivals, tokens
+from atc.bench import record, rivals, tokens
 from atc.bench.interleaved import interleave
 from atc.bench.linkage import each_backend, same_partition
 from atc.ops.linkage import cosine_distance, cpu, labels
@@ -47,6 +47,43 @@ def test_on_a_gpu_each_backend_that_can_run_is_a_candidate(monkeypatch, capsys):
 def test_unknown_benchmarks_are_named_by_usage():
     with pytest.raises(SystemExit, match=r"usage: python -m atc\.bench .*linkage"):
         bench.main(["nothing"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("linkage --methods ward", "invalid choice: 'ward'"),
+        ("linkage --keep-rates 5", "5 must lie in (0, 1]"),
+        ("pipeline --method ward", "invalid choice: 'ward'"),
+        ("pipeline --every-block 300", "--every-block 300: there are 196 tokens to begin with"),
+        ("pipeline --device cuda", "--device cuda: PyTorch sees no GPU here"),
+        ("linkage --device cuda", "--device cuda: PyTorch sees no GPU here"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_measured(arguments, said, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as end:
+        bench.main(arguments.split())
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["linkage", "pipeline"])
+def test_without_the_kernel_nothing_is_measured(name, capsys, monkeypatch):
+    monkeypatch.setattr(cpu, "kernel", lambda: None)
+    with pytest.raises(SystemExit):
+        bench.main([name])
+    assert "the clustering kernel is not compiled" in capsys.readouterr().err
+
+
+def test_no_result_replaces_another(tmp_path):
+    path = tmp_path / "throughput_digits_cpu.json"
+    assert record.free(path) == path
+    record.write(path, {}, [])
+    assert json.loads(path.read_text())["environment"]["compiled_clustering"] is True
+    other = record.free(path)
+    assert other.parent == tmp_path
+    assert other.match("throughput_digits_cpu_*.json")
 
 
 def test_candidates_take_turns_and_only_the_second_call_is_timed():

@@ -33,7 +33,7 @@ def measured(directory: Path, *settings: str) -> dict:
 
 def test_a_row_for_each_combination(tmp_path, capsys):
     result = measured(tmp_path, "reducer=[random,tome]", "keep_rate=[0.5,0.7]", "batch_size=[1,2]")
-    assert {"date", "commit", "load", "machine", "versions"} == set(result["environment"])
+    assert {"date", "commit", "load", "machine", "versions", "compiled_clustering"} == set(result["environment"])
     rows = result["rows"]
     found = [(row["batch_size"], row["reducer"], row["keep_rate"]) for row in rows]
     one_size = [("none", None), ("random", 0.5), ("random", 0.7), ("tome", 0.5), ("tome", 0.7)]

@@ -126,3 +126,17 @@ def test_round_off_below_zero_which_scipy_refuses():
     with pytest.raises(ValueError, match="negative"):
         hierarchy.fcluster(scipy_tree(image, "average"), 12, "maxclust")
     assert labels(image[None], 12, "average").max() == 11
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("tokens", "method", "rate"), [(2048, "complete", 0.5), (2309, "average", 0.9), (2309, "single", 0.25)]
+)
+def test_equals_scipy_where_the_square_does_not_fit_the_cache(tokens, method, rate, dtype):
+    pairs = tokens * (tokens - 1) // 2
+    different = torch.randperm(2**23, generator=torch.Generator().manual_seed(tokens))[:pairs].to(dtype) / 2**23
+    distance = torch.full((1, tokens, tokens), torch.nan, dtype=dtype)  # only what is above the diagonal is read
+    distance[0][tuple(torch.triu_indices(tokens, tokens, 1))] = different
+    keep = int(tokens * rate)
+    tree = hierarchy.linkage(different.double().numpy(), method)
+    assert labels(distance, keep, method)[0].tolist() == scipy_labels(tree, tokens, keep)

@@ -42,7 +42,8 @@ template <class Key> struct Workspace {
         constexpr int W = Lanes<Key>::width;
         int tokens = (int)job.tokens, padded = (tokens + W - 1) / W * W;
         // An odd number of cache lines from row to row: powers of two would all fall into the same cache sets.
-        int64_t stride = padded + 64 / (int64_t)sizeof(Key);
+        constexpr int line = 64 / (int)sizeof(Key);
+        int64_t stride = (padded + line - 1) / line * line + line;
         int32_t* neighbour = cut.take<int32_t>(tokens);
         int32_t* seen = cut.take<int32_t>(tokens);
         int32_t* born = cut.take<int32_t>(tokens);

@@ -73,6 +73,15 @@ template <class V, class Scalar> inline V load(const Scalar* from) {
 }
 template <class V, class Scalar> inline void store(Scalar* to, V v) { memcpy(to, &v, sizeof v); }
 
+// To an address of whole vectors, for which no line is fetched where the processor has such a store.
+template <class V, class Scalar> inline void store_past_cache(Scalar* to, V v) {
+#if defined(__AVX2__)
+    _mm256_stream_si256((__m256i*)to, (__m256i)v);
+#else
+    store(to, v);
+#endif
+}
+
 template <class Key> inline Vector<Key> spread(Key value) { return Vector<Key>{} + value; }
 
 template <class Key> inline Key flip_negatives(Key bits) {

@@ -21,8 +21,9 @@ COLUMN = {"method": "reducer", "dataset": "datamodule", "model": "backbone"}  # 
 class Cell:
     """One result: in percent, one value per seed.
 
-    where: setting, reducer and the axes of the sweep. entries: the runs behind it. other_settings: runs that would stand
-    here as well but differ from those in more than the seed. without_score: runs that lack the number they are scored by.
+    where: setting, reducer and the axes of the sweep. entries: the runs behind it. other_settings: runs that would
+    stand here as well but differ from those in more than the seed. without_score: runs that lack the number they are
+    scored by.
     """
 
     where: Coordinates

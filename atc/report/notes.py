@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from math import sqrt
 
+from atc import provenance
 from atc.report import alike
 from atc.report.cells import BASELINE, Cell
 from atc.report.layout import Layout
@@ -68,7 +69,7 @@ def _origins(cells: Sequence[Cell]) -> list[str]:
     gpus = {", ".join(entry.get("machine", {}).get("gpus", [])) or "CPU" for entry in entries}
     versions = {f"{name} {version}" for entry in entries for name, version in entry.get("versions", {}).items()}
     main = sorted(item for item in versions if item.split()[0] in ("torch", "timm"))
-    commits = {(entry.get("commit") or "no commit")[:10] for entry in entries}
+    commits = {provenance.short(entry.get("commit")) for entry in entries}
     hours = sum(entry.get("wall_time_s") or 0 for entry in entries) / 3600
     return [
         f"{len(entries)} runs, {hours:.2g} hours in all, on {_few(gpus)}; {', '.join(main)}; commit {_few(commits)}."

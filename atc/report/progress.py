@@ -54,7 +54,7 @@ class Progress:
         return [self.jobs[name] for name, state in self.states().items() if state != "done"]
 
     def adopt(self) -> int:
-        """Enter runs that another sweep has finished under this sweep's name too, by which reports find them; how many."""
+        """Enter runs that other sweeps have finished under this one's name too, so that reports find them; how many."""
         entries = self.store.entries()
         own = {(found["identity"], found.get("sweep")) for found in entries if found["status"] == "finished"}
         adopted = 0

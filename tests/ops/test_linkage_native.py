@@ -121,7 +121,9 @@ def test_single_linkage_of_more_near_pairs_than_there_is_room_for(kernel):
             for avx2 in (True, False):
                 found = cpu.cluster(distance, keep, "single", avx2=avx2, want_counters=True)
                 assert torch.equal(found.labels, expected)
-        assert (cpu.cluster(distance, 9 * tokens // 20 + 1, "single", want_counters=True).counters[:, 2] == tokens**2).all()
+        assert (
+            cpu.cluster(distance, 9 * tokens // 20 + 1, "single", want_counters=True).counters[:, 2] == tokens**2
+        ).all()
 
 
 def test_without_the_kernel_the_torch_backend_answers_and_says_so_once(monkeypatch, caplog):

@@ -76,7 +76,7 @@ def test_weights_do_not_keep_a_run_out_of_its_cell() -> None:
         for data in ("imagenet", "nabirds", "coco")
     ]
     made = report.make(layout.load("atc_fig4_deit_ots"), found)
-    shown = {cell.where["datamodule"] for cell in made.cells if cell.where["setting"] == "off_the_shelf" and cell.values}
+    shown = {cell.where["datamodule"] for cell in made.cells if cell.values and cell.where["reducer"] == "tome"}
     assert shown == {"imagenet", "nabirds", "coco"}
 
 
@@ -148,6 +148,44 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown table or figure 'atc_table1_mea': did you mean 'atc_table1_mae'?" in capsys.readouterr().err
     assert main(["--list"]) == 0
     assert "digits_all" in capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["digits_all", "--store", "nowhere"], "--store nowhere: no such directory (looked from "),
+        (["digits_all", "project=me/x"], "project=me/x is one of W&B: add source=wandb"),
+        (["--wandb-sweep", "wb", "--all", "site"], "--wandb-sweep DIRECTORY goes with names of sweeps alone"),
+        (["--wandb-sweep", "wb", "digits_all", "source=wandb"], "--wandb-sweep DIRECTORY goes with names"),
+        (["--list", "--sweeps", "nowhere"], "--sweeps nowhere has no sweep files, NAME.yaml (looked from "),
+    ],
+)
+def test_nothing_is_ignored(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: {complaint}")
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_results_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["digits_all"]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"no run has left a result here: there is no {tmp_path / 'runs' / 'store'}\n"
+    assert "not run" in said.out
+
+
+def test_files_that_differed_from_the_commit_are_said() -> None:
+    odd = run("tome", 0.8) | {"commit": "f" * 40 + "-dirty"}
+    assert any("commit ffffffffff-dirty" in note for note in table1(odd).table.notes)
 
 
 def test_a_misspelt_layout(tmp_path: Path) -> None:

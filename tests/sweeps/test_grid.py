@@ -167,7 +167,8 @@ def test_a_rerun_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.Mo
     failed._return_value = ValueError("benchmark.batch_size=0 must be 1 or more")
     sweeper.launcher = SimpleNamespace(launch=lambda *_: [failed])  # type: ignore[assignment]
     monkeypatch.setattr(sweeper, "jobs", lambda _: {"tome": job("tome", tmp_path, "small")})
-    with pytest.raises(ValueError, match=r"1 of 1 runs are not done \(earlier results, which stay: 1\), .*=tome: benchmark.batch"):
+    said = r"1 of 1 runs are not done \(earlier results, which stay: 1\), .*=tome: benchmark.batch_size=0 must"
+    with pytest.raises(ValueError, match=said):
         sweeper.sweep([])
 
 

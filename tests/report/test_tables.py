@@ -27,6 +27,23 @@ def rows(made: report.Report, tmp_path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((tmp_path / "atc_table1_mae.csv").read_text())))
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("atc_fig4_deit_ots", {"deit_tiny": 72.202, "deit_small": 79.854, "deit_base": 81.846}),
+        (
+            "ots_sweep_augreg",
+            {"augreg_small": 81.41, "augreg_base": 84.57, "augreg_large": 85.82, "augreg_large_384": 86.92},
+        ),
+    ],
+)
+def test_published_numbers_without_reduction(name: str, expected: dict[str, float]) -> None:
+    cells = [cell for cell in report.make(layout.load(name), []).cells if cell.published is not None]
+    found = {cell.where["backbone"]: cell.published for cell in cells if cell.where["setting"] == "no_reduction"}
+    assert found == expected
+    assert {cell.where.get("datamodule", "imagenet") for cell in cells} == {"imagenet"}
+
+
 def test_not_yet_run_is_never_filled_in(tmp_path: Path) -> None:
     found = rows(table1(), tmp_path)
     assert len(found) == 3 + 2 * 24

@@ -1,5 +1,6 @@
 """Every file of sweeps/: says what it is, and its runs compose."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def test_says_what_it_is(file: Path) -> None:
         assert any(part in line for line in head), part
     assert file not in RUN or any(said in line for line in head for said in ("not yet run", " hours;"))
     assert layout.load(file.stem).points
+    own = [OmegaConf.load(file).hydra.sweeper] if file in RUN else []
+    for sweeper in own:
+        runs = [
+            point for point in grid.points(sweeper.grids) if not grid.within(point, sweeper.get("out_of_reach", []))
+        ]
+        for number in re.findall(r"([\d,]+) (?:evaluations|trainings)", " ".join(head)):
+            assert int(number.replace(",", "")) == len(runs)
 
 
 @pytest.mark.parametrize("file", RUN, ids=lambda file: file.stem)

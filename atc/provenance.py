@@ -25,6 +25,13 @@ def commit() -> str | None:
         return None
 
 
+def short(commit: str | None) -> str:
+    """A commit to be read: ten digits, and whether files differed."""
+    if commit is None:
+        return "none"
+    return commit[:10] + "-dirty" * commit.endswith("-dirty")
+
+
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Versions of Python and of those of the packages that are installed."""
     found = {"python": platform.python_version()}

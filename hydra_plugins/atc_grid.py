@@ -46,8 +46,8 @@ class Grid(Sweeper):
     out_of_reach: points that no run can have, as settings with their values; left out, and shown as such.
     dry_run: only say what is done and what is missing. rerun: run what is done again.
 
-    On the command line `axis=value` (or several, with commas) selects from the grids; anything else is set for every
-    run, once per value where there are several: seed=0,1,2.
+    On the command line `axis=value` (or several, with commas) selects from the grids that have the axis; anything else
+    is set for every run, once per value where there are several: seed=0,1,2.
     """
 
     def __init__(
@@ -81,11 +81,15 @@ class Grid(Sweeper):
             raise ValueError(f"{self.config.hydra.job.config_name} is a sweep for {wanted}.py, not for {script}.py")
         jobs = self.jobs(arguments)
         progress = Progress(self.config.paths.store, jobs)
+        adopted = 0 if self.dry_run else progress.adopt()
         pending = list(jobs.values()) if self.rerun else progress.missing()
         log.info(progress.text(self.config.hydra.job.config_name, self.dry_run))
+        if adopted:
+            log.info("%d of the runs are from other sweeps, and now belong to this one as well", adopted)
         if self.dry_run or not pending:
             return []
         returned: list[JobReturn] = []
+        errors: dict[str, object] = {}  # of the runs that failed
         while pending:
             before = progress.attempts()
             try:
@@ -96,6 +100,7 @@ class Grid(Sweeper):
                 results = []
             for job, result in zip(pending, results, strict=False):
                 if result.status == JobStatus.FAILED:
+                    errors[job.identity] = result._return_value
                     progress.note_failure(job, result._return_value, since=before)
             returned += results
             after = progress.attempts()
@@ -103,9 +108,11 @@ class Grid(Sweeper):
             if results or len(untouched) == len(pending):
                 break
             pending = untouched
-        failed = progress.missing()
+        # One that was done before and fails when it is run again is not missing.
+        missing = {job.identity for job in progress.missing()}
+        failed = [job for name, job in jobs.items() if name in missing or name in errors]
         if failed:
-            raise ValueError(progress.complaint(failed))
+            raise ValueError(progress.complaint(failed, errors))
         log.info("all %d runs are done", len(jobs))
         return returned
 
@@ -131,34 +138,42 @@ class Grid(Sweeper):
 
         given = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(list(arguments))
         axes = {axis for one in self.grids for axis in one}
-        selected = {item.key_or_group: values(item) for item in given if item.key_or_group in axes}
-        common = [
-            [f"{item.get_key_element()}={value}" for value in values(item)]
-            if item.is_sweep_override()
-            else [item.input_line]
-            for item in given
-            if item.key_or_group not in axes
-        ]
-        cells = [
-            cell
-            for cell in grid.points(self.grids)
-            if all(cell.get(axis, wanted[0]) in wanted for axis, wanted in selected.items())
-            and not grid.within(cell, self.out_of_reach)
-        ]
+        selected = {item.key_or_group: item for item in given if item.key_or_group in axes}
+        common = [_overrides(item) for item in given if item.key_or_group not in axes]
+        cells = []
+        for cell in grid.points(self.grids):
+            if any(axis in cell and cell[axis] not in values(item) for axis, item in selected.items()):
+                continue
+            # What one grid has for an axis is for the runs of a grid without it a setting like any other.
+            added = [item for axis, item in selected.items() if axis not in cell and not _needless(axis, cell)]
+            typed = [f"{axis}={value}" for axis, value in cell.items()]
+            for chosen in itertools.product(*(zip(values(item), _overrides(item), strict=True) for item in added)):
+                point = cell | {item.key_or_group: value for item, (value, _) in zip(added, chosen, strict=True)}
+                if not grid.within(point, self.out_of_reach):
+                    cells.append([*typed, *(override for _, override in chosen)])
         if not cells:
-            said = " ".join(f"{axis}={','.join(wanted)}" for axis, wanted in selected.items())
+            said = " ".join(f"{axis}={','.join(values(item))}" for axis, item in selected.items())
             raise ValueError(
                 f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grid.text(self.grids)}"
             )
-        return [
-            [*(f"{axis}={value}" for axis, value in cell.items()), *rest]
-            for cell in cells
-            for rest in itertools.product(*common)
-        ]
+        return [[*cell, *rest] for cell in cells for rest in itertools.product(*common)]
 
 
 def values(item: Override) -> list[str]:
-    """What an override of the command line sets, one value or several."""
+    """What an override of the command line sets, one value or several, as the points of a grid have them."""
+    texts = list(item.sweep_string_iterator()) if item.is_sweep_override() else [item.get_value_element_as_str()]
+    return [text.lower() if text in ("True", "False") else text for text in texts]
+
+
+def _overrides(item: Override) -> list[str]:
+    """An override of the command line, one for each value."""
     if item.is_sweep_override():
-        return list(item.sweep_string_iterator())
-    return [item.get_value_element_as_str()]
+        return [f"{item.get_key_element()}={value}" for value in values(item)]
+    return [item.input_line or ""]
+
+
+def _needless(axis: str, cell: Mapping[str, str]) -> bool:
+    """Whether a setting means nothing for a point, as that of a reduction without one."""
+    from atc.report.cells import OF_THE_METHOD
+
+    return cell.get("reducer") == "none" and axis in OF_THE_METHOD

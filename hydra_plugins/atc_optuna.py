@@ -67,6 +67,9 @@ class Search(Sweeper):
         arguments: the command line's overrides; those that name several values belong to the space.
         """
         optuna = _optuna()
+        for key, value in (("trials", self.trials), ("at_once", self.at_once)):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"hydra.sweeper.{key}={value} must be a whole number, 1 or more")
         if self.direction not in ("maximize", "minimize") or min(self.trials, self.at_once) < 1:
             raise ValueError(
                 f"hydra.sweeper: direction={self.direction} is maximize or minimize; trials={self.trials} and "

@@ -29,6 +29,12 @@ def test_a_process_keeps_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert provenance.commit() == known
 
 
+def test_a_commit_in_short() -> None:
+    assert provenance.short("0123456789abcdef" + "0" * 24) == "0123456789"
+    assert provenance.short("0123456789abcdef" + "0" * 24 + "-dirty") == "0123456789-dirty"
+    assert provenance.short(None) == "none"
+
+
 def test_versions() -> None:
     found = provenance.versions(("torch", "timm", "no-such-package"))
     assert list(found) == ["python", "torch", "timm"]

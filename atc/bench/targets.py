@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+
+from atc import provenance
 
 Row = dict[str, Any]
 
@@ -27,8 +30,15 @@ class Target(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m atc.bench targets", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("benchmarks"), help="where the result files lie")
-    Console(width=140).print(table(parser.parse_args(arguments).folder))
+    parser.add_argument("--folder", type=Path, help="where the result files lie; default benchmarks")
+    given = parser.parse_args(arguments).folder
+    folder = given or Path("benchmarks")
+    if not folder.is_dir():
+        if given is not None:
+            print(f"error: --folder {given}: no such directory (looked from {Path.cwd()})", file=sys.stderr)
+            raise SystemExit(2)
+        print(f"nothing was measured here: there is no {folder.resolve()}", file=sys.stderr)
+    Console(width=140).print(table(folder))
 
 
 def times(rival: str, rate: float) -> Callable[[Row], float | None]:
@@ -105,4 +115,4 @@ def where(result: dict[str, Any]) -> tuple[str, str]:
     if environment is None:
         return "", ""
     machine = environment.get("machine", environment)
-    return ", ".join(machine.get("gpus") or [machine["processor"]]), environment["commit"]
+    return ", ".join(machine.get("gpus") or [machine["processor"]]), provenance.short(environment["commit"])

@@ -16,6 +16,8 @@ from pathlib import Path
 from atc.report import layout, report, throughput
 from atc.report.store import Store
 
+DEFAULT = Path("runs/store")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0, 2 after an error of the user's."""
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("reports"), help="where files are written")
     given = parser.parse_args(arguments)
     try:
+        if not any(given.sweeps.glob("*.yaml")):
+            raise ValueError(f"--sweeps {given.sweeps} has no sweep files, NAME.yaml (looked from {Path.cwd()})")
         if given.list:
             print("\n".join(layout.names(given.sweeps)))
             return 0
@@ -37,23 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not names and given.all is None:
             parser.error("name a table or figure, or give --all DIRECTORY; --list says which there are")
         if given.wandb_sweep is not None:
+            if settings or not names or given.all is not None:
+                raise ValueError("--wandb-sweep DIRECTORY goes with names of sweeps alone, without --all or NAME=VALUE")
             from atc.report import wandb_source
 
             for name in names:
-                print(
-                    "\n".join(
-                        map(str, wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep))
-                    )
-                )
+                for file in wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep):
+                    print(file)
             return 0
-        stores = given.store or [Path("runs/store")]
-        entries = _entries(stores, settings)
+        entries = _entries(given.store, settings)
 
         def make(name: str) -> report.Report:
             shown = layout.load(name, given.sweeps)
             if shown.kind != "throughput":
                 return report.make(shown, entries)
-            return throughput.make(shown, throughput.measurements([*stores, Path("benchmarks")]))
+            return throughput.make(shown, throughput.measurements([*(given.store or [DEFAULT]), Path("benchmarks")]))
 
         for name in names:
             made = make(name)
@@ -70,16 +72,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _entries(stores: Sequence[Path], settings: dict[str, str]) -> list[dict[str, object]]:
+def _entries(stores: Sequence[Path] | None, settings: dict[str, str]) -> list[dict[str, object]]:
     unknown = set(settings) - {"source", "project"}
     source = settings.get("source", "local")
     if unknown or source not in ("local", "wandb"):
         raise ValueError(f"source={source}: there are local and wandb; not understood: {sorted(unknown)}")
+    if "project" in settings and source != "wandb":
+        raise ValueError(f"project={settings['project']} is one of W&B: add source=wandb")
     if source == "wandb":
         from atc.report import wandb_source
 
         return wandb_source.entries(settings.get("project", "atc"))
-    return [entry for directory in stores for entry in Store(directory).entries()]
+    for directory in stores or []:
+        if not directory.is_dir():
+            raise ValueError(f"--store {directory}: no such directory (looked from {Path.cwd()})")
+    if not stores and not DEFAULT.is_dir():
+        print(f"no run has left a result here: there is no {DEFAULT.resolve()}", file=sys.stderr)
+    return [entry for directory in stores or [DEFAULT] for entry in Store(directory).entries()]
 
 
 class _AsWritten(argparse.RawDescriptionHelpFormatter):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any, Literal
 
+from atc.report import alike, identity
 from atc.report.layout import Layout
 from atc.report.store import Entry
 
@@ -20,7 +21,9 @@ COLUMN = {"method": "reducer", "dataset": "datamodule", "model": "backbone"}  # 
 class Cell:
     """One result: in percent, one value per seed.
 
-    where: setting, reducer and the axes of the sweep. entries: the runs behind it.
+    where: setting, reducer and the axes of the sweep. entries: the runs behind it. other_settings: runs that would
+    stand here as well but differ from those in more than the seed. without_score: runs that lack the number they are
+    scored by.
     """
 
     where: Coordinates
@@ -29,6 +32,8 @@ class Cell:
     published: float | None = None
     source: str | None = None
     entries: list[Entry] = field(default_factory=list, repr=False)
+    other_settings: list[Entry] = field(default_factory=list, repr=False)
+    without_score: list[Entry] = field(default_factory=list, repr=False)
 
     @property
     def mean(self) -> float | None:
@@ -75,26 +80,37 @@ def _cell(layout: Layout, where: Coordinates, entries: Sequence[Entry], reach: b
     baseline = where["setting"] == BASELINE
     axes = {key: value for key, value in where.items() if key != "setting" and not (baseline and key == "reducer")}
     matching = [entry for entry in entries if all(_agrees(entry, key, value) for key, value in axes.items())]
-    values: dict[Any, tuple[float, Entry]] = {}
-    for entry in matching:  # the last one of a seed counts
-        result = entry.get("results", {}).get(RESULT[where["setting"]])
-        if result is not None and (entry["status"] == "finished" or baseline):
-            values[entry.get("seed")] = 100 * result[entry["score"]], entry
+    result, scored, unscored = RESULT[where["setting"]], [], []
+    for entry in matching:
+        measured = entry.get("results", {}).get(result)
+        if measured is not None and (entry["status"] == "finished" or baseline):
+            (scored if entry.get("score") in measured else unscored).append(entry)
+    together = alike.groups(scored, reduced=not baseline)
+    counting = alike.usual(together, entries, reduced=not baseline) if together else []
+    last = {entry.get("seed"): entry for entry in counting}  # of a seed
+    values = [100 * entry["results"][result][entry["score"]] for entry in last.values()]
     published = next((row for row in layout.published if _describes(row, where, layout.metric)), None)
     failed = any(entry["status"] == "failed" for entry in matching)
     state: State = "measured" if values else "out of reach" if not reach else "failed" if failed else "missing"
     return Cell(
         where,
-        [value for value, _ in values.values()],
+        values,
         state,
         None if published is None else float(published["value"]),
         None if published is None else published["source"],
-        [entry for _, entry in values.values()],
+        list(last.values()),
+        [entry for group in together if group is not counting for entry in group],
+        unscored,
     )
 
 
 def _agrees(entry: Entry, key: str, value: str) -> bool:
-    """Whether a run has this value; settings that do not determine a result are not recorded, and agree."""
+    """Whether a run has this value; settings that do not determine a result are not recorded, and agree.
+
+    So do weights, which are recorded by what is in them: the other axes tell such runs apart.
+    """
+    if key in identity.WEIGHTS:
+        return True
     found: Any = entry.get(key)
     if key not in entry:
         found = entry.get("config", {})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from atc.report.cells import BASELINE, Cell
+from atc.report.cells import BASELINE, Cell, State
 from atc.report.layout import Layout
 from atc.report.tables import Table, arrange
 
@@ -26,8 +26,18 @@ def table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
     methods = list(dict.fromkeys(cell.where["reducer"] for members in groups.values() for cell in members))
     shown = [method for method in methods if layout.kind == "ranks" or method not in layout.against]
     columns = [ALL, *rates] if layout.kind == "ranks" else rates
+    reached = {(cell.where["reducer"], dict(group)[layout.x]) for group, members in groups.items() for cell in members}
+    outside = {
+        (cell.where["reducer"], cell.where[layout.x]) for cell in cells if cell.state == "out of reach"
+    } - reached
     found = [
-        _cell(layout, method, column, [_in_column(layout, column, group, scores[group]) for group in scores])
+        _cell(
+            layout,
+            method,
+            column,
+            [_in_column(layout, column, group, scores[group]) for group in scores],
+            "out of reach" if (method, column) in outside else "missing",
+        )
         for method in shown
         for column in columns
     ]
@@ -64,7 +74,7 @@ def _in_column(layout: Layout, column: str, group: Group, scores: Mapping[str, f
     return scores if column in (ALL, dict(group)[layout.x]) else {}
 
 
-def _cell(layout: Layout, method: str, column: str, scores: Sequence[Mapping[str, float]]) -> Cell:
+def _cell(layout: Layout, method: str, column: str, scores: Sequence[Mapping[str, float]], otherwise: State) -> Cell:
     values = [score[method] for score in scores if method in score]
     where = {"setting": layout.settings[0], "reducer": method, layout.x: column}
-    return Cell(where, values, "measured" if values else "missing")
+    return Cell(where, values, "measured" if values else otherwise)

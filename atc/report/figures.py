@@ -12,6 +12,7 @@ from atc.report.derived import ALL
 from atc.report.layout import Layout
 from atc.report.tables import Table, readable
 
+MOST_TICKS = 8  # of a panel
 MARKERS = "osD^vP*X<>hp"
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "atc", "axes.grid": True, "grid.alpha": 0.3, "font.size": 8}
 
@@ -41,7 +42,7 @@ def _curves(layout: Layout, cells: Sequence[Cell]) -> Figure:
     ]
     methods = list(dict.fromkeys(cell.where["reducer"] for cell in reduced))
     figure = Figure(figsize=(2.6 * len(columns) + 1.2, 2.1 * len(rows) + 0.7), layout="constrained", dpi=150)
-    panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True)
+    panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex="col")
     for j, column in enumerate(columns):
         for i, row in enumerate(rows):
             place = dict(zip((*layout.rows, *layout.columns), (*row, *column), strict=True))
@@ -74,7 +75,11 @@ def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[
             linewidth=1.2,
         )
         line[0].set_gid(method)
-    axes.set_xticks(sorted({float(cell.where[layout.x]) for cell in cells if layout.x in cell.where}))
+    ticks = sorted({float(cell.where[layout.x]) for cell in cells if layout.x in cell.where})
+    if ticks:  # so many that they can be read, also where nothing was run
+        axes.set_xticks(ticks[:: -(1 + (len(ticks) - 1) // MOST_TICKS)])
+        margin = 0.05 * (ticks[-1] - ticks[0]) or 0.5
+        axes.set_xlim(ticks[0] - margin, ticks[-1] + margin)
     dense = [cell for cell in cells if cell.where["reducer"] == "none" and cell.mean is not None]
     dense = [cell for cell in dense if cell.where["setting"] != BASELINE] or dense
     if dense:
@@ -105,13 +110,13 @@ def _bars(layout: Layout, table: Table) -> Figure:
     axes.set_xlabel(layout.x.replace("_", " "))
     axes.set_ylabel("mean rank (1 = best)" if layout.kind == "ranks" else "points above the best prior method")
     if any(cell.values for cell in table.cells.values()):
-        axes.legend(frameon=False, ncols=2)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
     else:
         _empty(axes)
+        axes.set_xticks([])
     return figure
 
 
 def _empty(axes: Axes) -> None:
     axes.text(0.5, 0.5, "not yet run", ha="center", va="center", transform=axes.transAxes, color="grey")
-    axes.set_xticks([])
     axes.set_yticks([])

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ RESULTS = 1
 # others are made of by interpolation.
 WITHOUT_EFFECT = (
     *("output_dir", "choices", "paths", "logger", "debug", "report", "sweep", "benchmark", "baselines", "hydra"),
-    *("resume", "activation_checkpointing", "keep_rate", "blocks", "t", "as_released"),
+    *("resume", "activation_checkpointing", "keep_rate", "blocks", "t", "as_released", "weights"),
     *("callbacks.progress", "callbacks.gallery", "callbacks.stop_safely.minutes"),
     *("datamodule.num_workers", "datamodule.eval_batch_size"),
     *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
     *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
 )
 WEIGHTS = ("backbone.checkpoint", "checkpoint")  # count with what is in them, wherever they are
-FOLDERS = ("datamodule.root",)  # count with their names: a data set lies in different places on different machines
+ROOT = "datamodule.root"  # of a data set, which lies in different places on different machines
+# Data sets that are the same for everybody, by the file of datamodules/: their roots count with their names. All others
+# count with their files.
+PUBLISHED = ("coco", "imagenet", "nabirds", "nus_wide", "public")
 
 
 def identity(cfg: DictConfig) -> str:
@@ -40,7 +44,8 @@ def of_settings(determining: dict[str, Any]) -> str:
 
 
 def settings(cfg: DictConfig) -> dict[str, Any]:
-    """What determines the result: resolved, without paths; weights by the SHA-256 of their file.
+    """What determines the result: resolved, without paths; weights by the SHA-256 of their file, pictures of one's own
+    by that of their names and sizes.
 
     What is null is left out, so that a new setting that is off by default leaves identities as they are.
     """
@@ -56,10 +61,10 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
         file = _get(found, key)
         if file is not None:
             _set(found, key, _of_weights(str(file)))
-    for key in FOLDERS:
-        folder = _get(found, key)
-        if folder is not None:
-            _set(found, key, Path(folder).name)
+    root = _get(found, ROOT)
+    if root is not None:
+        published = str(_get(found, "datamodule._target_")).removeprefix("datamodules.").split(".")[0] in PUBLISHED
+        _set(found, ROOT, Path(root).name if published else _of_folder(Path(root).expanduser()))
     return _said(found)
 
 
@@ -78,6 +83,25 @@ def _of_weights(file: str) -> str:
 def _digest(path: Path, changed: int, size: int) -> str:
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _of_folder(root: Path) -> str:
+    if not root.is_dir():
+        return f"missing: {root.name}"
+    return _listing(root.resolve(), root.stat().st_mtime_ns)
+
+
+@functools.lru_cache  # a sweep asks for each of its runs
+def _listing(root: Path, changed: int) -> str:
+    """The names and sizes of all files; not what is in them, which for many pictures would take minutes."""
+    found = hashlib.sha256()
+    for folder, inner, files in os.walk(root, followlinks=True):
+        inner.sort()
+        for file in sorted(files):
+            path = Path(folder, file)
+            if not file.startswith(".") and path.exists():
+                found.update(f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n".encode())
+    return f"files: {found.hexdigest()}"
 
 
 def _said(node: Any) -> Any:

@@ -1,15 +1,24 @@
 """What has to be said about a table, from the runs behind it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import sqrt
 
-from atc.report.cells import Cell
+from atc import provenance
+from atc.report import alike
+from atc.report.cells import BASELINE, Cell
 from atc.report.layout import Layout
+from atc.report.store import Entry
 
 
 def of(layout: Layout, cells: Sequence[Cell]) -> list[str]:
     """How complete the table is, what it was measured with, and what cannot be read off it."""
-    return [*_completeness(cells), *_origins(cells), *_sources(cells), *_floor(layout, cells)]
+    return [
+        *_completeness(cells),
+        *_left_out(cells),
+        *_origins(cells),
+        *_sources(cells),
+        *_floor(layout, cells),
+    ]
 
 
 def _completeness(cells: Sequence[Cell]) -> list[str]:
@@ -27,6 +36,31 @@ def _completeness(cells: Sequence[Cell]) -> list[str]:
     return ["; ".join(said) + "."]
 
 
+def _left_out(cells: Sequence[Cell]) -> list[str]:
+    """Runs that would stand in the table were it not for settings that the others do not have, or a score missing."""
+    said = []
+    pairs = [(one, cell) for cell in cells for one in cell.other_settings]
+    if pairs:
+        runs = _count({str(one["identity"]) for one, _ in pairs})
+        differing = {text for one, cell in pairs for text in _differences(one, cell)}
+        said.append(f"Left out, for settings that most runs do not have: {runs} ({_few(differing, 5)}).")
+    unscored = {str(entry["identity"]): entry for cell in cells for entry in cell.without_score}
+    if unscored:
+        scores = {str(entry.get("score")) for entry in unscored.values()}
+        said.append(f"Left out, for want of the number they are scored by, {_few(scores)}: {_count(unscored)}.")
+    return said
+
+
+def _differences(other: Entry, cell: Cell) -> list[str]:
+    reduced = cell.where["setting"] != BASELINE
+    theirs, ours = alike.settings(other, reduced), alike.settings(cell.entries[0], reduced)
+    return [f"{key}={theirs.get(key, 'null')}, not {ours.get(key, 'null')}" for key in alike.difference([theirs, ours])]
+
+
+def _count(runs: Collection[str]) -> str:
+    return f"{len(runs)} run{'s' * (len(runs) > 1)}"
+
+
 def _origins(cells: Sequence[Cell]) -> list[str]:
     """On what, with what and from which code the numbers come."""
     entries = {id(entry): entry for cell in cells for entry in cell.entries}.values()
@@ -35,7 +69,7 @@ def _origins(cells: Sequence[Cell]) -> list[str]:
     gpus = {", ".join(entry.get("machine", {}).get("gpus", [])) or "CPU" for entry in entries}
     versions = {f"{name} {version}" for entry in entries for name, version in entry.get("versions", {}).items()}
     main = sorted(item for item in versions if item.split()[0] in ("torch", "timm"))
-    commits = {(entry.get("commit") or "no commit")[:10] for entry in entries}
+    commits = {provenance.short(entry.get("commit")) for entry in entries}
     hours = sum(entry.get("wall_time_s") or 0 for entry in entries) / 3600
     return [
         f"{len(entries)} runs, {hours:.2g} hours in all, on {_few(gpus)}; {', '.join(main)}; commit {_few(commits)}."
@@ -77,6 +111,6 @@ def _place(cell: Cell) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, value in cell.where.items() if key != "reducer")
 
 
-def _few(values: Iterable[str]) -> str:
+def _few(values: Iterable[str], most: int = 3) -> str:
     ordered = sorted(values)
-    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
+    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")

@@ -53,6 +53,18 @@ class Progress:
         """The runs that are not done."""
         return [self.jobs[name] for name, state in self.states().items() if state != "done"]
 
+    def adopt(self) -> int:
+        """Enter runs that other sweeps have finished under this one's name too, so that reports find them; how many."""
+        entries = self.store.entries()
+        own = {(found["identity"], found.get("sweep")) for found in entries if found["status"] == "finished"}
+        adopted = 0
+        for name, found in self.store.latest().items():
+            sweep = self.jobs[name].cfg.get("sweep") if name in self.jobs else None
+            if sweep is not None and found["status"] == "finished" and (name, sweep) not in own:
+                self.store.append(found | {"sweep": sweep})
+                adopted += 1
+        return adopted
+
     def command(self, job: Job) -> list[str]:
         """The overrides to launch a run with; a training that was cut off goes on where it was.
 
@@ -86,14 +98,20 @@ class Progress:
                 lines.append(f"  {state:8} {identity}  {_typed(self.jobs[identity])}{reason}")
         return "\n".join(lines)
 
-    def complaint(self, failed: Iterable[Job]) -> str:
-        """One line about the runs that are not done."""
+    def complaint(self, failed: Iterable[Job], errors: Mapping[str, object]) -> str:
+        """One line about the runs that are not done, or failed when they were run again.
+
+        errors: by identity, why runs failed just now.
+        """
         latest, failed = self.store.latest(), list(failed)
         first = failed[0]
-        reason = _error(latest.get(first.identity, {})) or "it was cut off"
+        reason = _error({"error": errors.get(first.identity)}) or _error(latest.get(first.identity, {}))
+        states = self.states()
+        earlier = sum(states[job.identity] == "done" for job in failed)
+        kept = f" (earlier results, which stay: {earlier})" if earlier else ""
         return (
-            f"{len(failed)} of {len(self.jobs)} runs are not done, the first of them {_typed(first)}: {reason}; "
-            "the same command tries them again"
+            f"{len(failed)} of {len(self.jobs)} runs are not done{kept}, the first of them {_typed(first)}: "
+            f"{reason or 'it was cut off'}; the same command tries them again"
         )
 
 

@@ -92,12 +92,14 @@ def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[
     if any(override.key_or_group == "experiment" for override in said):
         return cfg
     merged = cfg.copy()
+    # A training of a sweep is still one of it when it goes on: else its report would not find the result.
+    others = OF_THE_COMMAND - ({"sweep"} if cfg.get("resume") is not None else set())
     with open_dict(merged):
-        for key in set(saved) - own - OF_THE_COMMAND:
+        for key in set(saved) - own - others:
             merged[key] = saved._get_node(key)
         for override in said:
             key = override.key_or_group
-            if override.is_hydra_override() or key.split(".")[0] in OF_THE_COMMAND:
+            if override.is_hydra_override() or key.split(".")[0] in others:
                 continue
             _copy(cfg, merged, key)
             if key in (merged.choices or {}):

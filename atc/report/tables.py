@@ -116,7 +116,9 @@ def terminal(table: Table) -> str:
         drawn.add_row(*map(readable, row), *(" | ".join(filter(None, table.parts(cell))) for cell in found))
     console = Console(file=io.StringIO(), width=1000)  # as wide as need be: the terminal wraps, rich would cut
     console.print(drawn)
-    notes = [textwrap.fill(note, 110, initial_indent="* ", subsequent_indent="  ") for note in table.notes]
+    # Not at hyphens: a commit, or a path, is there to be copied.
+    indents = {"initial_indent": "* ", "subsequent_indent": "  "}
+    notes = [textwrap.fill(note, 110, break_on_hyphens=False, **indents) for note in table.notes]
     text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
     return "\n".join([text, "", *notes, ""])
 

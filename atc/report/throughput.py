@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atc import provenance
 from atc.bench.shown import COLUMNS, mode, texts
 from atc.report.cells import same
 from atc.report.layout import Layout
@@ -138,7 +139,7 @@ def _origins(rows: Sequence[Row]) -> list[str]:
         versions = ", ".join(f"{name} {row['versions'][name]}" for name in ("torch", "timm") if name in row["versions"])
         said[
             f"{row['machine']}: {row['weights']} weights, {row['warmup']} forwards of warm-up, {versions}, commit "
-            f"{(row['commit'] or 'none')[:10]}, {row['date']}, load before {row['load']}."
+            f"{provenance.short(row['commit'])}, {row['date']}, load before {row['load']}."
         ] = None
     return list(said)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from rich.console import Console
 
 from atc.bench import __main__ as bench
@@ -43,6 +44,23 @@ def test_the_worst_figure_counts(tmp_path):
     assert "no" in half
     assert "0.2 % (average)" in pipeline
     assert "A processor" in pipeline
+
+
+def test_a_folder_that_does_not_exist_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        bench.main(["targets", "--folder", "nowhere"])
+    assert capsys.readouterr().err == f"error: --folder nowhere: no such directory (looked from {tmp_path})\n"
+    bench.main(["targets"])
+    said = capsys.readouterr()
+    assert said.err == f"nothing was measured here: there is no {tmp_path / 'benchmarks'}\n"
+    assert "not measured" in said.out
+
+
+def test_files_that_differed_from_the_commit_are_said(tmp_path):
+    environment = {"commit": "f" * 40 + "-dirty", "machine": {"processor": "A processor", "gpus": []}}
+    (tmp_path / "linkage_cpu.json").write_text(json.dumps({"environment": environment, "rows": []}))
+    assert "ffffffffff-dirty" in shown(tmp_path)
 
 
 def test_every_block_removes_as_many_each_time(tmp_path, capsys):

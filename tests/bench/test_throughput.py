@@ -155,6 +155,7 @@ def test_the_report(tmp_path, monkeypatch, capsys):
     older["rows"][1]["images_per_second"] = 123456.0
     other = json.loads(json.dumps(result))
     other["environment"]["machine"] |= {"processor": "Abacus", "threads": 4}
+    other["environment"]["commit"] = "f" * 40 + "-dirty"
     for name, found in (("older", older), ("other", other)):
         (tmp_path / "benchmarks" / f"throughput_{name}.json").write_text(json.dumps(found))
     capsys.readouterr()
@@ -163,6 +164,7 @@ def test_the_report(tmp_path, monkeypatch, capsys):
     assert "2 of 4 combinations of the sweep measured on some machine" in said
     assert "Abacus, 4 threads" in said
     assert "123456" not in said
+    assert "commit ffffffffff-dirty" in " ".join(said.split())
     with (tmp_path / "reports" / "throughput.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert [row["status"] for row in rows] == ["measured"] * 4 + ["not run"] * 2

@@ -80,6 +80,19 @@ def test_saved_settings_under_the_command_line(tmp_path: Path, finished: Path) -
     assert "best" not in merged.callbacks  # an evaluation has its own
 
 
+def test_a_resumed_training_stays_in_its_sweep(tmp_path: Path) -> None:
+    """An evaluation of its checkpoint is something else."""
+    saved = composed("train", tmp_path, "+sweep=digits_all", "keep_rate=0.6")
+    runs.save_config(saved, tmp_path)
+    for said, sweep in (([], "digits_all"), (["+sweep=other"], "other")):
+        overrides = [f"resume={tmp_path}", *said]
+        merged = runs.with_saved(composed("train", tmp_path, *overrides), tmp_path, overrides, set())
+        assert (merged.sweep, merged.keep_rate) == (sweep, 0.6)
+    overrides = [f"checkpoint={tmp_path}"]
+    cfg = composed("evaluate", tmp_path, *overrides)
+    assert "sweep" not in runs.with_saved(cfg, tmp_path, overrides, runs.OF_THE_EVALUATION)
+
+
 def test_shipped_weights_are_a_checkpoint_too(tmp_path: Path) -> None:
     found = run.evaluate(composed("evaluate", tmp_path, "reducer=atc_single", f"checkpoint={SHIPPED_DIGITS}"))
     assert found["results"]["checkpoint"]["accuracy"] > 0.5

@@ -107,7 +107,8 @@ def test_one_update(tmp_path: Path) -> None:
 def test_sizes(tmp_path: Path, size: str, t: int, epochs: int, rate: float, decay: float, drop_path: float) -> None:
     cfg = composed("train", tmp_path, MAE, f"backbone={size}")
     assert (cfg.optimizer.lr, cfg.optimizer.layer_decay, cfg.backbone.drop_path_rate) == (rate, decay, drop_path)
-    assert (cfg.schedule.t, cfg.proportional_attention, cfg.size_weighted) == (t, False, None)
+    assert (cfg.schedule.t, cfg.schedule.clamp) == (t, True)
+    assert (cfg.proportional_attention, cfg.size_weighted) == (False, None)
     assert cfg.backbone.url.endswith(f"pretrain/mae_pretrain_vit_{size.removeprefix('mae_')}.pth")
     assert (cfg.task.mixup, cfg.task.cutmix, cfg.task.label_smoothing) == (0.8, 1.0, 0.1)
     files = [
@@ -117,6 +118,16 @@ def test_sizes(tmp_path: Path, size: str, t: int, epochs: int, rate: float, deca
     plain = OmegaConf.merge(*(OmegaConf.load(file) for file in files))  # before the tests make everything small
     assert plain.trainer.max_epochs == epochs
     assert plain.datamodule.batch_size * plain.trainer.accumulate_grad_batches == 1024
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_the_same_attention_with_and_without_training(tmp_path: Path, size: str, command: str) -> None:
+    """Off the shelf as well, sizes do not count in the attention of these backbones, unless one says so."""
+    said = [f"backbone={size}", "reducer=tome"]
+    assert composed(command, tmp_path, *said).proportional_attention is False
+    assert composed(command, tmp_path, *said, "proportional_attention=true").proportional_attention is True
+    assert composed(command, tmp_path, "backbone=augreg_base").proportional_attention is None
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear"])

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from atc.report import layout, report
+from atc.report import figures, layout, report
 from atc.report.__main__ import main
+from atc.report.cells import Cell
 from atc.report.store import Entry, Store
+from atc.report.tables import Table
 from tests.report.records import entry
 
 RATES = (0.25, 0.5, 0.7, 0.9)
@@ -31,9 +33,42 @@ def fig4(backbones: tuple[str, ...] = ("deit_tiny", "deit_small", "deit_base")) 
 def test_mean_ranks() -> None:
     made = report.make(layout.load("atc_fig2_ranks"), fig4())
     assert made.table.texts(("atc_average",)) == ["1.0 ± 0.0"] * 5
-    assert made.table.texts(("tome",))[1:] == ["not run", *["3.0 ± 0.0"] * 3]
+    assert made.table.texts(("tome",))[1:] == ["–", *["3.0 ± 0.0"] * 3]
     assert made.table.texts(("atc_single",))[1:3] == ["5.0 ± 0.0", "6.0 ± 0.0"]
     assert any("48 of 48 groups complete" in note for note in made.table.notes)
+
+
+def test_what_is_out_of_reach_is_not_yet_to_be_run() -> None:
+    made = report.make(layout.load("atc_fig2_ranks"), [])
+    assert made.table.texts(("tome",)) == ["not run", "–", *["not run"] * 3]
+    assert made.table.texts(("dpc_knn",)) == ["not run"] * 5
+
+
+def test_panels_of_other_axes_keep_their_ticks() -> None:
+    """Each column of panels has its own values of t, also where nothing was run."""
+    augreg = layout.load("ots_sweep_augreg")
+    run = entry("ots_sweep_augreg", 0.8, reducer="tome", backbone="augreg_large", schedule="constant", t=5)
+    drawn = figures.draw(augreg, *_shown(augreg, [run]))
+    below = {axes.get_title(): sorted(axes.get_xticks()) for axes in drawn.axes}
+    assert below["constant augreg_tiny"] == below["linear augreg_tiny"] == [*range(2, 17, 2)]
+    assert below["linear augreg_large"] == [*range(1, 9)]
+    assert below["constant augreg_large_384"] == [5, 10, 15, 20, 23]
+    assert drawn.axes[0].get_xlim()[1] < 18
+
+
+def test_the_legend_of_bars_lies_outside() -> None:
+    ranks = layout.load("atc_fig2_ranks")
+    drawn = figures.draw(ranks, *_shown(ranks, fig4()))
+    drawn.draw_without_rendering()
+    (legend,) = drawn.legends
+    assert drawn.axes[0].get_legend() is None
+    assert [text.get_text() for text in legend.get_texts()] == list(LEVEL)
+    assert not legend.get_window_extent().overlaps(drawn.axes[0].get_window_extent())
+
+
+def _shown(of: layout.Layout, entries: list[Entry]) -> tuple[list[Cell], Table]:
+    made = report.make(of, entries)
+    return made.cells, made.table
 
 
 def test_a_group_with_a_gap_has_no_ranks() -> None:

@@ -75,6 +75,38 @@ def test_a_data_set_counts_by_its_name(tmp_path: Path) -> None:
     assert a == b != c
 
 
+def test_pictures_of_ones_own_count_by_their_files(tmp_path: Path) -> None:
+    """Another folder of the same name is another data set; the same one elsewhere is not."""
+    for place, size in (("x/pets", 3), ("y/pets", 4), ("z/animals", 3)):
+        for part in ("train/cat", "test/cat"):
+            (tmp_path / place / part).mkdir(parents=True)
+            (tmp_path / place / part / "1.png").write_bytes(b"." * size)
+    places = ("x/pets", "y/pets", "z/animals", "nowhere/pets")
+    x, y, z, missing = (of(tmp_path, "datamodule=folder", f"datamodule.root='{tmp_path / one}'") for one in places)
+    assert x == z
+    assert len({x, y, missing}) == 3
+    (tmp_path / "x/pets/2.png").write_bytes(b"")
+    assert of(tmp_path, "datamodule=folder", f"datamodule.root='{tmp_path / 'x/pets'}'") != x
+
+
+def test_which_data_sets_are_the_same_everywhere(tmp_path: Path) -> None:
+    """All that have a root, but for folders of one's own."""
+    for name in build.names("datamodule"):
+        cfg = composed("train", tmp_path, f"datamodule={name}")
+        if "root" in cfg.datamodule:
+            assert (cfg.datamodule._target_.split(".")[-2] in identity.PUBLISHED) is (name != "folder")
+
+
+def test_where_a_sweep_finds_its_weights_counts_not(tmp_path: Path) -> None:
+    """Only what is in them does."""
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "w.safetensors").write_bytes(b"one")
+    said = "backbone.checkpoint=${weights}/w.safetensors"
+    a, b = (of(tmp_path, f"+weights='{tmp_path / place}'", said, name="evaluate") for place in "ab")
+    assert a == b
+
+
 def test_what_the_store_holds(tmp_path: Path, plain: str) -> None:
     cfg = composed("train", tmp_path / "secret_place", "datamodule.num_workers=0")
     times = {"started": "2026-01-31T12:00:00+00:00", "finished": "2026-01-31T12:01:30+00:00"}

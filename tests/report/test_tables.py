@@ -27,6 +27,23 @@ def rows(made: report.Report, tmp_path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((tmp_path / "atc_table1_mae.csv").read_text())))
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("atc_fig4_deit_ots", {"deit_tiny": 72.202, "deit_small": 79.854, "deit_base": 81.846}),
+        (
+            "ots_sweep_augreg",
+            {"augreg_small": 81.41, "augreg_base": 84.57, "augreg_large": 85.82, "augreg_large_384": 86.92},
+        ),
+    ],
+)
+def test_published_numbers_without_reduction(name: str, expected: dict[str, float]) -> None:
+    cells = [cell for cell in report.make(layout.load(name), []).cells if cell.published is not None]
+    found = {cell.where["backbone"]: cell.published for cell in cells if cell.where["setting"] == "no_reduction"}
+    assert found == expected
+    assert {cell.where.get("datamodule", "imagenet") for cell in cells} == {"imagenet"}
+
+
 def test_not_yet_run_is_never_filled_in(tmp_path: Path) -> None:
     found = rows(table1(), tmp_path)
     assert len(found) == 3 + 2 * 24
@@ -67,6 +84,53 @@ def test_the_last_run_of_a_seed_counts_and_failures_show(tmp_path: Path) -> None
     assert {row["state"] for row in found if row["reducer"] == "atc_single"} == {"failed", "missing"}
 
 
+def test_weights_do_not_keep_a_run_out_of_its_cell() -> None:
+    """The sweep names a file, the record what is in it."""
+    recorded = {"backbone": {"name": "deit_tiny_patch16_224", "checkpoint": "sha256:abc"}}
+    found = [
+        entry("atc_fig4_deit_ots", 0.7, backbone="deit_tiny", datamodule=data, reducer="tome", keep_rate=0.5)
+        | {"config": recorded}
+        for data in ("imagenet", "nabirds", "coco")
+    ]
+    made = report.make(layout.load("atc_fig4_deit_ots"), found)
+    shown = {cell.where["datamodule"] for cell in made.cells if cell.values and cell.where["reducer"] == "tome"}
+    assert shown == {"imagenet", "nabirds", "coco"}
+
+
+def with_settings(run: Entry, number: int, **trainer: object) -> Entry:
+    """A record of other settings, so of another identity, that finished `number` minutes later."""
+    later = f"2026-01-31T12:{number:02}:00+00:00"
+    return run | {"config": {"seed": run["seed"], "trainer": trainer}, "identity": f"{number}", "finished": later}
+
+
+def test_runs_with_other_settings_are_no_seeds() -> None:
+    """A trial with a part of the data, run last, takes no result's place, and is said to be left out."""
+    digits = layout.load("digits_all")
+    runs = [entry("digits_all", 0.9, reducer="topk", keep_rate=rate) for rate in (0.25, 0.5, 0.7)]
+    runs += [entry("digits_all", 0.8, reducer="topk", keep_rate=0.5, seed=1)]
+    whole = [with_settings(run, i, max_epochs=2) for i, run in enumerate(runs)]
+    trial = with_settings(runs[1], 8, max_epochs=2, limit_train_batches=1)
+    short = with_settings(runs[1] | {"seed": 2}, 9, max_epochs=1)
+    made = report.make(digits, [*whole, trial, short])
+    assert made.table.texts(("fine_tuned", "topk"))[:3] == ["91.0", "86.0 ± 7.1", "91.0"]
+    assert (
+        "Left out, for settings that most runs do not have: 2 runs (trainer.limit_train_batches=1, not null, "
+        "trainer.max_epochs=1, not 2)." in made.table.notes
+    )
+    anew = [with_settings(run, 20 + i, max_epochs=9) for i, run in enumerate(runs)]
+    made = report.make(digits, [*whole, *anew[:-1]])
+    assert made.table.texts(("fine_tuned", "topk"))[1] == "86.0 ± 7.1"  # until as many are done
+    made = report.make(digits, [*whole, *anew])
+    assert made.runs()[-1]["config"]["trainer"] == {"max_epochs": 9}
+
+
+def test_a_record_without_the_number_it_is_scored_by() -> None:
+    odd = entry("digits_all", 0.9, reducer="topk", keep_rate=0.5) | {"score": "map"}
+    made = report.make(layout.load("digits_all"), [odd, entry("digits_all", 0.9, reducer="topk", keep_rate=0.25)])
+    assert made.table.texts(("fine_tuned", "topk"))[:2] == ["91.0", "not run"]
+    assert "Left out, for want of the number they are scored by, map: 1 run." in made.table.notes
+
+
 def test_the_record_behind_it_is_a_store_without_paths(tmp_path: Path) -> None:
     table1(run("tome", 0.8)).write(tmp_path)
     text = (tmp_path / "atc_table1_mae.json").read_text()
@@ -101,6 +165,44 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown table or figure 'atc_table1_mea': did you mean 'atc_table1_mae'?" in capsys.readouterr().err
     assert main(["--list"]) == 0
     assert "digits_all" in capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["digits_all", "--store", "nowhere"], "--store nowhere: no such directory (looked from "),
+        (["digits_all", "project=me/x"], "project=me/x is one of W&B: add source=wandb"),
+        (["--wandb-sweep", "wb", "--all", "site"], "--wandb-sweep DIRECTORY goes with names of sweeps alone"),
+        (["--wandb-sweep", "wb", "digits_all", "source=wandb"], "--wandb-sweep DIRECTORY goes with names"),
+        (["--list", "--sweeps", "nowhere"], "--sweeps nowhere has no sweep files, NAME.yaml (looked from "),
+    ],
+)
+def test_nothing_is_ignored(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: {complaint}")
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_results_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["digits_all"]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"no run has left a result here: there is no {tmp_path / 'runs' / 'store'}\n"
+    assert "not run" in said.out
+
+
+def test_files_that_differed_from_the_commit_are_said() -> None:
+    odd = run("tome", 0.8) | {"commit": "f" * 40 + "-dirty"}
+    assert any("commit ffffffffff-dirty" in note for note in table1(odd).table.notes)
 
 
 def test_a_misspelt_layout(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Every file of sweeps/: says what it is, and its runs compose."""
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -41,6 +43,13 @@ def test_says_what_it_is(file: Path) -> None:
         assert any(part in line for line in head), part
     assert file not in RUN or any(said in line for line in head for said in ("not yet run", " hours;"))
     assert layout.load(file.stem).points
+    own = [OmegaConf.load(file).hydra.sweeper] if file in RUN else []
+    for sweeper in own:
+        runs = [
+            point for point in grid.points(sweeper.grids) if not grid.within(point, sweeper.get("out_of_reach", []))
+        ]
+        for number in re.findall(r"([\d,]+) (?:evaluations|trainings)", " ".join(head)):
+            assert int(number.replace(",", "")) == len(runs)
 
 
 @pytest.mark.parametrize("file", RUN, ids=lambda file: file.stem)
@@ -61,6 +70,28 @@ def test_runs_compose(file: Path) -> None:
             del job["hydra"]
         seen.add(identity.identity(job))
     assert len(seen) == len(different)
+
+
+@pytest.mark.parametrize(
+    "name", ["atc_table1_mae", "atc_table1_mae_ots", "ots_sweep_augreg", "ots_sweep_mae", "ots_sweep_swag"]
+)
+def test_tome_gets_through_every_schedule(name: str) -> None:
+    """Where it cannot remove t tokens, it removes what it can: the authors published such numbers."""
+    tome = build.find_reducer("tome")
+    points = [point for point in layout.load(name).points if point["reducer"] == "tome"]
+    places = {(point["backbone"], point["schedule"]) for point in points}
+    assert len(places) >= 6
+    clamped = 0
+    for backbone, schedule in sorted(places):
+        cfg = composed(name, f"backbone={backbone}", f"schedule={schedule}", "backbone.pretrained=false")
+        with torch.device("meta"):
+            vit = build.instantiate(cfg.backbone, num_classes=1000)
+        for point in points:
+            if (point["backbone"], point["schedule"]) == (backbone, schedule):
+                made = build.instantiate(cfg.schedule, t=int(point["t"]))
+                counts = made.resolve(vit.patch_embed.num_patches, len(vit.blocks), tome.func.least)
+                clamped += any(count.keep > count.target for count in counts)
+    assert clamped
 
 
 def test_published_numbers_carry_their_source() -> None:

@@ -6,11 +6,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 
+from atc.report import layout, report
+from atc.report.progress import Progress
 from atc.report.store import Store
+from hydra_plugins.atc_grid import Grid, Job
 from tests.harness.commands import ROOT, TINY, environment
+from tests.report.records import entry
 
 GRID = """\
 defaults:
@@ -112,3 +119,66 @@ def test_a_dry_run_does_not_wait_for_torch(here: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", listed], cwd=here, env=environment(), capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "False False", done.stdout + done.stderr
+
+
+def points(grids: list[dict[str, object]], *arguments: str) -> list[str]:
+    """The runs of grids for a command line, without composing them."""
+    sweeper = Grid(grids, [{"reducer": "tome", "keep_rate": 0.25}])
+    sweeper.hydra_context = SimpleNamespace(config_loader=None)  # type: ignore[assignment]
+    sweeper.config = OmegaConf.create({"hydra": {"job": {"config_name": "small"}}})
+    return [" ".join(run) for run in sweeper.points(arguments)]
+
+
+def test_an_axis_that_a_grid_does_not_have_is_set() -> None:
+    grids = [
+        {"reducer": "none", "datamodule": "imagenet"},
+        {"reducer": "none", "datamodule": "nabirds", "backbone.checkpoint": "x.pth"},
+        {"reducer": ["tome", "topk"], "keep_rate": [0.25, 0.5]},
+        {"reducer": "tome"},
+    ]
+    assert points(grids, "datamodule=imagenet,nabirds", "reducer=none", "backbone.checkpoint=/y.pth") == [
+        "reducer=none datamodule=imagenet backbone.checkpoint=/y.pth"
+    ]
+    assert points([grids[0], grids[2]], "keep_rate=0.5", "reducer=none") == ["reducer=none datamodule=imagenet"]
+    assert points(grids, "keep_rate=.25,.5", "reducer=tome", "seed=3") == [
+        "reducer=tome keep_rate=0.5 seed=3",
+        "reducer=tome keep_rate=0.5 seed=3",
+    ]
+
+
+def test_true_and_false_select() -> None:
+    grids = [{"reducer": "none", "baselines": True}, {"reducer": "topk", "baselines": False}]
+    assert points(grids, "baselines=true") == ["reducer=none baselines=true"]
+    assert points(grids, "baselines=false,true") == ["reducer=none baselines=true", "reducer=topk baselines=false"]
+
+
+def job(name: str, here: Path, sweep: str) -> Job:
+    cfg = OmegaConf.create({"sweep": sweep, "seed": 0})
+    return Job([f"reducer={name}"], cfg, name, here / name)
+
+
+def test_a_rerun_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path).append(entry("small", 0.9) | {"identity": "tome"})
+    sweeper = Grid([], rerun=True)
+    sweeper.config = OmegaConf.create(
+        {"hydra": {"job": {"name": "train", "config_name": "small"}}, "paths": {"store": str(tmp_path)}}
+    )
+    failed = JobReturn(status=JobStatus.FAILED)
+    failed._return_value = ValueError("benchmark.batch_size=0 must be 1 or more")
+    sweeper.launcher = SimpleNamespace(launch=lambda *_: [failed])  # type: ignore[assignment]
+    monkeypatch.setattr(sweeper, "jobs", lambda _: {"tome": job("tome", tmp_path, "small")})
+    said = r"1 of 1 runs are not done \(earlier results, which stay: 1\), .*=tome: benchmark.batch_size=0 must"
+    with pytest.raises(ValueError, match=said):
+        sweeper.sweep([])
+
+
+def test_a_run_of_two_sweeps_is_in_the_reports_of_both(tmp_path: Path) -> None:
+    axes = {"reducer": "topk", "keep_rate": 0.5, "datamodule": "nabirds", "backbone": "deit_small"}
+    first = entry("atc_fig4_deit", 0.7, **axes)
+    Store(tmp_path).append(first)
+    name = first["identity"]
+    progress = Progress(tmp_path, {name: job(name, tmp_path, "token_reduction_table1")})
+    assert (progress.adopt(), progress.adopt()) == (1, 0)
+    entries = Store(tmp_path).entries()
+    assert sorted(found["sweep"] for found in entries) == ["atc_fig4_deit", "token_reduction_table1"]
+    assert "71.0" in report.make(layout.load("token_reduction_table1"), entries).text()

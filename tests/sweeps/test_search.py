@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from atc.report.store import Store
+from hydra_plugins.atc_optuna import Search
 from tests.harness.commands import ROOT, TINY, environment
 
 optuna = pytest.importorskip("optuna", reason="needs the extra optuna: pip install optuna")
@@ -78,6 +79,15 @@ def test_what_there_is_to_search(tmp_path: Path) -> None:
     assert "0 of 20 trials finished" in said
     assert "optimizer.lr=tag(log, interval(1e-5, 2e-3))" in said
     assert not (tmp_path / "runs" / "searches").exists()
+
+
+def test_a_number_of_trials_is_a_number() -> None:
+    for settings, said in (({"trials": "x"}, "trials=x"), ({"at_once": 1.5}, "at_once=1.5")):
+        search = Search(
+            {}, **{"trials": 1, "at_once": 1, "direction": "maximize", "directory": "runs"} | settings, sampler={}
+        )
+        with pytest.raises(ValueError, match=f"^hydra.sweeper.{said} must be a whole number, 1 or more$"):
+            search.sweep([])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from atc import build
@@ -98,15 +99,20 @@ def test_an_image_of_many_labels(tmp_path, monkeypatch):
     assert (tmp_path / "shapes.png").is_file()
 
 
-def test_the_defaults_are_those_of_training(monkeypatch):
-    from hydra import compose, initialize_config_dir
-
+def test_the_defaults_are_those_of_training():
     with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
         (choice,) = choices(["image=x.png"])
         training = compose("train")
     assert choice.reducer == "atc_average"
     for key in ("keep_rate", "blocks", "t", "as_released", "proportional_attention", "size_weighted", "reducer"):
         assert choice.cfg[key] == training[key], key
+
+
+def test_a_backbone_may_say_how_it_attends():
+    with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
+        (choice,) = choices(["image=x.png", "backbone=mae_base"])
+    assert choice.cfg.proportional_attention is False
+    assert choice.cfg.schedule.clamp is True
 
 
 @pytest.mark.parametrize(

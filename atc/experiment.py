@@ -112,7 +112,9 @@ class Experiment:
     def measure(self) -> None:
         """Cost, speed and real token counts on a batch of test images, into the record."""
         device = self.trainer.strategy.root_device
-        images = next(iter(self.datamodule.test_dataloader()))[0][: self.cfg.benchmark.batch_size].to(device)
+        images = next(iter(self.datamodule.test_dataloader()))[0][: self.cfg.benchmark.batch_size]
+        # A precision such as bf16-true has made the model another type for good, where a strategy does not shard.
+        images = images.to(device, next(self.vit.parameters()).dtype)
         models: dict[str, nn.Module] = {"dense": self.vit.to(device)}
         if self.model.method.reduces:
             models["reduced"] = self.model.to(device)

@@ -48,9 +48,12 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         experiment.trainer.fit(experiment.task, experiment.datamodule, ckpt_path=resume, weights_only=True)
         selected = experiment.trainer.checkpoint_callback
         best = selected.best_model_path if isinstance(selected, ModelCheckpoint) else ""
+        last = experiment.directory / runs.LAST
         if not best and experiment.shards:
-            best = str(experiment.directory / runs.LAST)
-            experiment.trainer.save_checkpoint(best)
+            experiment.trainer.save_checkpoint(last)
+        # Without validation. In memory there is no average of the weights where a resume had nothing left to train.
+        if not best and runs.updates(last) == experiment.trainer.global_step:
+            best = str(last)
         if best:
             load(experiment.model, Path(best))
             if isinstance(selected, ModelCheckpoint) and selected.best_model_score is not None:

@@ -42,6 +42,13 @@ def training_state(resume: str | Path | None, directory: Path) -> Path | None:
     return file
 
 
+def updates(checkpoint: Path) -> int | None:
+    """How many updates lie behind a state of a training; None if the file is not there."""
+    import torch
+
+    return torch.load(checkpoint, weights_only=True, mmap=True)["global_step"] if checkpoint.is_file() else None
+
+
 def checkpoint_file(checkpoint: str | Path) -> Path:
     """The file that checkpoint=PATH means: itself, or best.ckpt, else last.ckpt, in a run directory.
 

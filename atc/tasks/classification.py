@@ -120,6 +120,16 @@ class Classification(LightningModule):
         """The same names whatever the strategy."""
         timm_keys(checkpoint["state_dict"], "model.")
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Rates are those of this run's settings and length: timm's schedulers would load the settings as well."""
+        checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", [])]
+
+    def on_train_start(self) -> None:
+        """The rate for the next update, where a resume begins."""
+        found = self._configured.get("lr_scheduler")
+        if found is not None and self.global_step:
+            found["scheduler"].step_update(self.global_step)
+
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """timm's schedulers count updates themselves."""
         scheduler.step_update(self.global_step)

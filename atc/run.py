@@ -34,7 +34,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     resume = runs.training_state(cfg.resume, Path(cfg.output_dir))
     if (cfg.trainer.max_epochs or 0) > 0:  # else max_steps says how long; refused before anything is evaluated
         check_warmup(cfg.optimizer.warmup_epochs, cfg.trainer.max_epochs)
-    experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None)
+    experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None, training=True)
     with experiment.recorded():
         if cfg.baselines and resume is None:
             if cfg.baselines != "off_the_shelf":

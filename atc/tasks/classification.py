@@ -35,6 +35,7 @@ class Classification(LightningModule):
 
     selection_metric = "val/accuracy"  # higher is better
     score = "accuracy"  # the metric a summary shows
+    multilabel = False  # targets are classes, not rows of labels
 
     def __init__(
         self,
@@ -50,6 +51,8 @@ class Classification(LightningModule):
         sum_classes: bool | None = None,
     ):
         super().__init__()
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"task.label_smoothing={label_smoothing} does not lie in [0, 1]")
         self.model, self.configure = model, configure
         self.label_smoothing, self.mixup = label_smoothing, None
         if mixup > 0 or cutmix > 0:
@@ -65,9 +68,11 @@ class Classification(LightningModule):
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.test_name = "test"
         self._configured: dict[str, Any] = {}
+        self.began = False  # whether a batch has been trained on
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of one batch."""
+        self.began = True
         loss = self.training_loss(batch)
         extra: dict[str, Tensor] = self.model.losses() if hasattr(self.model, "losses") else {}
         for name, value in extra.items():
@@ -79,11 +84,20 @@ class Classification(LightningModule):
 
     def training_loss(self, batch: Batch) -> Tensor:
         """The task's own part of the loss, without what reducers add."""
+        self.check_batch(len(batch[0]))
         images, classes = batch if self.mixup is None else self.mixup(*batch)
         logits = self.model(images)
         if self.bce is not None:
             return self.bce(logits.float() if logits.dtype != torch.float64 else logits, classes)
         return F.cross_entropy(logits, classes, label_smoothing=self.label_smoothing)
+
+    def check_batch(self, images: int) -> None:
+        """ValueError for a number of images per batch that the task cannot train on."""
+        if self.mixup is not None and images % 2:
+            raise ValueError(
+                f"task.mixup and task.cutmix pair images: a batch of {images} is odd; set datamodule.batch_size to an "
+                f"even number of at most the training pictures"
+            )
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and metrics on held-out images."""

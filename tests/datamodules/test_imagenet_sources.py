@@ -84,6 +84,15 @@ def test_a_broken_picture_in_a_shard_is_named_by_its_place(tmp_path: Path) -> No
         list(load("imagenet", tmp_path, source="webdataset").test_dataloader())
 
 
+def test_a_class_that_there_is_not(tmp_path: Path) -> None:
+    write_shards(tmp_path, "val", 5, 8)
+    shard = tmp_path / "imagenet1k-val-0000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b"111".ljust(512, b"\0"), b"-11".ljust(512, b"\0")))
+    said = rf"1 test pictures have a class that is none of 0..999, such as {shard} \d+ \d+ with -11"
+    with pytest.raises(ValueError, match=said):
+        _ = load("imagenet", tmp_path, source="webdataset").released
+
+
 def test_what_shards_lack_is_named(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match=r"is missing \*val\*.tar in "):
         _ = load("imagenet", tmp_path, source="webdataset").released

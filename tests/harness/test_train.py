@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
 from atc import run
@@ -138,6 +139,23 @@ def test_without_reduction_one_column_is_enough(tmp_path: Path) -> None:
     results = run.train(composed("train", tmp_path, "reducer=none"))["results"]
     assert "off_the_shelf" not in results
     assert list(results["gflops"]) == ["dense"]
+
+
+def test_a_finished_run_stays_so_where_a_resume_fails(tmp_path: Path) -> None:
+    settings = ["reducer=none", "baselines=false", "optimizer.warmup_epochs=0"]
+    run.train(composed("train", tmp_path, *settings, "trainer.max_epochs=3"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    entries = list((tmp_path / "store").iterdir())
+    with pytest.raises(MisconfigurationException, match=r"current_epoch=2, but you have set Trainer\(max_epochs=1\)"):
+        run.train(composed("train", tmp_path, *settings, "trainer.max_epochs=1", "seed=3", f"resume={tmp_path}"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert list((tmp_path / "store").iterdir()) == entries
+    further = composed("train", tmp_path, *settings, "trainer.max_epochs=4", f"resume={tmp_path}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.Experiment, "test", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run.train(further)
+    assert json.loads((tmp_path / "results.json").read_text())["status"] == "failed"
 
 
 def test_weights_are_no_training_state(tmp_path: Path) -> None:

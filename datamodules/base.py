@@ -82,9 +82,14 @@ class PictureData(LightningDataModule):
 
     @cached_property
     def released(self) -> dict[str, Part]:
-        """The parts as released. LayoutError where files are missing."""
+        """The parts as released. LayoutError where files are missing, ValueError where they say what cannot be."""
         root = self.layout.check(self.root)
-        parts = self.read(root)
+        try:
+            parts = self.read(root)
+        except (LookupError, AssertionError, AttributeError, TypeError, RuntimeError, SyntaxError) as error:
+            raise ValueError(
+                f"{self.layout.name} in {root}: a list is damaged or incomplete ({type(error).__name__}: {error})"
+            ) from error
         for name, (entries, _) in parts.items():
             if not len(entries):
                 raise self.layout.missing(f"{name} pictures in {root}")

@@ -51,6 +51,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         last = experiment.directory / runs.LAST
         if not best and experiment.shards:
             experiment.trainer.save_checkpoint(last)
+            best = str(last)
         # Without validation. In memory there is no average of the weights where a resume had nothing left to train.
         if not best and runs.updates(last) == experiment.trainer.global_step:
             best = str(last)

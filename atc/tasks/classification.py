@@ -27,7 +27,8 @@ class Classification(LightningModule):
     loss: None for cross-entropy; "bce" for timm's binary cross-entropy of every class against all others, a mean over
     images and classes. With it, target_threshold makes 1 of what a mixed or smoothed target has more of, and 0 of the
     rest (None: targets stay soft), and sum_classes adds over classes instead (arXiv 2110.00476).
-    ValueError for another loss, a threshold outside [0, 1), or settings of a loss that is not chosen.
+    ValueError for another loss, a threshold or a smoothing out of range, or settings of a loss that is not chosen; and
+    in training for an odd number of images that are to be mixed.
 
     Logs train/loss, val/loss (cross-entropy: comparable between losses), val/accuracy, val/top5, and under
     `test_name` the same of a test.

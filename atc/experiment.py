@@ -22,6 +22,7 @@ from atc.report import record, runs, store, summary, wandb_log
 from atc.tasks.checkpoint import write_whole_files
 from atc.tasks.compiled import compile_in_place
 from atc.tasks.interrupt import Interrupted
+from atc.tasks.optim import check_length
 from atc.tasks.sharding import shards
 from atc.vit.reduced import ReducedViT
 
@@ -35,17 +36,21 @@ class Experiment:
 
     with_weights: False leaves the backbone's pretrained weights out, for a checkpoint that replaces them all.
     resume: go on with the record of the run that was interrupted.
+    training: refuse at once what a training would complain of later.
     """
 
-    def __init__(self, cfg: DictConfig, *, with_weights: bool = True, resume: bool = False):
+    def __init__(self, cfg: DictConfig, *, with_weights: bool = True, resume: bool = False, training: bool = False):
         self.cfg, self.directory = cfg, Path(cfg.output_dir)
         seed_everything(cfg.seed, workers=True, verbose=False)
         if cfg.threads is not None:
             torch.set_num_threads(cfg.threads)
         if cfg.benchmark.batch_size < 1:
             raise ValueError(f"benchmark.batch_size={cfg.benchmark.batch_size} must be 1 or more")
+        if cfg.trainer.limit_test_batches == 0:
+            raise ValueError("trainer.limit_test_batches=0 leaves nothing to test")
         selection = {"selection": cfg.selection} if cfg.get("selection") else {}
         self.datamodule: LightningDataModule = build.instantiate(cfg.datamodule, **selection)
+        self._check_labels()
         weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
         self.vit: nn.Module = build.instantiate(cfg.backbone, num_classes=self.datamodule.num_classes, **weights)
         self.datamodule.adapt(resolve_model_data_config(self.vit))
@@ -62,12 +67,45 @@ class Experiment:
         write_whole_files(self.trainer)
         self.shards = shards(self.trainer)
         self.task = self._task(self._lent(self.model))
+        if training:
+            self._check_training()
         self.record = record.Record(self.directory / record.FILE, resume=resume)
+        self._finished: dict[Path, bytes] = {}  # files of the finished run that a resume goes on with
         if rank_zero_only.rank == 0:
+            if self.record.data.get("status") == "finished":
+                files = [self.record.path, *(self.directory / name for name in (runs.COMPOSED, runs.RESOLVED))]
+                self._finished = {file: file.read_bytes() for file in files if file.is_file()}
             runs.save_config(cfg, self.directory)
             self.record.start(**self._settings())
             for logger in self.trainer.loggers:
                 logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+
+    def _check_labels(self) -> None:
+        """ValueError for a data set with one label per image under a task that takes several, or the other way."""
+        task, choices = getattr(build.instantiate(self.cfg.task), "func", None), self.cfg.choices or {}
+        asked, there = (getattr(part, "multilabel", None) for part in (task, self.datamodule))
+        name, wants = (choices.get(group, self.cfg[group]._target_) for group in ("datamodule", "task"))
+        if (asked, there) == (False, True):
+            raise ValueError(f"datamodule={name} has several labels per image, task={wants} takes one: task=multilabel")
+        if (asked, there) == (True, False):
+            raise ValueError(
+                f"datamodule={name} has one label per image, task={wants} takes several: task=classification"
+            )
+
+    def _check_training(self) -> None:
+        """What a training would complain of only when all has been evaluated."""
+        if hasattr(self.datamodule, "check_training"):
+            self.datamodule.check_training()
+        if self.cfg.trainer.limit_train_batches == 0:
+            raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
+        check_length(self.trainer)
+        batch = getattr(self.datamodule, "batch_size", 0)
+        if hasattr(self.task, "check_batch"):
+            self.task.check_batch(batch)
+        if self.cfg.get("optimizer"):  # made as it will be, and thrown away
+            epochs = self.trainer.max_epochs or 0
+            epochs = epochs if epochs > 0 else 10_000  # max_steps says how long: the warm-up fits in, for all we know
+            build.instantiate(self.cfg.optimizer)(self.task.model, 10 * epochs, epochs, batch)
 
     def _task(self, model: nn.Module) -> LightningModule:
         configure = build.instantiate(self.cfg.optimizer) if self.cfg.get("optimizer") else None
@@ -104,15 +142,15 @@ class Experiment:
         """Test metrics of `model` (by default the reduced one) into the record, under `name`."""
         task = self.task if model is None and not self.shards else self._task(self._lent(model or self.model))
         task.test_name = name
-        if not self.cfg.trainer.limit_test_batches:
-            raise ValueError("trainer.limit_test_batches=0 leaves nothing to test")
         (found,) = self.trainer.test(task, self.datamodule, verbose=False)
         self.note(**{name: {key.split("/", 1)[1]: value for key, value in found.items()}})
 
     def measure(self) -> None:
         """Cost, speed and real token counts on a batch of test images, into the record."""
         device = self.trainer.strategy.root_device
-        images = next(iter(self.datamodule.test_dataloader()))[0][: self.cfg.benchmark.batch_size].to(device)
+        images = next(iter(self.datamodule.test_dataloader()))[0][: self.cfg.benchmark.batch_size]
+        # A precision such as bf16-true has made the model another type for good, where a strategy does not shard.
+        images = images.to(device, next(self.vit.parameters()).dtype)
         models: dict[str, nn.Module] = {"dense": self.vit.to(device)}
         if self.model.method.reduces:
             models["reduced"] = self.model.to(device)
@@ -153,6 +191,13 @@ class Experiment:
         store.Store(self.cfg.paths.store).append(store.entry(self.cfg, self.record.data))
         wandb_log.close(self.trainer.loggers, self.record.data, self.record.path)
 
+    def _leave(self) -> None:
+        """A finished run that was not trained any further stays as it was."""
+        for file, content in self._finished.items():
+            file.write_bytes(content)
+        self.record = record.Record(self.record.path, resume=True)
+        wandb_log.close(self.trainer.loggers, self.record.data, self.record.path)
+
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """However the run ends, its record says so."""
@@ -160,6 +205,9 @@ class Experiment:
             yield
         except BaseException as error:
             if self.trainer.is_global_zero:
+                if self._finished and not getattr(self.task, "began", True):
+                    self._leave()
+                    raise
                 # A cluster's engine that wants to start the job again leaves it by SystemExit.
                 stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
                 self.end("interrupted" if stopped else "failed", error)

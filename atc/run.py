@@ -34,7 +34,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     resume = runs.training_state(cfg.resume, Path(cfg.output_dir))
     if (cfg.trainer.max_epochs or 0) > 0:  # else max_steps says how long; refused before anything is evaluated
         check_warmup(cfg.optimizer.warmup_epochs, cfg.trainer.max_epochs)
-    experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None)
+    experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None, training=True)
     with experiment.recorded():
         if cfg.baselines and resume is None:
             if cfg.baselines != "off_the_shelf":
@@ -48,9 +48,13 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         experiment.trainer.fit(experiment.task, experiment.datamodule, ckpt_path=resume, weights_only=True)
         selected = experiment.trainer.checkpoint_callback
         best = selected.best_model_path if isinstance(selected, ModelCheckpoint) else ""
+        last = experiment.directory / runs.LAST
         if not best and experiment.shards:
-            best = str(experiment.directory / runs.LAST)
-            experiment.trainer.save_checkpoint(best)
+            experiment.trainer.save_checkpoint(last)
+            best = str(last)
+        # Without validation. In memory there is no average of the weights where a resume had nothing left to train.
+        if not best and runs.updates(last) == experiment.trainer.global_step:
+            best = str(last)
         if best:
             load(experiment.model, Path(best))
             if isinstance(selected, ModelCheckpoint) and selected.best_model_score is not None:

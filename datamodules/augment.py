@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 from timm.data import create_transform
+from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
@@ -42,6 +43,9 @@ class Crop:
     crop_pct: float = 0.875
     interpolation: str = "bicubic"
 
+    def __post_init__(self) -> None:
+        _check_policy(self.auto_augment)
+
     def train(self, data: Mapping[str, Any]) -> Transform:
         """Crop, flip, auto-augment or jitter, normalise, erase."""
         return create_transform(
@@ -72,6 +76,9 @@ class Squash:
     cutout: float = 0.5
     auto_augment: str | None = "rand-m9-mstd0.5-inc1"
     interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        _check_policy(self.auto_augment)
 
     def train(self, data: Mapping[str, Any]) -> Transform:
         """Resize, cutout, auto-augment, normalise: in this order."""
@@ -115,6 +122,21 @@ class Cutout:
         (left, right), (top, bottom) = edges
         image.paste(tuple(random.randrange(256) for _ in range(3)), (left, top, right, bottom))
         return image
+
+
+def _check_policy(policy: str | None) -> None:
+    """ValueError for a policy that timm does not know: it would say so, less clearly, when training starts."""
+    if not policy:
+        return
+    try:
+        kind = policy.split("-")[0]
+        made = {"rand": rand_augment_transform, "augmix": augment_and_mix_transform}.get(kind, auto_augment_transform)
+        made(policy, {"translate_const": 100})  # not nothing, which older versions share and change
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"datamodule.transforms.auto_augment={policy} is no policy of timm's, such as rand-m9-mstd0.5-inc1, "
+            f"augmix-m5-w4 or original; null is none"
+        ) from error
 
 
 def _target(settings: Crop | Squash, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from datamodules.augment import Transforms
 from datamodules.layout import Layout
 from datamodules.loaders import eval_loader, train_loader
-from datamodules.pictures import OnCorrupt, Pictures, read_rgb
+from datamodules.pictures import OnCorrupt, Pictures, name_of, read_rgb
 
 log = logging.getLogger(__name__)
 
@@ -82,15 +82,33 @@ class PictureData(LightningDataModule):
 
     @cached_property
     def released(self) -> dict[str, Part]:
-        """The parts as released. LayoutError where files are missing."""
+        """The parts as released. LayoutError where files are missing, ValueError where they say what cannot be."""
         root = self.layout.check(self.root)
-        parts = self.read(root)
+        try:
+            parts = self.read(root)
+        except (LookupError, AssertionError, AttributeError, TypeError, RuntimeError, SyntaxError) as error:
+            raise ValueError(
+                f"{self.layout.name} in {root}: a list is damaged or incomplete ({type(error).__name__}: {error})"
+            ) from error
         for name, (entries, _) in parts.items():
             if not len(entries):
                 raise self.layout.missing(f"{name} pictures in {root}")
             if isinstance(entries[0], str) and not Path(entries[0]).is_file():
                 raise self.layout.missing(f"{entries[0]}, the first of {len(entries)} listed {name} pictures")
+        self.check_targets(parts)
         return parts
+
+    def check_targets(self, parts: Mapping[str, Part]) -> None:
+        """ValueError names the first picture whose class is none of `num_classes`."""
+        count: int = getattr(self, "num_labels", len(self.classes))
+        for name, (entries, targets) in parts.items():
+            strange = ((targets < 0) | (targets >= count)).nonzero() if targets.ndim == 1 else targets[:0]
+            if len(strange):
+                first = int(strange[0])
+                raise ValueError(
+                    f"{self.layout.name}: {len(strange)} {name} pictures have a class that is none of 0..{count - 1}, "
+                    f"such as {name_of(entries, first)} with {int(targets[first])}"
+                )
 
     @cached_property
     def parts(self) -> dict[str, Part]:

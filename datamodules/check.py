@@ -15,7 +15,6 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from hydra.utils import instantiate
 
 from datamodules.base import PictureData
-from datamodules.layout import LayoutError
 from datamodules.pictures import UNREADABLE
 
 _HERE = Path(__file__).resolve().parent.parent
@@ -34,6 +33,9 @@ def report(data: PictureData, decode: bool = False) -> tuple[str, bool]:
         good &= published in (None, count)
         note = "" if published in (None, count) else "   differs"
         lines.append(f"{name:10}{count:>10,}{'-' if published is None else f'{published:,}':>12}{note}")
+    for name in (name for name in data.published if name not in counts):
+        good = False
+        lines.append(f"{name:10}{0:>10,}{data.published[name]:>12,}   missing")
     for part, count in getattr(data, "dropped", {}).items():
         lines.append(f"{count:,} {part} pictures without annotations left out")
     if "val" in data.parts:
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{type(data).__name__} has no files to check")
             return 0
         text, good = report(data, decode="--decode" in arguments)
-    except (HydraException, LayoutError, ConnectionError, ValueError, ImportError) as error:
+    except (HydraException, OSError, ValueError, ImportError) as error:
         print(_said(error), file=sys.stderr)
         return 1
     print(text)

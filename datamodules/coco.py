@@ -58,9 +58,14 @@ class COCO(PictureData):
         """Both lists of instances."""
         parts, categories = {}, {}
         for part, folder in (("train", f"train{self.year}"), ("test", f"val{self.year}")):
-            lists = _load(root / "annotations" / f"instances_{folder}.json")
+            path = root / "annotations" / f"instances_{folder}.json"
+            lists = _load(path)
             categories[part] = {key: category["name"] for key, category in lists.cats.items()}
             position = {key: i for i, key in enumerate(lists.cats)}
+            if strange := {annotation["category_id"] for annotation in lists.anns.values()} - position.keys():
+                raise ValueError(
+                    f"{path}: category {min(strange)} of an annotation is none of the {len(position)} listed"
+                )
             kept = [key for key in lists.imgs if lists.imgToAnns.get(key)]
             self.dropped[part] = len(lists.imgs) - len(kept)
             log.info("COCO %s: %d pictures without annotations left out", folder, self.dropped[part])
@@ -74,10 +79,13 @@ class COCO(PictureData):
 
 
 def _load(path: Path) -> Any:
-    """pycocotools' index of an annotation file."""
+    """pycocotools' index of an annotation file. ValueError for one that is no JSON, or JSON of another form."""
     try:
         from pycocotools.coco import COCO as Index
     except ImportError as error:
         raise ImportError("COCO's annotations are read with pycocotools: pip install 'atc-toolkit[coco]'") from error
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-        return Index(str(path))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+            return Index(str(path))
+    except (ValueError, AssertionError) as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from scipy.io import loadmat
 
 from datamodules.base import Part
 from datamodules.layout import Layout
+from datamodules.matlab import read_mat
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -38,7 +38,7 @@ def flat_folder(folder: Path, number: Mapping[str, int], layout: Layout) -> Part
 
 def _devkit(folder: Path) -> dict[str, str]:
     """From file stem to WordNet id: line n of the ground truth is the devkit's own number for the class of photo n."""
-    synsets = loadmat(folder / "meta.mat", squeeze_me=True)["synsets"]
+    synsets = read_mat(folder / "meta.mat")["synsets"]
     wnid = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
     lines = (folder / GROUND_TRUTH).read_text().split()
     return {f"ILSVRC2012_val_{n:08d}": wnid[int(line)] for n, line in enumerate(lines, 1)}

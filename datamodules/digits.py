@@ -62,6 +62,7 @@ class Digits(LightningDataModule):
     """
 
     num_classes = 10
+    multilabel = False
 
     def __init__(
         self,

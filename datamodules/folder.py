@@ -9,6 +9,7 @@ from datamodules.base import Part, PictureData, hold_out
 from datamodules.layout import Layout
 
 TEST_SHARE = 0.1  # of class folders that are not split
+PARTS = ("train", "training", "val", "valid", "validation", "test")  # not taken for classes, however they are written
 
 
 class Folder(PictureData):
@@ -35,6 +36,8 @@ PATH/CLASS/*.jpg
         """List the pictures."""
         folders = {part: root / part for part in ("train", "val", "test") if (root / part).is_dir()}
         if "train" not in folders:
+            if half := sorted(path.name for path in root.iterdir() if path.is_dir() and path.name.lower() in PARTS):
+                raise self.layout.missing(f"train/ in {root}, which has {', '.join(half)}: parts, not classes")
             self.classes, (paths, targets) = class_folders(root, self.layout)
             test, train = hold_out(targets, TEST_SHARE)
             return {

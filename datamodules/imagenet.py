@@ -55,6 +55,7 @@ or, datamodule.source=hf, PATH/data/train-*.parquet and PATH/data/validation-*.p
             return super().released
         parts, rows = open_parquet(self.root, self.layout)
         self.read_image = ReadRow(rows)
+        self.check_targets(parts)
         return parts
 
     def read(self, root: Path) -> dict[str, Part]:
@@ -83,8 +84,12 @@ or, datamodule.source=hf, PATH/data/train-*.parquet and PATH/data/validation-*.p
         """As used; without train/ there is nothing but the test part."""
         return super().parts if "train" in self.released else self.released
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled training batches. LayoutError without train/."""
+    def check_training(self) -> None:
+        """LayoutError without train/."""
         if "train" not in self.released:
             raise self.layout.missing(f"train/ in {self.root}, which evaluating can do without but not training")
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled training batches. LayoutError without train/."""
+        self.check_training()
         return super().train_dataloader()

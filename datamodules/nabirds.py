@@ -44,8 +44,14 @@ nabirds/
         self.names = {int(key): name for key, name in _pairs(root / "classes.txt").items()}
         self.hierarchy = {int(key): int(parent) for key, parent in _pairs(root / "hierarchy.txt").items()}
         self.class_ids = sorted({int(value) for value in classes.values()})
+        if strange := [key for key in self.class_ids if key not in self.names]:
+            raise ValueError(
+                f"{root / 'classes.txt'} lacks {len(strange)} classes of the pictures, such as {strange[0]}"
+            )
         self.classes = [self.names[key] for key in self.class_ids]
         position = {key: i for i, key in enumerate(self.class_ids)}
+        if odd := [key for key, flag in splits.items() if flag not in ("0", "1")]:
+            raise ValueError(f"{root / LISTS[2]}: {odd[0]} has {splits[odd[0]]!r}, neither 1 (train) nor 0 (test)")
         parts = {}
         for part, flag in (("train", "1"), ("test", "0")):
             chosen = [key for key, value in splits.items() if value == flag]
@@ -69,8 +75,12 @@ nabirds/
 
 def _pairs(path: Path) -> dict[str, str]:
     """Lines of "key rest of the line"; ValueError names a line that has no such form."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # an editor may have added a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: {error}") from error
     pairs = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         key, _, rest = line.partition(" ")

@@ -38,6 +38,19 @@ nus_wide/
 
     def read(self, root: Path) -> dict[str, Part]:
         """The CSV, its columns found by name wherever they stand."""
+        try:
+            lists = self._lists(root)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{root / CSV}: {error}") from error
+        self.classes = sorted({name for _, labels in lists.values() for names in labels for name in names})
+        position = {name: i for i, name in enumerate(self.classes)}
+        return {
+            part: (paths, multi_hot([[position[name] for name in names] for names in labels], len(position)))
+            for part, (paths, labels) in lists.items()
+        }
+
+    def _lists(self, root: Path) -> dict[str, tuple[list[str], list[list[str]]]]:
+        """Paths and labels by part."""
         path = root / CSV
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
@@ -51,12 +64,7 @@ nus_wide/
                 paths, labels = lists[PARTS[split]]
                 paths.append(str(root / filepath))
                 labels.append(_labels(where, label))
-        self.classes = sorted({name for _, labels in lists.values() for names in labels for name in names})
-        position = {name: i for i, name in enumerate(self.classes)}
-        return {
-            part: (paths, multi_hot([[position[name] for name in names] for names in labels], len(position)))
-            for part, (paths, labels) in lists.items()
-        }
+        return lists
 
 
 def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:

@@ -33,6 +33,16 @@ def read_rgb(path: str) -> Image.Image:
         return Image.open(file).convert("RGB")
 
 
+def name_of(entries: Sequence[Any], index: int) -> str:
+    """How a message calls a picture: its path, its place in a larger file, or its number."""
+    match entries[index]:
+        case str() as path:
+            return path
+        case (str() as file, *place):
+            return f"{file} {' '.join(map(str, place))}"
+    return f"picture {index}"
+
+
 class Pictures(Dataset[tuple[Tensor, Any]]):
     """Pictures and targets: an int for class indices [n], float32 [K] for multi-hot rows [n, K].
 
@@ -74,13 +84,8 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         return [self.name(i) for i in self._corrupt.nonzero().flatten().tolist()]
 
     def name(self, index: int) -> str:
-        """How a message calls a picture: its path, its place in a larger file, or its number."""
-        match self.entries[index]:
-            case str() as path:
-                return path
-            case (str() as file, *place):
-                return f"{file} {' '.join(map(str, place))}"
-        return f"picture {index}"
+        """How a message calls a picture."""
+        return name_of(self.entries, index)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         picture = self._readable(index)

@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 
 import torch
 from PIL import Image
-from scipy.io import loadmat
 from torchvision import datasets
 
 from datamodules.base import Part, PictureData, multi_hot
 from datamodules.folder import class_folders
 from datamodules.layout import Layout
+from datamodules.matlab import read_mat
 
 HOW = "datamodule.download=true"
 VOC_FOLDER = "VOCdevkit/VOC2007"
@@ -106,7 +106,11 @@ class CIFAR100(Downloaded):
 
     def read(self, root: Path) -> dict[str, Part]:
         """The pictures themselves, uint8 [n, 32, 32, 3]; torchvision checks the files against their MD5 sums."""
-        parts = {part: datasets.CIFAR100(root, train=part == "train") for part in ("train", "test")}
+        try:
+            parts = {part: datasets.CIFAR100(root, train=part == "train") for part in ("train", "test")}
+        except RuntimeError as error:
+            folder = root / "cifar-100-python"
+            raise ValueError(f"{folder} is damaged, by its MD5 sums: without it, {HOW} fetches it anew") from error
         self.classes = parts["train"].classes
         return {part: (list(data.data), torch.tensor(data.targets)) for part, data in parts.items()}
 
@@ -130,8 +134,8 @@ class Flowers102(Downloaded):
     def read(self, root: Path) -> dict[str, Part]:
         """Labels of all pictures, and which of them are in which part; both count from 1."""
         folder = root / "flowers-102"
-        labels = torch.from_numpy(loadmat(folder / "imagelabels.mat", squeeze_me=True)["labels"].astype("int64")) - 1
-        sets = loadmat(folder / "setid.mat", squeeze_me=True)
+        labels = torch.from_numpy(read_mat(folder / "imagelabels.mat")["labels"].astype("int64")) - 1
+        sets = read_mat(folder / "setid.mat")
         self.classes = [f"flower {i + 1}" for i in range(self.num_labels)]  # the files have no names
         parts = {}
         for part, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
@@ -179,11 +183,18 @@ voc/{VOC_FOLDER}/
         for part, name in self.sets.items():
             numbers = (folder / "ImageSets/Main" / f"{name}.txt").read_text().split()
             kinds = [_objects(folder / "Annotations" / f"{number}.xml") for number in numbers]
+            if strange := [(n, kind) for n, row in zip(numbers, kinds, strict=True) for kind in row - position.keys()]:
+                number, kind = strange[0]
+                raise ValueError(f"{folder / 'Annotations' / number}.xml: {kind!r} is none of the kinds of VOC 2007")
             targets = multi_hot([[position[kind] for kind in row] for row in kinds], len(position))
             parts[part] = ([str(folder / "JPEGImages" / f"{number}.jpg") for number in numbers], targets)
         return parts
 
 
 def _objects(path: Path) -> set[str]:
-    """Names of the objects that a VOC annotation lists (not of their parts)."""
-    return {element.findtext("name", "") for element in ElementTree.parse(path).getroot().iterfind("object")}
+    """Names of the objects that a VOC annotation lists (not of their parts). ValueError for one that is no XML."""
+    try:
+        tree = ElementTree.parse(path)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return {element.findtext("name", "") for element in tree.getroot().iterfind("object")}

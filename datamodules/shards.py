@@ -7,9 +7,9 @@ from front to back, which suits a local disk rather than a network one.
 
 import io
 import json
-import os
 import tarfile
-import tempfile
+import uuid
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -51,25 +51,52 @@ def _index(cache: Path, shards: list[Path]) -> tuple[np.ndarray, ...]:
     """Shard number, offset, size and class of every picture; int64 [n] each. From the cache if that is newer."""
     stamp = np.array([(shard.stat().st_size, shard.stat().st_mtime_ns) for shard in shards])
     names = ("which", "offset", "size", "target")
-    if cache.is_file():
+    try:
         with np.load(cache) as known:
             if np.array_equal(known["stamp"], stamp):
                 return tuple(known[name] for name in names)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, another's or damaged: listed anew
+        pass
     rows = [(which, *row) for which, shard in enumerate(shards) for row in _scan(shard)]
     columns = tuple(np.array(rows, dtype=np.int64).reshape(-1, 4).T)
-    if os.access(cache.parent, os.W_OK):
-        # Renamed into place, for several processes may do this at once.
-        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".npz", delete=False) as file:
+    # Renamed into place, for several processes may do this at once; readable by others where files are.
+    partial = cache.with_name(f"{cache.stem}-{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("xb") as file:
             np.savez(file, stamp=stamp, **dict(zip(names, columns, strict=True)))
-        os.replace(file.name, cache)
+        partial.replace(cache)
+    except OSError:  # not ours to write to
+        partial.unlink(missing_ok=True)
     return columns
 
 
 def _scan(shard: Path) -> list[tuple[int, int, int]]:
-    """Offset, size and class of every picture of a shard. ValueError names a key that lacks one of them."""
+    """Offset, size and class of every picture of a shard. ValueError names what is damaged or lacks one of them."""
+    _check_whole(shard)
+    try:
+        pictures, targets = _members(shard)
+    except tarfile.TarError as error:
+        raise ValueError(f"{shard} is damaged: {error}") from error
+    if odd := sorted(pictures.keys() ^ targets.keys()):
+        raise ValueError(f"{shard}: {len(odd)} keys without a picture or without a .cls or .json, such as {odd[0]}")
+    return [(*place, targets[key]) for key, place in pictures.items()]
+
+
+def _check_whole(shard: Path) -> None:
+    """ValueError for a tar file that was cut, which tarfile takes for a shorter one, or compressed."""
+    size = shard.stat().st_size
+    with shard.open("rb") as file:
+        file.seek(max(0, size - 1024))
+        end = file.read()
+    if size % 512 or end != bytes(1024):
+        raise ValueError(f"{shard} is no whole, uncompressed tar file: {size:,} bytes that do not end as one does")
+
+
+def _members(shard: Path) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
+    """Offset and size of the pictures of a shard, and their classes, by their keys."""
     pictures: dict[str, tuple[int, int]] = {}
     targets: dict[str, int] = {}
-    with tarfile.open(shard) as tar:
+    with tarfile.open(shard, "r:") as tar:
         for member in tar:
             folder, slash, name = member.name.rpartition("/")
             key, dot, suffix = name.partition(".")  # WebDataset: a key ends at the first dot of the file name
@@ -79,11 +106,12 @@ def _scan(shard: Path) -> list[tuple[int, int, int]]:
             elif suffix in (".cls", ".json"):
                 file = tar.extractfile(member)
                 assert file is not None
-                content = json.loads(file.read())
-                if suffix == ".cls":
-                    targets[key] = int(content)
-                elif "label" in content:
-                    targets.setdefault(key, int(content["label"]))
-    if odd := sorted(pictures.keys() ^ targets.keys()):
-        raise ValueError(f"{shard}: {len(odd)} keys without a picture or without a .cls or .json, such as {odd[0]}")
-    return [(*place, targets[key]) for key, place in pictures.items()]
+                try:
+                    content = json.loads(file.read())
+                    if suffix == ".cls":
+                        targets[key] = int(content)
+                    elif "label" in content:
+                        targets.setdefault(key, int(content["label"]))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{shard}, {member.name} holds no class: {error}") from error
+    return pictures, targets

@@ -6,6 +6,7 @@ from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 
 from atc import build
@@ -78,6 +79,25 @@ def _counts(ratio: Iterable[float]) -> list[str]:
     return ["schedule.keep_rate=null", f"+schedule.keep={[int(count) for count in ratio]}"]
 
 
+def under(brought: list[str], said: list[str]) -> list[str]:
+    """What is left of a checkpoint's overrides under those of the command line `said`.
+
+    Settings of a reducer or a schedule go with it where the command line names another one, and counts of tokens where
+    it names a keep rate.
+    """
+    values = {override.key_or_group: override.value() for override in _parsed(said)}
+    chosen = values.keys() & {"reducer", "schedule"}
+    gone = [f"{group}." for group in chosen if f"{group}={values[group]}" not in brought]
+    if values.keys() & {"keep_rate", "schedule.keep_rate"}:
+        gone.append("schedule.")
+    keys = {text: text.split("=")[0].lstrip("+") for text in brought}
+    return [text for text, key in keys.items() if key not in values and not key.startswith(tuple(gone))]
+
+
+def _parsed(said: list[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(said)
+
+
 def with_settings(cfg: DictConfig, name: str, said: list[str]) -> DictConfig:
     """The configuration under the settings in the file cfg.checkpoint, if it is a released one, else `cfg`.
 
@@ -86,10 +106,9 @@ def with_settings(cfg: DictConfig, name: str, said: list[str]) -> DictConfig:
     """
     file = released.local(cfg.checkpoint)
     args = released.arguments(file) if file.is_file() else {}
-    keys = {override.key_or_group for override in OverridesParser.create().parse_overrides(said)}
-    if not args or "experiment" in keys:
+    if not args or any(override.key_or_group == "experiment" for override in _parsed(said)):
         return cfg
-    brought = [text for text in overrides(args) if text.split("=")[0].lstrip("+") not in keys]
+    brought = under(overrides(args), said)
     log.info("settings of the checkpoint: %s", " ".join(brought))
     found = compose(name, [*brought, *said], return_hydra_config=True)
     with open_dict(found):

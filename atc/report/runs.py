@@ -42,6 +42,13 @@ def training_state(resume: str | Path | None, directory: Path) -> Path | None:
     return file
 
 
+def updates(checkpoint: Path) -> int | None:
+    """How many updates lie behind a state of a training; None if the file is not there."""
+    import torch
+
+    return torch.load(checkpoint, weights_only=True, mmap=True)["global_step"] if checkpoint.is_file() else None
+
+
 def checkpoint_file(checkpoint: str | Path) -> Path:
     """The file that checkpoint=PATH means: itself, or best.ckpt, else last.ckpt, in a run directory.
 
@@ -67,7 +74,12 @@ def _file(given: str | Path, prefer: str, setting: str) -> Path:
 
 
 def run_directory(checkpoint: str | Path) -> Path | None:
-    """The run directory a checkpoint lies in, if it lies in one."""
+    """The run directory a checkpoint lies in, if it lies in one. ValueError for true and false, which name none."""
+    if isinstance(checkpoint, bool):
+        raise ValueError(
+            f"{str(checkpoint).lower()} names no run: resume=auto, resume=last or resume=PATH; checkpoint=last or "
+            f"checkpoint=PATH"
+        )
     path = Path(checkpoint).expanduser()
     directory = path if path.is_dir() else path.parent
     return directory if (directory / COMPOSED).is_file() else None

@@ -27,7 +27,8 @@ class Classification(LightningModule):
     loss: None for cross-entropy; "bce" for timm's binary cross-entropy of every class against all others, a mean over
     images and classes. With it, target_threshold makes 1 of what a mixed or smoothed target has more of, and 0 of the
     rest (None: targets stay soft), and sum_classes adds over classes instead (arXiv 2110.00476).
-    ValueError for another loss, a threshold outside [0, 1), or settings of a loss that is not chosen.
+    ValueError for another loss, a threshold or a smoothing out of range, or settings of a loss that is not chosen; and
+    in training for an odd number of images that are to be mixed.
 
     Logs train/loss, val/loss (cross-entropy: comparable between losses), val/accuracy, val/top5, and under
     `test_name` the same of a test.
@@ -35,6 +36,7 @@ class Classification(LightningModule):
 
     selection_metric = "val/accuracy"  # higher is better
     score = "accuracy"  # the metric a summary shows
+    multilabel = False  # targets are classes, not rows of labels
 
     def __init__(
         self,
@@ -50,6 +52,8 @@ class Classification(LightningModule):
         sum_classes: bool | None = None,
     ):
         super().__init__()
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"task.label_smoothing={label_smoothing} does not lie in [0, 1]")
         self.model, self.configure = model, configure
         self.label_smoothing, self.mixup = label_smoothing, None
         if mixup > 0 or cutmix > 0:
@@ -65,9 +69,11 @@ class Classification(LightningModule):
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.test_name = "test"
         self._configured: dict[str, Any] = {}
+        self.began = False  # whether a batch has been trained on
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of one batch."""
+        self.began = True
         loss = self.training_loss(batch)
         extra: dict[str, Tensor] = self.model.losses() if hasattr(self.model, "losses") else {}
         for name, value in extra.items():
@@ -79,11 +85,20 @@ class Classification(LightningModule):
 
     def training_loss(self, batch: Batch) -> Tensor:
         """The task's own part of the loss, without what reducers add."""
+        self.check_batch(len(batch[0]))
         images, classes = batch if self.mixup is None else self.mixup(*batch)
         logits = self.model(images)
         if self.bce is not None:
             return self.bce(logits.float() if logits.dtype != torch.float64 else logits, classes)
         return F.cross_entropy(logits, classes, label_smoothing=self.label_smoothing)
+
+    def check_batch(self, images: int) -> None:
+        """ValueError for a number of images per batch that the task cannot train on."""
+        if self.mixup is not None and images % 2:
+            raise ValueError(
+                f"task.mixup and task.cutmix pair images: a batch of {images} is odd; set datamodule.batch_size to an "
+                f"even number of at most the training pictures"
+            )
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and metrics on held-out images."""
@@ -119,6 +134,16 @@ class Classification(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The same names whatever the strategy."""
         timm_keys(checkpoint["state_dict"], "model.")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Rates are those of this run's settings and length: timm's schedulers would load the settings as well."""
+        checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", [])]
+
+    def on_train_start(self) -> None:
+        """The rate for the next update, where a resume begins."""
+        found = self._configured.get("lr_scheduler")
+        if found is not None and self.global_step:
+            found["scheduler"].step_update(self.global_step)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """timm's schedulers count updates themselves."""

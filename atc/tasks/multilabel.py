@@ -26,6 +26,7 @@ class Multilabel(Classification):
 
     selection_metric = "val/map"
     score = "map"
+    multilabel = True
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ def training_length(trainer: Trainer) -> Length:
     Unlike Lightning's `estimated_stepping_batches` it does not open the training data, which before a resumed
     run has its state back would start it at the wrong place.
     """
+    check_length(trainer)
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     loader = data.train_dataloader()
     batches = len(loader)
@@ -33,19 +34,28 @@ def training_length(trainer: Trainer) -> Length:
         batches //= trainer.world_size
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
-    if epochs is None and trainer.max_steps < 1:
+    if batches < 1:
         raise ValueError(
-            f"trainer.max_epochs={trainer.max_epochs} and trainer.max_steps={trainer.max_steps} do not say how long "
-            f"to train: one of them has to be positive (to evaluate only, there is the evaluate command)"
+            f"there is nothing to train on: {len(loader)} batches of the training pictures for "
+            f"{trainer.world_size} devices, of which trainer.limit_train_batches={limit}"
         )
-    per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
+    per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
     if epochs is None:
         updates, epochs = trainer.max_steps, math.ceil(trainer.max_steps / per_epoch)
     else:
         updates = min(epochs * per_epoch, trainer.max_steps if trainer.max_steps > 0 else epochs * per_epoch)
     batch = getattr(data, "batch_size", 0) * trainer.accumulate_grad_batches * trainer.world_size
     return Length(updates, epochs, batch)
+
+
+def check_length(trainer: Trainer) -> None:
+    """ValueError if a trainer's settings do not say how long to train."""
+    if (trainer.max_epochs is None or trainer.max_epochs < 1) and trainer.max_steps < 1:
+        raise ValueError(
+            f"trainer.max_epochs={trainer.max_epochs} and trainer.max_steps={trainer.max_steps} do not say how long "
+            f"to train: one of them has to be positive (to evaluate only, there is the evaluate command)"
+        )
 
 
 def check_warmup(warmup_epochs: float, epochs: int) -> None:
@@ -95,7 +105,11 @@ def configure(
             f"optimizer.backbone_freeze_epochs={backbone_freeze_epochs} needs a schedule to freeze in (sched={sched}) "
             f"and no layer_decay ({layer_decay})"
         )
+    if sched == "plateau":
+        raise ValueError("optimizer.sched=plateau waits for a metric, and rates are set at every update: sched=cosine")
     if lr_batch_normalizer is not None:
+        if lr_batch_normalizer <= 0:
+            raise ValueError(f"optimizer.lr_batch_normalizer={lr_batch_normalizer} must be positive, or null")
         if batch < 1:
             raise ValueError(f"optimizer.lr_batch_normalizer={lr_batch_normalizer}: the data module has no batch_size")
         lr = lr * batch / lr_batch_normalizer
@@ -116,6 +130,8 @@ def configure(
         **(sched_args or {}),
     )
     if scheduler is None:
+        if sched != "none":
+            raise ValueError(f"optimizer.sched={sched} is none of timm's: cosine, tanh, step, multistep, poly or none")
         return {"optimizer": optimizer}
     if backbone_freeze_epochs:
         scheduler = Freeze(scheduler, round(backbone_freeze_epochs * updates_per_epoch))

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from datamodules.check import main, report
+from datamodules.imagenet import ImageNet
 from datamodules.nabirds import NABirds
-from tests.datamodules.on_disk import load, write_nabirds
+from tests.datamodules.on_disk import load, save, write_nabirds
 
 
 @pytest.fixture
@@ -34,6 +35,16 @@ def test_another_count_is_pointed_out(tmp_path: Path) -> None:
     text, good = report(load("nabirds", tmp_path))
     assert not good
     assert "train             18      23,929   differs" in text
+
+
+def test_a_part_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageNet can be evaluated without train/, but is not complete without."""
+    save(tmp_path / "val" / "n01440764" / "0.JPEG", 0)
+    monkeypatch.setattr(ImageNet, "published", {"classes": 1000, "train": 1_281_167, "test": 1})
+    text, good = report(load("imagenet", tmp_path))
+    assert not good
+    assert "train              0   1,281,167   missing" in text
+    assert text.endswith("NOT as published")
 
 
 @pytest.mark.usefixtures("published")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,23 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
         _ = load("coco", tmp_path).num_classes
     with pytest.raises(ValueError, match=r"datamodule.year=2015: there are 2014, 2017"):
         load("coco", tmp_path, year=2015)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text[:2000], "Expecting|Unterminated|delimiter"),
+        (lambda text: f"[{text}]", "annotation file format <class 'list'> not supported"),
+        (
+            lambda text: json.dumps(json.loads(text) | {"categories": []}),
+            "category 3 of an annotation is none of the 0",
+        ),
+        (lambda text: text.replace('"category_id": 3', '"category_id": 99'), "category 99 of .* none of the 10 listed"),
+    ],
+)
+def test_a_damaged_list_is_named(tmp_path: Path, damage: Callable[[str], str], said: str) -> None:
+    write_coco(tmp_path, train=20)
+    path = tmp_path / "annotations" / "instances_train2014.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=rf"^{path}: .*({said})"):
+        _ = load("coco", tmp_path).num_classes

@@ -39,6 +39,15 @@ def test_class_folders_alone_are_split(tmp_path: Path) -> None:
     assert again.parts["test"][0] == data.parts["test"][0], "the split does not depend on the seed of the run"
 
 
+@pytest.mark.parametrize("parts", [("test", "val"), ("Train", "VAL"), ("training", "validation"), ("ant", "valid")])
+def test_parts_are_not_taken_for_classes(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        write_class_folders(tmp_path / part, CLASSES)
+    said = rf"missing train/ in {tmp_path}, which has {', '.join(part for part in parts if part != 'ant')}: parts"
+    with pytest.raises(LayoutError, match=said):
+        _ = load("folder", tmp_path).num_classes
+
+
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match=r"datamodule.root is not set"):
         _ = load("folder", None).num_classes

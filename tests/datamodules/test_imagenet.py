@@ -6,8 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+from atc import run
 from datamodules.layout import LayoutError
 from tests.datamodules.on_disk import load
+from tests.harness.commands import composed
 
 TENCH, GOLDFISH, TOILET_TISSUE = "n01440764", "n01443537", "n15075141"  # classes 0, 1 and 999
 
@@ -34,6 +36,8 @@ def test_training_needs_train(tmp_path: Path) -> None:
     data = load("imagenet", tmp_path)
     with pytest.raises(LayoutError, match="ImageNet is missing train/"):
         data.train_dataloader()
+    with pytest.raises(LayoutError, match="ImageNet is missing train/"):  # before anything is evaluated
+        run.train(composed("train", tmp_path / "run", "datamodule=imagenet", f"datamodule.root={tmp_path}"))
 
 
 def test_selection_is_held_out_of_train(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """ImageNet in its other forms: flat val/, shards, parquet."""
 
+import gzip
 import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -82,6 +84,77 @@ def test_a_broken_picture_in_a_shard_is_named_by_its_place(tmp_path: Path) -> No
     shard.write_bytes(content[:at] + b"xx" + content[at + 2 :])
     with pytest.raises(CorruptImage, match=rf"cannot read \S+imagenet1k-val-0000.tar {at} \d+ \(not a picture\)"):
         list(load("imagenet", tmp_path, source="webdataset").test_dataloader())
+
+
+def test_a_class_that_there_is_not(tmp_path: Path) -> None:
+    write_shards(tmp_path, "val", 5, 8)
+    shard = tmp_path / "imagenet1k-val-0000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b"111".ljust(512, b"\0"), b"-11".ljust(512, b"\0")))
+    said = rf"1 test pictures have a class that is none of 0..999, such as {shard} \d+ \d+ with -11"
+    with pytest.raises(ValueError, match=said):
+        _ = load("imagenet", tmp_path, source="webdataset").released
+
+
+@pytest.mark.parametrize("damage", ["within a header", "within a picture", "before the end", "empty", "compressed"])
+def test_a_shard_that_is_not_whole(tmp_path: Path, damage: str) -> None:
+    write_shards(tmp_path, "val", 5, 8)
+    shard = tmp_path / "imagenet1k-val-0000.tar"
+    content = shard.read_bytes()
+    last = content.rindex(b"n01440764_4.jpg")  # the header of the last picture
+    cut = {"within a header": last + 100, "within a picture": last + 512 + 300, "before the end": last + 512 * 2}
+    left = content[: cut.get(damage, 0)]
+    shard.write_bytes(gzip.compress(content) if damage == "compressed" else left)
+    with pytest.raises(ValueError, match=rf"^{shard} is no whole, uncompressed tar file: [\d,]+ bytes"):
+        _ = load("imagenet", tmp_path, source="webdataset").released
+
+
+def test_what_is_wrong_within_a_shard_is_named(tmp_path: Path) -> None:
+    write_shards(tmp_path, "val", 3, 8)
+    shard = tmp_path / "imagenet1k-val-0000.tar"
+    content = shard.read_bytes()
+    shard.write_bytes(content.replace(b"37".ljust(512, b"\0"), b"x7".ljust(512, b"\0")))
+    with pytest.raises(ValueError, match=rf"^{shard}, n01440764_1.cls holds no class: Expecting value"):
+        _ = load("imagenet", tmp_path, source="webdataset").released
+    shard.write_bytes(b"x" * 512 + content[512:])
+    with pytest.raises(ValueError, match=rf"^{shard} is damaged: "):
+        _ = load("imagenet", tmp_path, source="webdataset").released
+
+
+def test_the_list_beside_the_shards_is_for_everybody(tmp_path: Path) -> None:
+    write_shards(tmp_path, "val", 5, 8)
+    cache, before = tmp_path / ".test-index.npz", os.umask(0o027)
+    try:
+        _ = load("imagenet", tmp_path, source="webdataset").released
+    finally:
+        os.umask(before)
+    assert cache.stat().st_mode & 0o777 == 0o640
+    whole = cache.read_bytes()
+    for damaged in (b"", b"no list", whole[:-40]):
+        cache.write_bytes(damaged)
+        assert len(load("imagenet", tmp_path, source="webdataset").released["test"][0]) == 5
+        assert cache.read_bytes() == whole
+
+
+@pytest.mark.parametrize("denied", ["read", "write"])
+def test_a_list_that_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, denied: str) -> None:
+    write_shards(tmp_path, "val", 5, 8)
+    if denied == "read":
+        _ = load("imagenet", tmp_path, source="webdataset").released
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(np, "load" if denied == "read" else "savez", refuse)
+    assert len(load("imagenet", tmp_path, source="webdataset").released["test"][0]) == 5
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_a_class_the_devkit_lacks(tmp_path: Path) -> None:
+    write_flat_imagenet(tmp_path, WNIDS, "kaggle")
+    path = tmp_path / "LOC_val_solution.csv"
+    path.write_text(path.read_text().replace("n15075141", "n99999999"))
+    with pytest.raises(ValueError, match=r"^ImageNet in .* a list is damaged or incomplete \(KeyError: 'n99999999'\)"):
+        _ = load("imagenet", tmp_path).released
 
 
 def test_what_shards_lack_is_named(tmp_path: Path) -> None:

@@ -52,3 +52,29 @@ def test_lists_that_disagree_are_refused(tmp_path: Path) -> None:
     path.write_text("nothing\n")
     with pytest.raises(ValueError, match="line 1: expected an id, a space and a value"):
         _ = load("nabirds", tmp_path).num_classes
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("classes.txt", b"7 Bird 7 (Adult male)\n", b"", "classes.txt lacks 1 classes of the pictures, such as 7"),
+        ("classes.txt", b"(Adult", "(Grünfink".encode("latin-1"), "classes.txt: 'utf-8' codec can't decode"),
+        ("train_test_split.txt", b" 0\n", b" 2\n", "train_test_split.txt: .* has '2', neither 1"),
+    ],
+)
+def test_a_damaged_list_is_named(tmp_path: Path, name: str, old: bytes, new: bytes, said: str) -> None:
+    write_nabirds(tmp_path)
+    path = tmp_path / name
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/{said}"):
+        _ = load("nabirds", tmp_path).num_classes
+
+
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
+    write_nabirds(tmp_path)
+    path = tmp_path / "classes.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    data = load("nabirds", tmp_path)
+    assert data.num_classes == 3
+    assert data.names[0] == "Birds"

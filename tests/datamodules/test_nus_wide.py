@@ -56,6 +56,14 @@ def test_a_wrong_file_is_refused(tmp_path: Path, old: str, new: str, message: st
         _ = load("nus_wide", tmp_path).num_classes
 
 
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    write_nus_wide(tmp_path)
+    path = tmp_path / "nus_wid_data.csv"
+    path.write_text(path.read_text(), encoding="utf-16")
+    with pytest.raises(ValueError, match=rf"^{path}: 'utf-8' codec can't decode"):
+        _ = load("nus_wide", tmp_path).num_classes
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match=r"NUS-WIDE is missing nus_wid_data.csv in ") as error:
         _ = load("nus_wide", tmp_path).num_classes

@@ -9,7 +9,7 @@ import torchvision
 
 from datamodules import check
 from datamodules.layout import LayoutError
-from datamodules.public import VOC_KINDS, Imagenette
+from datamodules.public import VOC_FOLDER, VOC_KINDS, Imagenette
 from tests.datamodules import on_disk
 from tests.datamodules.on_disk import load
 
@@ -63,6 +63,43 @@ def test_voc_multilabel(tmp_path: Path) -> None:
         assert all(Path(entry).is_file() for entry in entries)
         rows = [{VOC_KINDS[i] for i in row.nonzero().flatten()} for row in targets]
         assert rows == found[name]
+
+
+def test_damaged_annotations_of_voc_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    on_disk.write_voc(tmp_path)
+    path = tmp_path / VOC_FOLDER / "Annotations" / "000003.xml"
+    for content, said in (
+        ("<annotation><object><name>unicorn</name></object></annotation>", f"{path}: 'unicorn' is none of the kinds"),
+        ("<annotation><object>", f"{path}: no element found"),
+        (None, f"[Errno 2] No such file or directory: '{path}'"),
+    ):
+        path.unlink()
+        if content is not None:
+            path.write_text(content)
+        assert check.main(["datamodule=voc_multilabel", f"datamodule.root={tmp_path}"]) == 1
+        complaint = capsys.readouterr().err
+        assert complaint.startswith(said)
+        assert complaint.count("\n") == 1
+        path.touch()
+
+
+def test_damaged_files_of_cifar_are_named(tmp_path: Path) -> None:
+    on_disk.write_cifar100(tmp_path)  # whose MD5 sums are others
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/cifar-100-python is damaged, by its MD5 sums: without it, "):
+        _ = load("cifar100", tmp_path).released
+
+
+@pytest.mark.parametrize("name", ["imagelabels.mat", "setid.mat"])
+def test_damaged_files_of_flowers_are_one_line(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    on_disk.write_flowers(tmp_path)
+    path = tmp_path / "flowers-102" / name
+    content = path.read_bytes()
+    for damaged in (b"", content[:60], content[: len(content) // 2], b"x" * 500):
+        path.write_bytes(damaged)
+        assert check.main(["datamodule=flowers102", f"datamodule.root={tmp_path}"]) == 1
+        complaint = capsys.readouterr().err
+        assert complaint.startswith(f"{path} is damaged, or no .mat file: ")
+        assert complaint.count("\n") == 1, complaint
 
 
 def test_nothing_is_downloaded_unless_asked(tmp_path: Path) -> None:

@@ -93,6 +93,16 @@ MISTAKES = {
     "compile={backend:gcc}": ["compile.backend=gcc is not one of PyTorch's", "inductor"],
     "compile={colour:red}": ["compile has no setting 'colour'"],
     "task.loss=hinge": ["task.loss=hinge is neither 'bce' nor null"],
+    "trainer.limit_test_batches=0": ["trainer.limit_test_batches=0 leaves nothing to test"],
+    "trainer.limit_train_batches=0": ["trainer.limit_train_batches=0 leaves nothing to train on"],
+    "optimizer.sched=plateau": ["optimizer.sched=plateau waits for a metric", "sched=cosine"],
+    "optimizer.sched=cosin": ["cosin"],
+    "optimizer.lr_batch_normalizer=0": ["optimizer.lr_batch_normalizer=0 must be positive, or null"],
+    "task.label_smoothing=2": ["task.label_smoothing=2 does not lie in [0, 1]"],
+    "resume=true": ["true names no run: resume=auto, resume=last or resume=PATH"],
+    "task=multilabel": [
+        "datamodule=digits has one label per image, task=multilabel takes several: task=classification"
+    ],
     "optimizer.warmup_epochs=30": [
         "warmup_epochs=30 leaves nothing of trainer.max_epochs=",
         "optimizer.warmup_epochs=0",
@@ -110,6 +120,48 @@ def test_one_clear_line(ask: Ask, tmp_path: Path, mistake: str) -> None:
         assert part in errors
     if mistake != "datamodule=imagenet":  # which shows the layout it expects
         assert len(errors.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            ["datamodule=shapes", "task=classification"],
+            "datamodule=shapes has several labels per image, task=classification",
+        ),
+        (["datamodule=folder", "datamodule.transforms.auto_augment=foo"], "auto_augment=foo is no policy of timm's"),
+        (["datamodule=shapes", "datamodule.train=0"], "there is nothing to train on: 0 batches"),
+        (
+            ["task.mixup=0.5", "datamodule.batch_size=7"],
+            "pair images: a batch of 7 is odd; set datamodule.batch_size to",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together(ask: Ask, settings: list[str], said: str) -> None:
+    status, line = ask(cli.train, *TINY, "baselines=false", *settings)
+    assert (status, line.count("\n")) == (2, 1), line
+    assert said in line
+
+
+WITHOUT_TRAINING = {
+    "optimizer.opt=adamm": "adamm",
+    "optimizer.sched=plateau": "plateau",
+    "+optimizer.opt_args.colour=red": "AdamW has no setting 'colour'",
+    "trainer.max_epochs=0": "has to be positive",
+    "trainer.limit_train_batches=0": "nothing to train on",
+    "trainer.limit_test_batches=0": "nothing to test",
+}
+
+
+@pytest.mark.parametrize("mistake", WITHOUT_TRAINING)
+def test_nothing_is_evaluated_before_a_training_that_cannot_begin(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    monkeypatch.setattr("lightning.Trainer.test", lambda *_, **__: pytest.fail("evaluated"))
+    status, said = ask(cli.train, *TINY, mistake)
+    assert (status, said.count("\n")) == (2, 1), said
+    assert WITHOUT_TRAINING[mistake] in said
+    assert not list(tmp_path.glob("runs/train/*"))
 
 
 def test_mistakes_leave_nothing_behind(ask: Ask, tmp_path: Path) -> None:

@@ -101,6 +101,16 @@ def test_half_precision(tmp_path: Path, precision: str) -> None:
     assert results["fine_tuned"]["accuracy"] > 0.5
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-true", torch.bfloat16), ("64-true", torch.float64)])
+def test_another_precision_throughout(tmp_path: Path, precision: str, dtype: torch.dtype) -> None:
+    settings = ["reducer=atc_average", f"trainer.precision={precision}"]
+    _, results = trained(tmp_path / "train", "baselines=false", *settings)
+    assert results["gflops"]["reduced"] < results["gflops"]["dense"]
+    assert load_file(tmp_path / "train" / "weights.safetensors")["head.weight"].dtype == dtype
+    evaluated = run.evaluate(composed("evaluate", tmp_path / "evaluate", *settings))
+    assert evaluated["results"]["gflops"] == results["gflops"]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("extra", [[], ["compile=true"]], ids=["eager", "compiled"])
 def test_half_precision_on_a_gpu(tmp_path: Path, extra: list[str]) -> None:

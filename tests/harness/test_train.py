@@ -1,5 +1,6 @@
 """A whole training on digits, interrupted and resumed."""
 
+import csv
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import pytest
 import timm
 import torch
 from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
 from atc import run
@@ -139,6 +141,23 @@ def test_without_reduction_one_column_is_enough(tmp_path: Path) -> None:
     assert list(results["gflops"]) == ["dense"]
 
 
+def test_a_finished_run_stays_so_where_a_resume_fails(tmp_path: Path) -> None:
+    settings = ["reducer=none", "baselines=false", "optimizer.warmup_epochs=0"]
+    run.train(composed("train", tmp_path, *settings, "trainer.max_epochs=3"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    entries = list((tmp_path / "store").iterdir())
+    with pytest.raises(MisconfigurationException, match=r"current_epoch=2, but you have set Trainer\(max_epochs=1\)"):
+        run.train(composed("train", tmp_path, *settings, "trainer.max_epochs=1", "seed=3", f"resume={tmp_path}"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert list((tmp_path / "store").iterdir()) == entries
+    further = composed("train", tmp_path, *settings, "trainer.max_epochs=4", f"resume={tmp_path}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.Experiment, "test", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run.train(further)
+    assert json.loads((tmp_path / "results.json").read_text())["status"] == "failed"
+
+
 def test_weights_are_no_training_state(tmp_path: Path) -> None:
     run.train(composed("train", tmp_path, "reducer=none", "baselines=false"))
     weights = tmp_path / "weights.safetensors"
@@ -156,3 +175,44 @@ def test_ema_accumulation_and_clipping(tmp_path: Path) -> None:
     assert not torch.equal(averaged, raw)
     assert torch.equal(averaged, load_file(tmp_path / "weights.safetensors")["head.weight"])
     assert found["status"] == "finished"
+
+
+def test_resumed_with_other_rates_and_a_longer_training(tmp_path: Path) -> None:
+    """Rates follow the settings of the command that resumes, as if all of the training had been under them."""
+    settings = ["baselines=false", "reducer=topk", "logger=csv", "trainer.log_every_n_steps=1"]
+    run.train(composed("train", tmp_path / "cut", *settings))
+    longer = [*settings, "trainer.max_epochs=4", "optimizer.lr=3e-3"]
+    run.train(composed("train", tmp_path / "cut", *longer, f"resume={tmp_path / 'cut'}"))
+    run.train(composed("train", tmp_path / "whole", *longer))
+    expected, found = (rates(tmp_path / name) for name in ("whole", "cut"))
+    assert expected[6] > 1e-3
+    assert {step: found[step] for step in range(6, 12)} == {step: expected[step] for step in range(6, 12)}
+
+
+def rates(folder: Path) -> dict[int, float]:
+    """The learning rate of every update, by its number; of the last run logged in `folder`."""
+    rows = [row for path in sorted(folder.rglob("metrics.csv")) for row in csv.DictReader(path.open())]
+    return {int(row["step"]): float(row["train/lr"]) for row in rows if row.get("train/lr")}
+
+
+@pytest.mark.parametrize("callbacks", ["ema", "raw_or_ema"])
+def test_an_average_is_tested_where_nothing_is_left_to_train(tmp_path: Path, callbacks: str) -> None:
+    """Without validation no epoch is the best one, and the average is in no model but that of the callback."""
+    settings = [f"callbacks={callbacks}", "callbacks.ema.decay=0.9", "trainer.limit_val_batches=0", "optimizer.lr=5e-3"]
+    settings += ["reducer=topk", "baselines=false", "optimizer.warmup_epochs=0", "resume=auto"]
+    expected = run.train(composed("train", tmp_path, *settings))["results"]["fine_tuned"]
+    weights = load_file(tmp_path / "weights.safetensors")
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "running"}))
+    assert run.train(composed("train", tmp_path, *settings))["results"]["fine_tuned"] == expected
+    assert all(torch.equal(value, weights[key]) for key, value in load_file(tmp_path / "weights.safetensors").items())
+
+
+def test_without_validation_what_is_tested_is_the_end_of_the_training(tmp_path: Path) -> None:
+    """Also where last.ckpt is only what StopSafely has left within an epoch."""
+    settings = ["~callbacks.last", "callbacks.stop_safely.minutes=0", "trainer.limit_val_batches=0"]
+    run.train(composed("train", tmp_path, "reducer=topk", "baselines=false", *settings))
+    older = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert older["global_step"] < 6
+    weights = load_file(tmp_path / "weights.safetensors")["head.weight"]
+    assert not torch.equal(weights, older["state_dict"]["model.head.weight"])

@@ -127,7 +127,7 @@ def test_losses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     )
     log_p = [[x - math.log(sum(math.exp(y) for y in row)) for x in row] for row in logits.tolist()]
     expected = -sum(t * lp for ts, lps in zip(soft.tolist(), log_p, strict=True) for t, lp in zip(ts, lps, strict=True))
-    assert task.training_step((None, None), 0).item() == pytest.approx(expected / 2, rel=1e-6)
+    assert task.training_step((logits, None), 0).item() == pytest.approx(expected / 2, rel=1e-6)
 
 
 def test_one_update(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 import atc
-from atc import run
+from atc import build, run
 from atc.report import released as report
 from atc.vit import released
 from atc.vit.backbones import SHIPPED_DIGITS, digits, read_weights
@@ -229,6 +231,41 @@ def test_the_command_takes_the_settings_and_the_command_line_overrides_them(tmp_
     assert "settings of the checkpoint: backbone=deit_tiny reducer=atc_single" in done.stdout
     assert "atc_single, stages: keep_rate=0.5, blocks=[4, 7, 10], as_released=True" in " ".join(done.stdout.split())
     assert "196 196 196 196 98 98 98 49 49 49 24 24" in " ".join(done.stdout.split())
+
+
+COUNTS = {"model": "dpcknn_tiny_patch16_224", "reduction_ratio": [98, 49, 24], "equal_weight": True, "k_neighbors": 7}
+
+
+@pytest.mark.parametrize(
+    ("said", "reducer", "schedule"),
+    [
+        ([], {"equal_weight": True, "k": 7}, {"keep_rate": None, "keep": [98, 49, 24]}),
+        (["keep_rate=0.9"], {"k": 7}, {"keep_rate": 0.9}),
+        (["schedule.keep_rate=0.9"], {"k": 7}, {"keep_rate": 0.9}),
+        (["+schedule.keep=[90,40,20]"], {"k": 7}, {"keep_rate": None, "keep": [90, 40, 20]}),
+        (["schedule=constant", "t=8"], {"k": 7}, {"t": 8}),
+        (["schedule=stages"], {"k": 7}, {"keep_rate": None, "keep": [98, 49, 24]}),
+        (["reducer=topk"], {}, {"keep": [98, 49, 24]}),
+        (["reducer=kmedoids"], {"iterations": 3}, {"keep": [98, 49, 24]}),
+        (["reducer=dpc_knn"], {"equal_weight": True, "k": 7}, {"keep": [98, 49, 24]}),
+        (["reducer=dpc_knn", "reducer.k=3"], {"equal_weight": True, "k": 3}, {"keep": [98, 49, 24]}),
+    ],
+)
+def test_what_the_command_line_puts_in_the_place_of_the_settings(
+    tmp_path: Path, said: list[str], reducer: dict[str, Any], schedule: dict[str, Any]
+) -> None:
+    path = write(tmp_path / "w.pth", *states(), **COUNTS)
+    said = [f"checkpoint='{path}'", "datamodule=digits", *said]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
+        cfg = compose("evaluate", said)
+        cfg.choices = {"reducer": None}
+        found = report.with_settings(cfg, "evaluate", said)
+    for part, expected in ((found.reducer, reducer), (found.schedule, schedule)):
+        assert {key: part.get(key) for key in expected} == expected
+    assert ("keep" in found.schedule) == ("keep" in schedule)
+    build.instantiate(found.schedule)
+    assert build.instantiate(found.reducer)
 
 
 def test_addresses_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,12 @@ def test_mixup_smooths_once() -> None:
     assert soft.min() > 0
 
 
+def test_an_odd_batch_cannot_be_mixed() -> None:
+    task = Classification(Toy(torch.randn(4, 7)), num_classes=7, mixup=0.8)
+    with pytest.raises(ValueError, match=r"a batch of 3 is odd; set datamodule\.batch_size to an even number"):
+        task.training_loss((IMAGES[:3], CLASSES[:3]))
+
+
 def test_a_few_classes_have_no_top_five() -> None:
     task = Classification(Toy(torch.randn(4, 3)), num_classes=3)
     task.val_metrics.update(torch.randn(4, 3), CLASSES)

@@ -43,7 +43,7 @@ template <class Key> struct Workspace {
         int tokens = (int)job.tokens, padded = (tokens + W - 1) / W * W;
         // An odd number of cache lines from row to row: powers of two would all fall into the same cache sets.
         constexpr int line = 64 / (int)sizeof(Key);
-        int64_t stride = (padded + line - 1) / line * line + line;
+        int64_t stride = (int64_t)(((padded + line - 1) / line + 1) | 1) * line;
         int32_t* neighbour = cut.take<int32_t>(tokens);
         int32_t* seen = cut.take<int32_t>(tokens);
         int32_t* born = cut.take<int32_t>(tokens);

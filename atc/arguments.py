@@ -14,7 +14,7 @@ from atc import build
 _PATH = re.compile(r"(checkpoint|resume|weights|(paths|hydra)\..+|.+\.(root|checkpoint|dir))$")
 # What comes with a checkpoint's run, and has other settings than the defaults that Hydra composes first.
 _SAVED = ("datamodule", "backbone", "reducer", "schedule", "optimizer", "task")
-_DRY_RUN = "--dry-run"
+_DRY_RUN, _NAME = "--dry-run", ("--config-name", "-cn")
 _EXAMPLE = "--config-dir sweeps -cn digits_all"
 
 
@@ -24,11 +24,12 @@ def readable(name: str, arguments: Sequence[str]) -> list[str]:
     name: of the command. ValueError for what Hydra would answer in terms of its own.
     """
     _without_dashes(name, arguments)
-    sweep = _sweep_file(arguments)
+    _check_sweep(arguments)
     found = [argument if _is_option(argument) else _literal(argument) for argument in arguments if argument != _DRY_RUN]
     found = _over_saved(found, name)
     if _DRY_RUN in arguments:
-        if sweep is None:
+        sweeper = _option(arguments, *_NAME) or any(said.startswith("hydra/sweeper=") for said in arguments)
+        if not sweeper:
             raise ValueError(f"{_DRY_RUN} lists the runs of a sweep, as in {_EXAMPLE} {_DRY_RUN}")
         # Beside the other settings: argparse takes them from one place only.
         first = next((place for place, said in enumerate(found) if _is_setting(said)), len(found))
@@ -69,12 +70,11 @@ def _option(arguments: Sequence[str], *names: str) -> str | None:
     return None
 
 
-def _sweep_file(arguments: Sequence[str]) -> Path | None:
-    """The file that -cn names; ValueError if it is not there or only for reports."""
-    directory = _option(arguments, "--config-dir", "-cd")
-    name = _option(arguments, "--config-name", "-cn")
+def _check_sweep(arguments: Sequence[str]) -> None:
+    """ValueError if the file that -cn names is not there or only for reports."""
+    directory, name = _option(arguments, "--config-dir", "-cd"), _option(arguments, *_NAME)
     if directory is None or name is None or not Path(directory).is_dir():
-        return None
+        return
     file = Path(directory) / f"{name.removesuffix('.yaml')}.yaml"
     if not file.is_file():
         known = sorted(path.stem for path in Path(directory).glob("*.yaml"))
@@ -85,7 +85,6 @@ def _sweep_file(arguments: Sequence[str]) -> Path | None:
         raise ValueError(
             f"{name} has no runs of its own: its numbers are those of {of}; see python -m atc.report {name}"
         )
-    return file
 
 
 def _literal(argument: str) -> str:

@@ -45,6 +45,7 @@ def test_emulated_block_equals_the_oracle_on_a_vit_s_tokens(emulation, method):
         assert_equals(emulation.cluster(distance, keep, method), tree, keep, f"keep={keep}")
 
 
+@pytest.mark.slow
 def test_warps_of_a_gpu_s_width(tmp_path):
     two_warps = Emulation(tmp_path / "lanes32.so", lanes=32, threads=64)
     for tokens, kinds in ((7, list(KINDS)), (70, ["regions", "wide_range"])):

@@ -18,6 +18,9 @@ COLUMNS = {
 }
 
 
+pytestmark = pytest.mark.xdist_group("stored")  # one process makes what all of them read
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of two seeds and a second method."""

@@ -15,6 +15,7 @@ from tests.harness.commands import TINY, command, composed
 from tests.report import wandb_files
 
 pytest.importorskip("wandb")
+pytestmark = pytest.mark.xdist_group("logged")  # one process makes what all of them read
 
 
 @pytest.fixture(scope="module", autouse=True)

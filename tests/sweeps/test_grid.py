@@ -75,6 +75,7 @@ def test_dry_run(here: Path) -> None:
     assert (status, said) == (2, "error: small is a sweep for train.py, not for evaluate.py\n")
 
 
+@pytest.mark.slow
 def test_killed_failed_and_finished(here: Path) -> None:
     """SIGKILL in the middle; then a run fails for want of a file; then it is there."""
     store = here / "runs" / "store"

@@ -1,5 +1,6 @@
 """Shared fixtures. Nothing here, or in any test, touches the network."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_handlers_left() -> Iterator[None]:
+    """Commands run in this process log to the streams of their test, which are closed after it."""
+    before = {name: set(logging.getLogger(name).handlers) for name in (None, "atc")}
+    yield
+    for name, handlers in before.items():
+        logger = logging.getLogger(name)
+        for handler in set(logger.handlers) - handlers:
+            logger.removeHandler(handler)
 
 
 CHROMIUM = (

@@ -6,6 +6,7 @@
 // exact for any linkage as long as bounds hold; `Rows::join` lowers those that a merge undercuts.
 #pragma once
 
+#include "ahead.h"
 #include "queue.h"
 
 namespace ATC_ISA {
@@ -29,6 +30,7 @@ template <class Key> struct State {
     int32_t* born;       // [tokens] merges after which the cluster exists; INT32_MAX when dead
     Merge* log;          // [tokens + replay_step] followed by merges of what is no token with itself
     double* heights;     // [tokens]
+    Ahead ahead;         // what is read meanwhile
 };
 
 template <class Rows, class Key>
@@ -72,6 +74,7 @@ template <class Rows> struct Greedy {
     }
     inline void merge(int first, int second) {
         int low = first < second ? first : second, high = first < second ? second : first;
+        state.ahead.step();
         catch_up(low);
         catch_up(high);
         state.heights[merged] = height_of(state.nearest.key[first]);

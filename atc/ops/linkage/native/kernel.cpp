@@ -203,6 +203,12 @@ template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Wor
     if (job.counters) memcpy(job.counters + number * 6, &counters, sizeof counters);
 }
 
+// The image after this one, if both its distances and the workspace fit the cache.
+template <class Value> const Value* after(const AtcJob& job, const Value* image, int64_t number) {
+    bool small = job.tokens * job.tokens * (int64_t)sizeof(Value) <= 1 << 20;
+    return small && number + 1 < job.images ? image + job.image_stride : nullptr;
+}
+
 // False if equal distances, infinite ones or NaN are in the way.
 template <class Value> bool cluster_few(const AtcJob& job, const Value* image, Workspace<Value>& work, int64_t number) {
     int tokens = (int)job.tokens, merges = tokens - (int)job.keep;
@@ -223,6 +229,8 @@ template <class Value, class Key> void run_images(const AtcJob& job, void* memor
     Workspace<Key> safe({(char*)memory}, job);  // in its place
     for (int64_t number = 0; number < job.images; number++) {
         const Value* image = (const Value*)job.distance + number * job.image_stride;
+        finite.keys.ahead = finite.wide.ahead =
+            Ahead(after(job, image, number), job.row_stride, job.tokens, job.tokens - job.keep);
         if (prefers_shortest(job) && cluster_few(job, image, finite, number)) continue;
         if (within_range(prepare(image, job.row_stride, finite.square), finite.square)) {
             cluster(job, image, finite, number);

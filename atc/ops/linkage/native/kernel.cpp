@@ -137,7 +137,7 @@ inline void number_labels(const int32_t* parent, int tokens, int32_t* root, int3
         root[k] = k;
         number[k] = -1;
     }
-    for (int k = tokens - 1; k >= 0; k--) root[k] = root[parent[k]];  // parents are larger: theirs is known
+    for (int k = tokens - 1; k >= 0; k--) root[k] = root[parent[k]];  // parents are larger, so that theirs is known, or are roots
     int32_t next = 0;
     for (int k = 0; k < tokens; k++) {
         int32_t& mine = number[root[k]];
@@ -178,6 +178,12 @@ template <class Key> Counters merge(const AtcJob& job, const Real<Key>* image, W
     return counters;
 }
 
+template <class Key>
+void write_labels(const AtcJob& job, Workspace<Key>& work, int64_t number, const Counters& counters) {
+    number_labels(work.parent, (int)job.tokens, work.from, work.to, job.labels + number * job.tokens);
+    if (job.counters) memcpy(job.counters + number * 6, &counters, sizeof counters);
+}
+
 template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Workspace<Key>& work, int64_t number) {
     int tokens = (int)job.tokens, merges = tokens - (int)job.keep;
     Counters counters{};
@@ -186,7 +192,7 @@ template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Wor
         Tree<Key> tree{work.edges, work.from, work.to};
         span(work.square, work.best, work.origin, work.mask, tree);
         for (int k = 0; k < tokens; k++) work.parent[k] = k;
-        joined = join_shortest(tree, tokens - 1, merges, work.best, work.parent);
+        joined = join_shortest(tree, tokens, merges, work.best, work.parent);
         counters = {merges, 0, (int64_t)tokens * tokens, 0, 0, 0};
     }
     if (!joined) {
@@ -194,13 +200,12 @@ template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Wor
         for (int k = 0; k < tokens; k++) work.parent[k] = k;
         for (int t = 0; t < merges; t++) work.parent[work.keys.log[t].low] = work.keys.log[t].high;
     }
-    number_labels(work.parent, tokens, work.from, work.to, job.labels + number * tokens);
+    write_labels(job, work, number, counters);
     for (int t = 0; job.merges && t < merges; t++) {
         job.merges[(number * merges + t) * 2] = work.keys.log[t].low;
         job.merges[(number * merges + t) * 2 + 1] = work.keys.log[t].high;
         job.heights[number * merges + t] = work.keys.heights[t];
     }
-    if (job.counters) memcpy(job.counters + number * 6, &counters, sizeof counters);
 }
 
 // The image after this one, if both its distances and the workspace fit the cache.
@@ -218,9 +223,7 @@ template <class Value> bool cluster_few(const AtcJob& job, const Value* image, W
                              {work.edges, work.from, work.to}, work.low, work.high, work.others, work.room(tokens),
                              work.best, work.keys.born, work.keys.seen, work.near, work.parent};
     if (!span_shortest(shortest, merges) || !shortest.join(merges)) return false;
-    number_labels(work.parent, tokens, work.from, work.to, job.labels + number * tokens);
-    Counters counters{merges, 0, shortest.cells, 0, 0, 0};
-    if (job.counters) memcpy(job.counters + number * 6, &counters, sizeof counters);
+    write_labels(job, work, number, {merges, 0, shortest.cells, 0, 0, 0});
     return true;
 }
 

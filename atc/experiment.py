@@ -57,7 +57,7 @@ class Experiment:
         reducer, schedule = build.instantiate(cfg.reducer), build.instantiate(cfg.schedule)
         self.model = ReducedViT(self.vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
         if cfg.get("activation_checkpointing"):
-            self.vit.set_grad_checkpointing()  # type: ignore[operator]
+            self.vit.set_grad_checkpointing()  # type: ignore[operator]  # timm's, not declared by nn.Module
         for module in (self.vit, self.model):
             compile_in_place(module, cfg.get("compile"))
         same = wandb_log.same_run(cfg.logger, self.directory) if resume and cfg.logger else {}
@@ -165,7 +165,7 @@ class Experiment:
         """Images that no process could read; None for data that does not skip them. To be asked by all processes."""
         if getattr(self.datamodule, "on_corrupt", None) != "skip":
             return None
-        mine: list[str] = self.datamodule.corrupt  # type: ignore[assignment]
+        mine: list[str] = self.datamodule.corrupt  # type: ignore[assignment]  # declared by PictureData alone
         found = [mine]
         if dist.is_available() and dist.is_initialized():
             found = [mine] * dist.get_world_size()

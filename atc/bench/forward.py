@@ -80,7 +80,7 @@ def overrides(arguments: Sequence[str]) -> list[str]:
     if section is None:
         raise ValueError(f"{file} has no `bench` section: it is a sweep for train.py or evaluate.py")
     said = {setting.partition("=")[0] for setting in given.settings}
-    items = OmegaConf.to_container(section).items()  # type: ignore[union-attr]
+    items = OmegaConf.to_container(section).items()  # type: ignore[union-attr]  # a section is a mapping
     return [*(f"{key}={_typed(value)}" for key, value in items if key not in said), *given.settings]
 
 

@@ -47,7 +47,7 @@ def text(data: Mapping[str, Any], outputs: str) -> str:
     console.print(table)
     console.print()
     console.print(f"outputs in {outputs}", soft_wrap=True, markup=False)  # a path is there to be copied
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]  # a StringIO
 
 
 def _percent(result: Mapping[str, float] | None, score: str) -> str:

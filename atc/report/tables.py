@@ -119,6 +119,7 @@ def terminal(table: Table) -> str:
     # Not at hyphens: a commit, or a path, is there to be copied.
     indents = {"initial_indent": "* ", "subsequent_indent": "  "}
     notes = [textwrap.fill(note, 110, break_on_hyphens=False, **indents) for note in table.notes]
+    # The console writes to a StringIO.
     text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
     return "\n".join([text, "", *notes, ""])
 

@@ -34,6 +34,7 @@ class RawOrAveraged(EMAWeightAveraging):
         super().on_validation_epoch_start(trainer, pl_module)
         if self._average_model is not None:
             self._average_model.eval()
+            # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
             self._raw = pl_module.val_metrics[self.score].clone()  # type: ignore[union-attr, index, operator]
             self._raw.reset()
 
@@ -50,6 +51,7 @@ class RawOrAveraged(EMAWeightAveraging):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare, and put everything back in its place."""
         if self._average_model is not None:
+            # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
             averaged = pl_module.val_metrics[self.score].compute()  # type: ignore[union-attr, index, operator]
             raw = self._raw.compute()
             self.averaged_best = bool(averaged > raw)

@@ -27,7 +27,7 @@ def training_length(trainer: Trainer) -> Length:
     run has its state back would start it at the wrong place.
     """
     check_length(trainer)
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]  # not in Lightning's types
     loader = data.train_dataloader()
     batches = len(loader)
     if not isinstance(getattr(loader, "sampler", None), DistributedSampler):  # Lightning will share the batches out

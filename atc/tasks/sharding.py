@@ -11,6 +11,7 @@ def shards(trainer: Trainer) -> bool:
     ValueError for a callback that needs them whole.
     """
     found = isinstance(trainer.strategy, FSDPStrategy)
+    # The callbacks are not in Lightning's types.
     if found and any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
         raise ValueError(
             "trainer.strategy=fsdp leaves no device the whole weights, of which callbacks.ema takes the average: "

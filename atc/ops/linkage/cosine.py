@@ -62,6 +62,7 @@ def check_keys(keys: Tensor) -> None:
 @contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
     """No autocast, and no TF32 or bfloat16 inside float32 products of this device."""
+    # mkldnn.matmul is set at run time, out of the sight of types.
     backend: Any = torch.backends.cuda.matmul if device_type == "cuda" else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     name = "fp32_precision"
     exact: str | bool = "ieee"

@@ -1,0 +1,68 @@
+"""Files that are there whole or not at all, and strict JSON."""
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a new file that takes the place of `path` when the block ends without an error.
+
+    Until then the content lies beside `path` under a name of its own, so that several processes may write at once; an
+    error removes it and leaves `path` as it was. Missing directories are made.
+
+    Args:
+        path: the file to write.
+        mode: "wb", or "w" for text in UTF-8.
+
+    Yields:
+        The open file.
+
+    Raises:
+        OSError: the file cannot be written; the error names `path`, also where the disk is full.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:12]}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # a machine that loses power must not leave a renamed, empty file
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.filename is None or str(error.filename) == str(partial):  # the caller's own errors keep their names
+            raise type(error)(error.errno, error.strerror or str(error), str(target)) from error
+        raise
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write a file whole or not at all, see `whole_file`; the path."""
+    with whole_file(path, "w" if isinstance(content, str) else "wb") as file:
+        file.write(content)
+    return Path(path)
+
+
+def json_text(data: Any, indent: int | None = 2) -> str:
+    """JSON that every reader accepts: a number that is not finite becomes null."""
+    return json.dumps(_finite(data), indent=indent, allow_nan=False) + "\n"
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    return data

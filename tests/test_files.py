@@ -1,0 +1,51 @@
+"""Files are there whole or not at all."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from atc.files import json_text, whole_file, write_whole
+
+
+def test_replaces_and_makes_directories(tmp_path: Path) -> None:
+    path = write_whole(tmp_path / "a" / "b.txt", "é")
+    assert path.read_text(encoding="utf-8") == "é"
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
+def test_an_error_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
+    path = write_whole(tmp_path / "a.txt", "old")
+    with pytest.raises(type(error)):
+        _cut(path, error)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match=r"a\.txt") as caught:
+        _cut(path, OSError(errno.ENOSPC, "No space left on device"))
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing\.txt"), whole_file(tmp_path / "a.txt", "w") as file:
+        file.write((tmp_path / "missing.txt").read_text())
+
+
+def test_json_is_strict() -> None:
+    text = json_text({"a": float("nan"), "b": [float("inf"), 1.5], "c": (1, -float("inf"))})
+    assert json.loads(text) == {"a": None, "b": [None, 1.5], "c": [1, None]}
+    assert "NaN" not in text
+
+
+def _cut(path: Path, error: BaseException) -> None:
+    with whole_file(path, "w") as file:
+        file.write("half")
+        raise error

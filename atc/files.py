@@ -5,7 +5,7 @@ import math
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +51,19 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     with whole_file(path, "w" if isinstance(content, str) else "wb") as file:
         file.write(content)
     return Path(path)
+
+
+def remove_partial(directory: str | os.PathLike[str]) -> None:
+    """Remove what processes that were killed while they wrote have left in a directory that nobody else writes to.
+
+    Args:
+        directory: where `whole_file` wrote; its subdirectories are left alone.
+    """
+    # Versions up to 0.1.0 had names of their own.
+    for pattern in (".*.partial", "last.ckpt.partial", "best.ckpt.partial", "results.*.tmp"):
+        for file in Path(directory).glob(pattern):
+            with suppress(OSError):
+                file.unlink()
 
 
 def json_text(data: Any, indent: int | None = 2) -> str:

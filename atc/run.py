@@ -1,6 +1,8 @@
 """Train and evaluate: from a configuration to a results record. Plain functions; atc.cli calls them."""
 
+import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from omegaconf import DictConfig
 from safetensors import torch as safetensors
 
 from atc.experiment import Experiment
-from atc.report import record, runs, summary
+from atc.files import remove_partial
+from atc.report import lock, record, runs, summary
 from atc.tasks.optim import check_warmup
 from atc.vit.backbones import read_weights
 from atc.vit.reduced import ReducedViT
@@ -19,6 +22,20 @@ log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 
 
+def _alone(command: Callable[[DictConfig], dict[str, Any]]) -> Callable[[DictConfig], dict[str, Any]]:
+    """A command that holds its run directory while it runs. ValueError where another process holds it."""
+
+    @functools.wraps(command)
+    def alone(cfg: DictConfig) -> dict[str, Any]:
+        with lock.claimed(cfg.output_dir):
+            if lock.is_first():
+                remove_partial(cfg.output_dir)
+            return command(cfg)
+
+    return alone
+
+
+@_alone
 def train(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate without reduction and off the shelf, fine-tune, evaluate the epoch that was best on validation.
 
@@ -66,6 +83,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         return experiment.finish()
 
 
+@_alone
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate a backbone off the shelf, or a checkpoint, with its tokens reduced.
 

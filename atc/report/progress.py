@@ -1,6 +1,5 @@
 """How far a sweep has come: which of its runs the store holds, which failed, which were cut off."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -126,7 +125,7 @@ def _state(job: Job, entry: Mapping[str, Any] | None) -> State:
 def _status(job: Job) -> str | None:
     """What the run's own record says it was last seen doing."""
     file = job.directory / record.FILE
-    return json.loads(file.read_text(encoding="utf-8")).get("status") if file.is_file() else None
+    return record.read(file).get("status") if file.is_file() else None
 
 
 def _touched(file: Path) -> int:

@@ -1,7 +1,6 @@
 """results.json: everything needed to know what a run was and what came out, written as it becomes known."""
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atc import provenance
+from atc.files import json_text, write_whole
 
 FILE = "results.json"
 
@@ -22,7 +22,7 @@ class Record:
 
     def __init__(self, path: Path, *, resume: bool = False):
         self.path = path
-        self.data: dict[str, Any] = json.loads(path.read_text()) if resume and path.is_file() else {}
+        self.data: dict[str, Any] = read(path) if resume and path.is_file() else {}
 
     def start(self, **settings: Any) -> None:
         """Note when, with what command, code, versions and machine this run started; and its settings."""
@@ -44,14 +44,32 @@ class Record:
                 self.data[key] |= value
             else:
                 self.data[key] = value
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(f".{os.getpid()}.tmp")
-        partial.write_text(json.dumps(self.data, indent=2) + "\n")
-        partial.replace(self.path)  # atomic: never half a record
+        write_whole(self.path, json_text(self.data))
 
     def finish(self, status: str = "finished") -> None:
         """Note how the run ended: "finished", "interrupted" or "failed"."""
         self.update(status=status, finished=_now())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a results.json says.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: it is cut off, or holds something else; the message names it and what to do.
+        OSError: it cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+    else:
+        if isinstance(found, dict):
+            return found
+        reason = f"it holds a {type(found).__name__}"
+    raise ValueError(f"{path} is damaged ({reason}): remove it, and the same command writes it anew")
 
 
 def _now() -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from atc.files import write_whole
+
 COMPOSED = "composed.yaml"  # the configuration with its ${...}, so that a later run can override parts of it
 RESOLVED = "config.yaml"
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -87,9 +89,8 @@ def run_directory(checkpoint: str | Path) -> Path | None:
 
 def save_config(cfg: DictConfig, directory: Path) -> None:
     """Write the configuration twice: resolved, to be read; and as composed, to be built on."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / RESOLVED).write_text(OmegaConf.to_yaml(cfg, resolve=True))
-    (directory / COMPOSED).write_text(OmegaConf.to_yaml(cfg))
+    write_whole(directory / RESOLVED, OmegaConf.to_yaml(cfg, resolve=True))
+    write_whole(directory / COMPOSED, OmegaConf.to_yaml(cfg))
 
 
 def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[str]) -> DictConfig:

@@ -12,7 +12,6 @@ runs; and pandas and DuckDB open the whole store:
 """
 
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,6 +20,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from atc.files import json_text, write_whole
 from atc.report import identity
 
 Entry = dict[str, Any]
@@ -38,15 +38,8 @@ class Store:
 
     def append(self, entry: Mapping[str, Any]) -> Path:
         """Add one record, whole or not at all; the file it is in now."""
-        self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"{entry['identity']}-{uuid.uuid4().hex[:12]}.json"
-        partial = path.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(entry, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())  # a machine that loses power must not leave a renamed, empty file
-        partial.replace(path)
-        return path
+        return write_whole(path, json_text(entry, indent=1))
 
     def entries(self) -> list[Entry]:
         """All records, the earliest first. A file may also hold a list of them, as those of benchmarks/ do.

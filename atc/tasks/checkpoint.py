@@ -1,12 +1,13 @@
 """Checkpoints that are there whole or not at all."""
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
+
+from atc.files import whole_file
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -20,18 +21,34 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write `checkpoint` to `path`; one that is cut leaves PATH.partial, which the next one replaces."""
+        """Write `checkpoint` to `path`; OSError names it, also where the disk is full."""
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        whole = Path(path)
-        whole.parent.mkdir(parents=True, exist_ok=True)
-        partial = whole.with_name(f"{whole.name}.partial")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(whole)
+        with whole_file(path) as file:
+            remembering = _Remembering(file)
+            try:
+                torch.save(checkpoint, remembering)
+            except RuntimeError as error:
+                # PyTorch's writer turns what the disk said into "unexpected pos 64 vs 0".
+                raise remembering.error or error from error
+
+
+class _Remembering:
+    """A file to write to that keeps the first error of writing."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.error = file, None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def write_whole_files(trainer: Trainer) -> None:

@@ -1,13 +1,16 @@
 """A checkpoint is whole, whenever the process that writes it ends."""
 
 import os
+import resource
 import signal
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from atc.files import remove_partial
 from atc.tasks.checkpoint import WholeFiles
 
 
@@ -31,8 +34,34 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert {file.name for file in path.parent.iterdir()} == {"last.ckpt", "last.ckpt.partial"}
+    assert len(list(path.parent.iterdir())) == 2  # half of one beside it, under a name that nobody else writes to
     assert files.load_checkpoint(path, weights_only=True) == {"step": 1}
     files.save_checkpoint({"step": 3}, path)
-    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
     assert files.load_checkpoint(path, weights_only=True) == {"step": 3}
+    remove_partial(path.parent)  # as a run does that goes on there
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize(
+    "content", [torch.zeros(2_000_000), [torch.zeros(9_000) for _ in range(40)]], ids=["large", "many"]
+)
+def test_a_full_disk_is_said_with_the_file(tmp_path: Path, content: Any) -> None:
+    """No file may be longer than 100 kB, which stops a write as a full disk does; in a process of its own."""
+    path = tmp_path / "last.ckpt"
+    WholeFiles().save_checkpoint({"step": 1}, path)
+    context = get_context("fork")
+    told = context.SimpleQueue()
+    process = context.Process(target=write_too_much, args=(path, content, told))
+    process.start()
+    process.join()
+    assert told.get() == f"[Errno 27] File too large: '{path}'"
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+    assert WholeFiles().load_checkpoint(path, weights_only=True) == {"step": 1}
+
+
+def write_too_much(path: Path, content: Any, told: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        WholeFiles().save_checkpoint({"weights": content}, path)
+    except OSError as error:
+        told.put(str(error))

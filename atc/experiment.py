@@ -18,6 +18,8 @@ from torch import nn
 from atc import build
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
+from atc.files import write_whole
+from atc.printable import printable
 from atc.report import record, runs, store, summary, wandb_log
 from atc.tasks.checkpoint import write_whole_files
 from atc.tasks.compiled import compile_in_place
@@ -178,7 +180,7 @@ class Experiment:
         if self.trainer.is_global_zero:
             if corrupt is not None:
                 self.record.update(corrupt_images=len(corrupt))
-                (self.directory / CORRUPT).write_text("".join(f"{name}\n" for name in corrupt))
+                write_whole(self.directory / CORRUPT, "".join(f"{printable(name)}\n" for name in corrupt))
             self.measure()
             self.end("finished")
             log.info(summary.text(self.record.data, outputs=str(self.directory)))
@@ -186,7 +188,7 @@ class Experiment:
 
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Close the record, and put it into the results store."""
-        self.record.update(error=None if error is None else str(error) or type(error).__name__)
+        self.record.update(error=None if error is None else printable(str(error) or type(error).__name__, keep="\n"))
         self.record.finish(status)
         store.Store(self.cfg.paths.store).append(store.entry(self.cfg, self.record.data))
         wandb_log.close(self.trainer.loggers, self.record.data, self.record.path)

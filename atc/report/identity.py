@@ -100,7 +100,8 @@ def _listing(root: Path, changed: int) -> str:
         for file in sorted(files):
             path = Path(folder, file)
             if not file.startswith(".") and path.exists():
-                found.update(f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n".encode())
+                line = f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n"
+                found.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
     return f"files: {found.hexdigest()}"
 
 

@@ -1,0 +1,63 @@
+"""File names that are not UTF-8, or hold control characters: a run ends as with any others."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from atc.run import evaluate
+from tests.datamodules.on_disk import write_class_folders
+from tests.harness.commands import TINY, command, composed
+
+NAMES = [b"caf\xe9.png", b"\x1b[2J.png", b"two\nlines.png"]
+SHOWN = ["caf\\", "\\x1b[2J.png", "two\\nlines.png"]  # how they begin when they are escaped
+
+
+def pictures(root: Path) -> list[str]:
+    """Class folders with pictures of strange names that cannot be read; the settings of an evaluation of them."""
+    write_class_folders(root / "train", ("ant", "bee"), each=4)
+    write_class_folders(root / "val", ("ant", "bee"), each=6)
+    for name in NAMES:
+        try:
+            Path(os.fsdecode(os.fsencode(root / "val" / "bee") + b"/" + name)).write_bytes(b"no picture")
+        except OSError:
+            pytest.skip("this file system takes no such names")
+    settings = ["datamodule=folder", f"datamodule.root={root}", "datamodule.num_workers=0", "reducer=topk"]
+    return [*settings, "datamodule.on_corrupt=skip", "trainer.limit_test_batches=1.0"]
+
+
+def test_skipped_pictures_are_listed_a_line_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = pictures(tmp_path / "data")
+    with caplog.at_level(logging.INFO):
+        record = evaluate(composed("evaluate", tmp_path / "run", *settings))
+    assert record["status"] == "finished"
+    assert record["corrupt_images"] == 3
+    listed = (tmp_path / "run" / "corrupt_images.txt").read_text().splitlines()
+    assert len(listed) == 3
+    assert all(Path(line).name.startswith(shown) for line, shown in zip(sorted(listed), sorted(SHOWN), strict=True))
+
+
+def test_the_command_shows_them_escaped(tmp_path: Path) -> None:
+    settings = [setting for setting in TINY if "train_batches" not in setting and "epochs" not in setting]
+    done = command("evaluate.py", *settings, *pictures(tmp_path / "data"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (log,) = tmp_path.glob("runs/evaluate/*/evaluate.log")
+    for text in (done.stdout, log.read_text(encoding="utf-8")):
+        assert "\x1b" not in text
+        assert all(name in text for name in SHOWN[:2])
+    assert "Logging error" not in done.stderr
+    (entry,) = tmp_path.glob("runs/store/*.json")
+    assert json.loads(entry.read_text())["corrupt_images"] == 3
+
+
+def test_an_error_about_one_is_recorded(tmp_path: Path) -> None:
+    settings = [*pictures(tmp_path / "data"), "datamodule.on_corrupt=fail"]
+    with pytest.raises(ValueError, match="cannot read"):
+        evaluate(composed("evaluate", tmp_path / "run", *settings))
+    (entry,) = (tmp_path / "run" / "store").glob("*.json")
+    found = json.loads(entry.read_text())
+    assert found["status"] == "failed"
+    assert any(name in found["error"] for name in SHOWN)
+    found["error"].encode()

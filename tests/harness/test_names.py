@@ -3,16 +3,29 @@
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from atc.printable import Printable
 from atc.run import evaluate
 from tests.datamodules.on_disk import write_class_folders
 from tests.harness.commands import TINY, command, composed
 
 NAMES = [b"caf\xe9.png", b"\x1b[2J.png", b"two\nlines.png"]
 SHOWN = ["caf\\", "\\x1b[2J.png", "two\\nlines.png"]  # how they begin when they are escaped
+
+
+@pytest.fixture(autouse=True)
+def _printable_reports() -> Iterator[None]:
+    """What pytest captures travels between its processes as UTF-8."""
+    escape, loggers = Printable(), [logging.getLogger(f"datamodules.{name}") for name in ("base", "pictures")]
+    for logger in loggers:
+        logger.addFilter(escape)
+    yield
+    for logger in loggers:
+        logger.removeFilter(escape)
 
 
 def pictures(root: Path) -> list[str]:
@@ -28,10 +41,8 @@ def pictures(root: Path) -> list[str]:
     return [*settings, "datamodule.on_corrupt=skip", "trainer.limit_test_batches=1.0"]
 
 
-def test_skipped_pictures_are_listed_a_line_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    settings = pictures(tmp_path / "data")
-    with caplog.at_level(logging.INFO):
-        record = evaluate(composed("evaluate", tmp_path / "run", *settings))
+def test_skipped_pictures_are_listed_a_line_each(tmp_path: Path) -> None:
+    record = evaluate(composed("evaluate", tmp_path / "run", *pictures(tmp_path / "data")))
     assert record["status"] == "finished"
     assert record["corrupt_images"] == 3
     listed = (tmp_path / "run" / "corrupt_images.txt").read_text().splitlines()

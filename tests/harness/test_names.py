@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
+from atc.build import conf_dir
 from atc.printable import Printable
 from atc.run import evaluate
 from tests.datamodules.on_disk import write_class_folders
@@ -50,6 +53,17 @@ def test_skipped_pictures_are_listed_a_line_each(tmp_path: Path) -> None:
     assert all(Path(line).name.startswith(shown) for line, shown in zip(sorted(listed), sorted(SHOWN), strict=True))
 
 
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_all_that_is_logged_goes_through_the_filter(name: str) -> None:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        hydra = compose(name, return_hydra_config=True).hydra
+    for logging_of in (hydra.job_logging, hydra.hydra_logging):
+        (escape,) = (key for key, one in logging_of.filters.items() if one["()"] == "atc.printable.Printable")
+        assert all(escape in handler.get("filters", []) for handler in logging_of.handlers.values())
+
+
+@pytest.mark.slow
 def test_the_command_shows_them_escaped(tmp_path: Path) -> None:
     settings = [setting for setting in TINY if "train_batches" not in setting and "epochs" not in setting]
     done = command("evaluate.py", *settings, *pictures(tmp_path / "data"), cwd=tmp_path)

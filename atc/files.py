@@ -15,7 +15,8 @@ def whole_file(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[An
     """Open a new file that takes the place of `path` when the block ends without an error.
 
     Until then the content lies beside `path` under a name of its own, so that several processes may write at once; an
-    error removes it and leaves `path` as it was. Missing directories are made.
+    error removes it and leaves `path` as it was. Missing directories are made. A link stays a link: the file that it
+    names is replaced. A device or a pipe, such as /dev/null, is written to and stays what it is.
 
     Args:
         path: the file to write.
@@ -27,15 +28,21 @@ def whole_file(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[An
     Raises:
         OSError: the file cannot be written; the error names `path`, also where the disk is full.
     """
-    target = Path(path)
-    partial = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:12]}.partial")
+    target, encoding = Path(path), None if "b" in mode else "utf-8"
+    if target.exists() and not target.is_file():
+        with target.open(mode, encoding=encoding) as file:
+            yield file
+        return
+    place = target.resolve()
+    # Of the name so much that the longest one is not made too long: it may be four bytes a character.
+    partial = place.with_name(f".{place.name[:40]}.{uuid.uuid4().hex[:12]}.partial")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open(mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # a machine that loses power must not leave a renamed, empty file
-        partial.replace(target)
+        partial.replace(place)
     except OSError as error:
         partial.unlink(missing_ok=True)
         if error.filename is None or str(error.filename) == str(partial):  # the caller's own errors keep their names

@@ -7,12 +7,23 @@ from typing import Any, Protocol
 
 from PIL import Image
 from timm.data import create_transform
+from timm.data import auto_augment as timm_policies
 from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
 
 Transform = Callable[[Image.Image], Tensor]
+
+
+def posterize(image: Image.Image, bits_to_keep: int, **settings: Any) -> Image.Image:
+    """timm's operation, and black for 0 bits, which its policies ask for and Pillow refuses from version 13 on."""
+    if bits_to_keep < 1:
+        return Image.new(image.mode, image.size)
+    return timm_policies.posterize(image, bits_to_keep, **settings)
+
+
+timm_policies.NAME_TO_OP.update(dict.fromkeys(("Posterize", "PosterizeIncreasing", "PosterizeOriginal"), posterize))
 
 
 class Transforms(Protocol):

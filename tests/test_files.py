@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,36 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
 def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"), whole_file(tmp_path / "a.txt", "w") as file:
         file.write((tmp_path / "missing.txt").read_text())
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    file = write_whole(tmp_path / "a.txt", "old")
+    (tmp_path / "link.txt").symlink_to(file)
+    write_whole(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert file.read_text() == "new"
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, b"through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        write_whole(tmp_path, "text")
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "字", "🐈"])
+def test_the_longest_names(tmp_path: Path, letter: str) -> None:
+    name = letter * (255 // len(letter.encode()))
+    assert write_whole(tmp_path / name, "text").read_text() == "text"
 
 
 def test_json_is_strict() -> None:

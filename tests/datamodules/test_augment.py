@@ -87,3 +87,16 @@ def test_cutout() -> None:
     assert Cutout(0)(white) is white
     with pytest.raises(ValueError, match="cutout=2 is not within"):
         Cutout(2)
+
+
+@pytest.mark.parametrize("policy", ["rand-m10-p1-inc1", "rand-m0-p1", "augmix-m10", "original", "v0"])
+def test_every_operation_of_a_policy_takes_its_strongest_setting(policy: str) -> None:
+    """Posterising to 0 bits among them, which Pillow 13 refuses."""
+    (augment,) = Squash(cutout=0, auto_augment=policy).train(DATA).transforms[2].transforms
+    steps = augment.ops if hasattr(augment, "ops") else [step for steps in augment.policy for step in steps]
+    for step in steps:
+        for step.magnitude in (0, 10):
+            step.prob, step.magnitude_std = 1.0, 0
+            assert step(WIDE).size == WIDE.size
+            if "Posterize" in step.name and step.level_fn(step.magnitude, {}) == (0,):
+                assert step(WIDE).getextrema() == ((0, 0),) * 3

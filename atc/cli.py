@@ -139,7 +139,9 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
         cfg.choices = _choices(context.runtime.choices)
+    runs.refuse_links(cfg.output_dir)
     setting = "resume" if name == "train" else "checkpoint"
+    cfg[setting] = runs.named(cfg[setting], setting)
     if cfg[setting] == "last":
         here = Path(cfg.output_dir)
         cfg[setting] = str(here if (here / runs.LAST).is_file() else runs.newest(cfg.paths.runs, setting))
@@ -155,12 +157,14 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
 
 def _run_dir(started: str, runs_dir: str, resume: str | None, *, _root_: DictConfig) -> str:
     """The directory of a run: a new one, that of the run to resume, or the one that the same command always has."""
+    resume, found = runs.named(resume, "resume"), None
     if resume == "auto":
-        return str(Path(runs_dir) / _identity(_root_))
-    if resume is not None:
+        found = Path(runs_dir) / _identity(_root_)
+    elif resume is not None:
         found = runs.newest(runs_dir) if resume == "last" else runs.run_directory(resume)
-        if found is not None:
-            return str(found)
+    if found is not None:
+        runs.refuse_links(found)  # before the log is opened there
+        return str(found)
     return str(Path(runs_dir) / started)
 
 

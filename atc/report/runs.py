@@ -1,18 +1,22 @@
 """Run directories: where they are, what they hold, and how a later run builds on one."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc.files import write_whole
+from atc.received import load_settings, shown
+from atc.report import saved as saved_settings
 
 COMPOSED = "composed.yaml"  # the configuration with its ${...}, so that a later run can override parts of it
 RESOLVED = "config.yaml"
 BEST, LAST = "best.ckpt", "last.ckpt"
 # What an evaluation decides for itself; all the rest describes the model and comes with the checkpoint.
 OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark", "compile"}
-OF_THE_COMMAND = {"checkpoint", "resume", "output_dir", "paths", "debug", "sweep", "report"}
+OF_THE_COMMAND = {"checkpoint", "use_ema", "resume", "output_dir", "paths", "debug", "sweep", "report", "hydra"}
 
 
 def newest(runs: str | Path, setting: str = "resume") -> Path:
@@ -75,13 +79,38 @@ def _file(given: str | Path, prefer: str, setting: str) -> Path:
     return path
 
 
+def named(value: Any, setting: str) -> str | None:
+    """The text that checkpoint=... or resume=... is; a directory may have a number for a name.
+
+    Raises:
+        ValueError: it is no text, so that it names no run.
+    """
+    if value is None or (isinstance(value, (str, int, float, Path)) and not isinstance(value, bool) and value != ""):
+        return None if value is None else str(value)
+    also = "resume=auto, resume=last or resume=PATH" if setting == "resume" else f"{setting}=last or {setting}=PATH"
+    text = str(value).lower() if isinstance(value, bool) else shown(value, 60)
+    raise ValueError(f"{setting}={text} names no run: {also}")
+
+
+def refuse_links(directory: str | Path) -> None:
+    """ValueError for what would lead writing out of a run's directory, which may be somebody else's.
+
+    Weights may lie elsewhere: such links are replaced where they are, not followed.
+    """
+    for folder, inner, files in os.walk(directory):
+        for path in (Path(folder, name) for name in (*inner, *files)):
+            if path.is_symlink():
+                weights = path.suffix in (".ckpt", ".safetensors")
+                if not weights and not path.resolve().is_relative_to(Path(directory).resolve()):
+                    raise ValueError(
+                        f"{path} is a link that leads out of the run's directory: remove it to go on there"
+                    )
+            elif not path.is_file() and not path.is_dir():
+                raise ValueError(f"{path} is no regular file: remove it to go on in this run's directory")
+
+
 def run_directory(checkpoint: str | Path) -> Path | None:
-    """The run directory a checkpoint lies in, if it lies in one. ValueError for true and false, which name none."""
-    if isinstance(checkpoint, bool):
-        raise ValueError(
-            f"{str(checkpoint).lower()} names no run: resume=auto, resume=last or resume=PATH; checkpoint=last or "
-            f"checkpoint=PATH"
-        )
+    """The run directory a checkpoint lies in, if it lies in one."""
     path = Path(checkpoint).expanduser()
     directory = path if path.is_dir() else path.parent
     return directory if (directory / COMPOSED).is_file() else None
@@ -97,26 +126,30 @@ def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[
     """The configuration saved in a run directory, under what the command line says.
 
     cfg: as composed from the command line alone; overrides: that command line; own: top-level keys that are
-    never taken from the saved run. With experiment=NAME on the command line nothing is taken.
+    never taken from the saved run. With experiment=NAME on the command line nothing is taken. ValueError where the
+    saved configuration, which may be anybody's, says what atc.report.saved refuses.
     """
-    saved = OmegaConf.load(directory / COMPOSED)
-    assert isinstance(saved, DictConfig)
     said = OverridesParser.create().parse_overrides(overrides)
     if any(override.key_or_group == "experiment" for override in said):
         return cfg
+    saved = load_settings(directory / COMPOSED)
     merged = cfg.copy()
     # A training of a sweep is still one of it when it goes on: else its report would not find the result.
     others = OF_THE_COMMAND - ({"sweep"} if cfg.get("resume") is not None else set())
+    taken = {str(key) for key in saved} - own - others
+    keys = []
     with open_dict(merged):
-        for key in set(saved) - own - others:
+        for key in taken:
             merged[key] = saved._get_node(key)
         for override in said:
             key = override.key_or_group
             if override.is_hydra_override() or key.split(".")[0] in others:
                 continue
+            keys.append(key)
             _copy(cfg, merged, key)
-            if key in (merged.choices or {}):
+            if OmegaConf.is_dict(merged.get("choices")) and key in merged.choices:
                 merged.choices[key] = cfg.choices[key]
+    saved_settings.check(merged, cfg, taken, keys, directory / COMPOSED)
     return merged
 
 

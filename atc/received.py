@@ -8,6 +8,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from atc.printable import printable
+
 MOST_BYTES = 256 * 1024  # a run's configuration has about 5,000
 MOST_VALUES = 20_000  # an alias counts as all that it stands for
 MOST_LEVELS = 40
@@ -53,7 +55,7 @@ def load_settings(path: str | Path) -> DictConfig:
 
 def shown(value: Any, most: int = 200) -> str:
     """What a file says, fit for a message: one line, without characters that act on a terminal, of `most` at most."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value)[: most + 1])
+    text = printable(str(value)[: most + 1])
     return text if len(text) <= most else f"{text[:most]}..."
 
 

@@ -67,7 +67,7 @@ def test_what_is_no_mapping_of_a_bounded_size(tmp_path: Path, name: str) -> None
 
 def test_aliases_within_bounds_are_read(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
-    path.write_text("a: &a {x: 1, y: "${z}"}\nb: *a\nc:\n  <<: *a\n  y: 2\n")
+    path.write_text('a: &a {x: 1, y: "${z}"}\nb: *a\nc:\n  <<: *a\n  y: 2\n')
     assert load_settings(path).c == {"x": 1, "y": 2}
 
 

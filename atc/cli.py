@@ -19,10 +19,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from atc import arguments
+from atc import arguments, multirun
 from atc.build import conf_dir
 from atc.complaint import one_line
-from atc.report import runs
+from atc.report import lock, runs
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +62,12 @@ def main(name: str, own: set[str]) -> None:
     def job(cfg: DictConfig) -> float | None:
         _hydra_raises(asked)  # processes that the run starts for other devices see what the user set
         try:
-            return _goal(_run(name, _settled(name, cfg, own)))
+            return _goal(multirun.once(_settled(name, cfg, own), HydraConfig.get(), functools.partial(_run, name)))
         except Exception as error:
-            _tidy(Path(HydraConfig.get().runtime.output_dir))
+            if not isinstance(error, lock.InUse):  # else the files are another process's
+                _tidy(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                log.error("error: %s", one_line(error, name) or traceback.format_exc())
-                raise  # the other runs go on, and the sweep ends with those that failed
+                raise multirun.said(error, one_line(error, name)) from error  # the other runs go on
             _complain(error, name, verbose)
             return None
         finally:
@@ -77,6 +77,7 @@ def main(name: str, own: set[str]) -> None:
     _hydra_raises(True)
     try:
         sys.argv[1:] = arguments.readable(name, sys.argv[1:])
+        multirun.be_the_default()
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
     except Exception as error:
         _complain(error, name, verbose)

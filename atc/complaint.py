@@ -25,12 +25,18 @@ _SEVERAL = re.compile(r"Ambiguous value for argument '([^'=]+)=([^']*)'")
 _UNEXPECTED = re.compile(r"([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
+class Complaint(ValueError):
+    """An error whose text is the one line already, about runs that have said more of themselves."""
+
+
 def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = ()) -> str | None:
     """The complaint to print, or None for an error that is not the user's.
 
     overrides: the command line, to name near misses of a key that does not exist.
     """
     overrides = list(overrides)
+    if isinstance(error, Complaint):
+        return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} '{name}': {build.nearest(name, sorted(error.options))}"
@@ -140,7 +146,7 @@ def _composed(config_name: str, overrides: Iterable[str]) -> tuple[DictConfig, l
     """The configuration with the command line's groups but without its values; the groups it is made of."""
     directory = build.conf_dir()
     groups = [said for said in overrides if re.match(r"\w[\w/]*=", said) and (directory / said.split("=")[0]).is_dir()]
-    named = [said for said in groups if said.split("=")[-1] not in ("", "null")]
+    named = [said for said in groups if said.split("=")[-1] not in ("", "null") and "," not in said]
     GlobalHydra.instance().clear()  # the run that failed has initialised it
     with initialize_config_dir(str(directory), version_base="1.3"):
         cfg = compose(config_name, named, return_hydra_config=True)

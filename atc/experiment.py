@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from timm.data import resolve_model_data_config
 from torch import nn
 
-from atc import build
+from atc import build, code
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
 from atc.files import write_whole
@@ -132,6 +132,7 @@ class Experiment:
             "seed": cfg.seed,
             "selection": getattr(self.datamodule, "selection", "validation") if "optimizer" in cfg else None,
             "notices": self.model.notices,
+            "code": code.of_config(OmegaConf.to_container(cfg)),
             "results": self.record.data.get("results", {}),
         }
 

@@ -10,17 +10,25 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("atc-toolkit", "torch", "torchvision", "timm", "lightning", "torchmetrics", "hydra-core", "numpy", "scipy")
+CODE = ("atc", "reducers", "conf", "datamodules", "sweeps")  # where a file that no commit holds decides about results
 
 
 @functools.cache  # the code of a process is that of its start, wherever the checkout goes during a sweep
 def commit() -> str | None:
-    """Commit of the checkout this code runs from, "-dirty" if files differ; None for an installed package."""
+    """Commit of the checkout this code runs from; None for an installed package.
+
+    It ends in "-dirty" if files differ from it, or if it lacks some of the code or the settings, as those of a method
+    that has not been added yet.
+    """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     try:
         describe = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+        found = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+        untracked = ["git", "-C", str(root), "ls-files", "--others", "--exclude-standard", "--", *CODE]
+        others = subprocess.run(untracked, capture_output=True, text=True, check=True).stdout.strip()
+        return f"{found}-dirty" if others and not found.endswith("-dirty") else found
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -5,6 +5,7 @@
     python train.py --config-dir sweeps -cn digits_all reducer=tome,random      a part of the grid
     python train.py --config-dir sweeps -cn digits_all seed=0,1,2               three seeds
     python train.py --config-dir sweeps -cn digits_all hydra/launcher=joblib    several runs at a time
+    python train.py --config-dir sweeps -cn digits_all hydra.sweeper.rerun=changed     what was done with other code
 
 Runs on any launcher. Hydra looks for plug-ins in `hydra_plugins` alone, and imports them at every start: nothing here
 imports torch before there is something to sweep.
@@ -20,13 +21,15 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 log = logging.getLogger("atc.sweep")
+
+CHANGED = "changed"  # of rerun
 
 
 class Job(NamedTuple):
@@ -44,7 +47,8 @@ class Grid(Sweeper):
     grids: each a mapping from settings to the value or values they take; the runs of a grid are the product of its
         axes, and a sweep runs one grid after another.
     out_of_reach: points that no run can have, as settings with their values; left out, and shown as such.
-    dry_run: only say what is done and what is missing. rerun: run what is done again.
+    dry_run: only say what is done and what is missing.
+    rerun: True runs what is done again; "changed" only what was done with other code than today's.
 
     On the command line `axis=value` (or several, with commas) selects from the grids that have the axis; anything else
     is set for every run, once per value where there are several: seed=0,1,2.
@@ -55,7 +59,7 @@ class Grid(Sweeper):
         grids: Sequence[Mapping[str, Any]],
         out_of_reach: Sequence[Mapping[str, Any]] = (),
         dry_run: bool = False,
-        rerun: bool = False,
+        rerun: bool | str = False,
     ):
         self.grids, self.out_of_reach, self.dry_run, self.rerun = grids, out_of_reach, dry_run, rerun
         self.config: DictConfig
@@ -74,22 +78,50 @@ class Grid(Sweeper):
 
         arguments: the command line's overrides of the configuration.
         """
+        from atc.complaint import Complaint
+        from atc.report import outcomes
         from atc.report.progress import Progress
 
         wanted, script = self.config.hydra.job.name, Path(sys.argv[0]).stem.removeprefix("atc-")
         if {wanted, script} == {"train", "evaluate"}:
             raise ValueError(f"{self.config.hydra.job.config_name} is a sweep for {wanted}.py, not for {script}.py")
+        self._check()
         jobs = self.jobs(arguments)
         progress = Progress(self.config.paths.store, jobs)
         adopted = 0 if self.dry_run else progress.adopt()
-        pending = list(jobs.values()) if self.rerun else progress.missing()
+        pending = list(jobs.values()) if self.rerun is True else progress.missing()
+        if self.rerun == CHANGED:
+            pending = [jobs[name] for name in progress.changed()]
         log.info(progress.text(self.config.hydra.job.config_name, self.dry_run))
         if adopted:
             log.info("%d of the runs are from other sweeps, and now belong to this one as well", adopted)
         if self.dry_run or not pending:
             return []
+        wanted = {job.identity for job in pending}
+        returned, found = self._launch(progress, pending)
+        log.info(outcomes.table(found.values()))
+        progress.adopt()
+        # One that was done before and fails when it is run again is not missing.
+        missing = {job.identity for job in progress.missing()} & wanted
+        errors = {name: one.error for name, one in found.items() if one.error is not None}
+        elsewhere = {name for name, one in found.items() if one.status == outcomes.ELSEWHERE} & missing
+        failed = [job for name, job in jobs.items() if name in (missing | errors.keys()) - elsewhere]
+        if failed:
+            raise Complaint(progress.complaint(failed, errors))
+        if elsewhere:
+            log.info(
+                "%s; the same command says when they are done", _count(len(elsewhere), "being done by another process")
+            )
+        else:
+            log.info("all %d runs are done", len(wanted if self.rerun == CHANGED else jobs))
+        return returned
+
+    def _launch(self, progress: Any, pending: list[Job]) -> tuple[list[JobReturn], dict[str, Any]]:
+        """Run jobs, again and again those that a launcher did not come to; what became of each, by identity."""
+        from atc.report import outcomes
+
         returned: list[JobReturn] = []
-        errors: dict[str, object] = {}  # of the runs that failed
+        found: dict[str, outcomes.Outcome] = {}
         while pending:
             before = progress.attempts()
             try:
@@ -99,8 +131,8 @@ class Grid(Sweeper):
                 log.warning("the launcher stopped: %s", " ".join(str(error).split())[:300])
                 results = []
             for job, result in zip(pending, results, strict=False):
-                if result.status == JobStatus.FAILED:
-                    errors[job.identity] = result._return_value
+                found[job.identity] = outcomes.of(result, job.overrides)
+                if found[job.identity].error is not None:
                     progress.note_failure(job, result._return_value, since=before)
             returned += results
             after = progress.attempts()
@@ -108,13 +140,20 @@ class Grid(Sweeper):
             if results or len(untouched) == len(pending):
                 break
             pending = untouched
-        # One that was done before and fails when it is run again is not missing.
-        missing = {job.identity for job in progress.missing()}
-        failed = [job for name, job in jobs.items() if name in missing or name in errors]
-        if failed:
-            raise ValueError(progress.complaint(failed, errors))
-        log.info("all %d runs are done", len(jobs))
-        return returned
+        return returned, found
+
+    def _check(self) -> None:
+        """ValueError for settings of the sweeper that are none."""
+        from atc.report.sections import check_grids
+
+        if not isinstance(self.dry_run, bool):
+            raise ValueError(f"hydra.sweeper.dry_run={self.dry_run} must be true or false")
+        if not (isinstance(self.rerun, bool) or self.rerun == CHANGED):
+            raise ValueError(f"hydra.sweeper.rerun={self.rerun} must be true, false or {CHANGED}")
+        plain = [
+            OmegaConf.to_object(part) if OmegaConf.is_config(part) else part for part in (self.grids, self.out_of_reach)
+        ]
+        check_grids(*plain)
 
     def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
         """The runs of the sweep by identity; two points that come to the same run are one."""
@@ -157,6 +196,10 @@ class Grid(Sweeper):
                 f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grid.text(self.grids)}"
             )
         return [[*cell, *rest] for cell in cells for rest in itertools.product(*common)]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} runs are {what}" if number > 1 else f"1 run is {what}"
 
 
 def values(item: Override) -> list[str]:

@@ -9,10 +9,13 @@ Benchmarks (throughput) are read from benchmarks/ and the stores: files that pyt
 """
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from atc.printable import printable
 from atc.report import layout, report, throughput
 from atc.report.store import Store
 
@@ -30,45 +33,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sweeps", type=Path, default=layout.sweeps_dir(), help="where the sweep files are")
     parser.add_argument("--output", type=Path, default=Path("reports"), help="where files are written")
     given = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # one that has no ± shows its escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        if not any(given.sweeps.glob("*.yaml")):
-            raise ValueError(f"--sweeps {given.sweeps} has no sweep files, NAME.yaml (looked from {Path.cwd()})")
-        if given.list:
-            print("\n".join(layout.names(given.sweeps)))
-            return 0
-        settings = dict(name.split("=", 1) for name in given.names if "=" in name)
-        names = [name for name in given.names if "=" not in name]
-        if not names and given.all is None:
-            parser.error("name a table or figure, or give --all DIRECTORY; --list says which there are")
-        if given.wandb_sweep is not None:
-            if settings or not names or given.all is not None:
-                raise ValueError("--wandb-sweep DIRECTORY goes with names of sweeps alone, without --all or NAME=VALUE")
-            from atc.report import wandb_source
+        return _run(parser, given)
+    except BrokenPipeError:  # whoever reads has seen enough, as in | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 2
 
-            for name in names:
-                for file in wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep):
-                    print(file)
-            return 0
-        entries = _entries(given.store, settings)
 
-        def make(name: str) -> report.Report:
-            shown = layout.load(name, given.sweeps)
-            if shown.kind != "throughput":
-                return report.make(shown, entries)
-            return throughput.make(shown, throughput.measurements([*(given.store or [DEFAULT]), Path("benchmarks")]))
+def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    if not any(given.sweeps.glob("*.yaml")):
+        raise ValueError(f"--sweeps {given.sweeps} has no sweep files, NAME.yaml (looked from {Path.cwd()})")
+    if given.list:
+        print("\n".join(map(printable, layout.names(given.sweeps))), flush=True)
+        return 0
+    settings = dict(name.split("=", 1) for name in given.names if "=" in name)
+    names = [name for name in given.names if "=" not in name]
+    if not names and given.all is None:
+        parser.error("name a table or figure, or give --all DIRECTORY; --list says which there are")
+    if given.wandb_sweep is not None:
+        if settings or not names or given.all is not None:
+            raise ValueError("--wandb-sweep DIRECTORY goes with names of sweeps alone, without --all or NAME=VALUE")
+        from atc.report import wandb_source
 
         for name in names:
-            made = make(name)
-            print(made.text())
-            for path in made.write(given.output):
-                print(path)
-        if given.all is not None:
-            from atc.report import site
+            for file in wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep):
+                print(file)
+        return 0
+    entries = _entries(given.store, settings)
 
-            print(site.write([make(name) for name in layout.names(given.sweeps)], given.all))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    def make(name: str) -> report.Report:
+        shown = layout.load(name, given.sweeps)
+        if shown.kind != "throughput":
+            return report.make(shown, entries)
+        return throughput.make(shown, throughput.measurements([*(given.store or [DEFAULT]), Path("benchmarks")]))
+
+    for name in names:
+        made = make(name)
+        print(made.text())
+        for path in made.write(given.output):
+            print(printable(str(path)))
+    sys.stdout.flush()
+    if given.all is not None:
+        from atc.report import site
+
+        print(printable(str(site.write([make(name) for name in layout.names(given.sweeps)], given.all))))
     return 0
 
 

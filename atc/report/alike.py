@@ -1,6 +1,7 @@
 """Which runs of a cell belong together: those whose settings differ in the seed alone."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,40 +11,58 @@ Settings = dict[str, Any]  # by dotted key
 OF_THE_REDUCTION = ("reducer", "schedule", "proportional_attention", "size_weighted")  # in a record's config
 
 
-def groups(entries: Iterable[Entry], reduced: bool) -> list[list[Entry]]:
-    """Runs by their settings, in the order of each group's last run.
+class Runs:
+    """The records behind a table; what is asked of their settings again and again is worked out once.
 
-    reduced: whether the settings of the reduction count, which mean nothing for a result without it.
+    entries: those of all its cells, the earliest first.
     """
-    found: dict[str, list[Entry]] = {}
-    for entry in entries:
-        key = json.dumps(settings(entry, reduced), sort_keys=True)
-        found[key] = [*found.pop(key, []), entry]
-    return list(found.values())
+
+    def __init__(self, entries: Iterable[Entry]):
+        self.entries = list(entries)
+        self._settings: dict[tuple[int, bool], Settings] = {}
+        self._texts: dict[tuple[int, bool], str] = {}
+        self._votes: dict[tuple[str, ...], Counter[str]] = {}
+
+    def settings(self, entry: Entry, reduced: bool = True) -> Settings:
+        """`settings` of one of these records."""
+        key = (id(entry), reduced)
+        if key not in self._settings:
+            self._settings[key] = settings(entry, reduced)
+        return self._settings[key]
+
+    def groups(self, entries: Iterable[Entry], reduced: bool) -> list[list[Entry]]:
+        """Runs by their settings, in the order of each group's last run.
+
+        reduced: whether the settings of the reduction count, which mean nothing for a result without it.
+        """
+        found: dict[str, list[Entry]] = {}
+        for entry in entries:
+            key = (id(entry), reduced)
+            if key not in self._texts:
+                self._texts[key] = _text(self.settings(entry, reduced))
+            found[self._texts[key]] = [*found.pop(self._texts[key], []), entry]
+        return list(found.values())
+
+    def usual(self, found: Sequence[list[Entry]], reduced: bool) -> list[Entry]:
+        """The group that counts: where the groups differ, it has what most runs of the whole sweep have; the latest.
+
+        So a trial with less data does not take the place of the result it was a trial for, and a sweep that is run
+        anew with another setting is shown as a whole: as it was, until most of it is done.
+        """
+        if len(found) == 1:
+            return found[0]
+        differing = tuple(difference([self.settings(group[0], reduced) for group in found]))
+        if differing not in self._votes:
+            seen = {entry["identity"]: entry for entry in self.entries if entry["status"] == "finished"}
+            self._votes[differing] = Counter(_part(self.settings(entry), differing) for entry in seen.values())
+        votes = self._votes[differing]
+        return max(reversed(found), key=lambda group: votes[_part(self.settings(group[0], reduced), differing)])
 
 
 def settings(entry: Entry, reduced: bool = True) -> Settings:
     """The settings in a record, without seeds."""
     config = entry.get("config", {})
-    return _flat({key: value for key, value in config.items() if reduced or key not in OF_THE_REDUCTION})
-
-
-def usual(found: Sequence[list[Entry]], every: Iterable[Entry], reduced: bool) -> list[Entry]:
-    """The group that counts: where the groups differ, it has what most runs of the whole sweep have; then the latest.
-
-    So a trial with less data does not take the place of the result it was a trial for, and a sweep that is run anew
-    with another setting is shown as a whole: as it was, until most of it is done.
-    """
-    if len(found) == 1:
-        return found[0]
-    differing = difference([settings(group[0], reduced) for group in found])
-    seen = {entry.get("identity"): settings(entry) for entry in every if entry["status"] == "finished"}
-
-    def votes(group: list[Entry]) -> int:
-        own = settings(group[0], reduced)
-        return sum(all(other.get(key) == own.get(key) for key in differing) for other in seen.values())
-
-    return max(reversed(found), key=votes)
+    return flat({key: value for key, value in config.items() if reduced or key not in OF_THE_REDUCTION})
 
 
 def difference(several: Sequence[Settings]) -> list[str]:
@@ -52,11 +71,20 @@ def difference(several: Sequence[Settings]) -> list[str]:
     return [key for key in keys if any(one.get(key) != several[0].get(key) for one in several)]
 
 
-def _flat(node: Mapping[str, Any]) -> Settings:
+def flat(node: Mapping[str, Any]) -> Settings:
+    """Nested settings by dotted key, without seeds."""
     found: Settings = {}
     for key, value in node.items():
         if isinstance(value, Mapping):
-            found |= {f"{key}.{rest}": inner for rest, inner in _flat(value).items()}
+            found |= {f"{key}.{rest}": inner for rest, inner in flat(value).items()}
         elif key != "seed":
-            found[key] = value
+            found[str(key)] = value
     return found
+
+
+def _part(settings: Settings, keys: Sequence[str]) -> str:
+    return _text([settings.get(key) for key in keys])
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,11 +1,14 @@
 """The cells of a table: what was measured, what was published, what is missing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any, Literal
 
-from atc.report import alike, identity
+from atc.report import expected, grid, identity
+from atc.report.alike import Runs
 from atc.report.layout import Layout
 from atc.report.store import Entry
 
@@ -14,6 +17,7 @@ State = Literal["measured", "missing", "failed", "out of reach"]
 BASELINE = "no_reduction"
 OF_THE_METHOD = ("reducer", "keep_rate", "schedule", "t", "blocks", "schedule.clamp")  # mean nothing without reduction
 RESULT = {BASELINE: "dense", "off_the_shelf": "off_the_shelf", "fine_tuned": "fine_tuned"}
+OF_THE_RECORD = ("selection", "score", "status", "results", "config", "code", "sweep")  # no columns to select by
 COLUMN = {"method": "reducer", "dataset": "datamodule", "model": "backbone"}  # names of the published files
 
 
@@ -23,7 +27,7 @@ class Cell:
 
     where: setting, reducer and the axes of the sweep. entries: the runs behind it. other_settings: runs that would
     stand here as well but differ from those in more than the seed. without_score: runs that lack the number they are
-    scored by.
+    scored by. remarks: in what it differs from the other cells of its table.
     """
 
     where: Coordinates
@@ -34,6 +38,7 @@ class Cell:
     entries: list[Entry] = field(default_factory=list, repr=False)
     other_settings: list[Entry] = field(default_factory=list, repr=False)
     without_score: list[Entry] = field(default_factory=list, repr=False)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def mean(self) -> float | None:
@@ -51,21 +56,35 @@ class Cell:
         return None if self.mean is None or self.published is None else self.mean - self.published
 
 
-def build(layout: Layout, entries: Iterable[Entry]) -> list[Cell]:
-    """Every cell that the layout has, measured or not: without reduction first, then in the order of the grids."""
-    own = [entry for entry in entries if entry.get("sweep") in layout.sweeps]
+def build(layout: Layout, runs: Runs) -> list[Cell]:
+    """Every cell that the layout has, measured or not: without reduction first, then in the order of the grids.
+
+    runs: the records of the layout's sweeps. Seeds are averaged over, unless they are rows or columns.
+    """
     cells: list[Cell] = []
     first = [BASELINE] if "off_the_shelf" in layout.settings else []  # else there is reducer=none, fine-tuned as well
+    over = () if "seed" in (*layout.rows, *layout.columns, layout.x) else ("seed",)
+    unreachable = [_without(point, over) for point in layout.unreachable]
+    matching = _Matching(runs, [_without(point, over) for point in layout.points])
     for setting in (*first, *layout.settings):
         wanted: dict[tuple[tuple[str, str], ...], Coordinates] = {}
         for point in layout.points:
-            where = _where(point, setting, point in layout.tuned)
+            where = _where(_without(point, over), setting, point in layout.tuned)
             if where is not None:
                 wanted.setdefault(tuple(where.items()), where)
         for where in wanted.values():
-            reach = all(unreachable.items() - where.items() for unreachable in layout.unreachable)
-            cells.append(_cell(layout, where, own, reach))
+            reach = all(outside.items() - where.items() for outside in unreachable)
+            cells.append(_cell(layout, where, matching.of(where), runs, reach))
     return cells
+
+
+def own(layout: Layout, entries: Iterable[Entry]) -> Runs:
+    """The records of the sweeps that a layout shows."""
+    return Runs(entry for entry in entries if entry.get("sweep") in layout.sweeps)
+
+
+def _without(point: Mapping[str, str], axes: Collection[str]) -> Coordinates:
+    return {axis: value for axis, value in point.items() if axis not in axes}
 
 
 def _where(point: Mapping[str, str], setting: str, tuned: bool) -> Coordinates | None:
@@ -76,17 +95,41 @@ def _where(point: Mapping[str, str], setting: str, tuned: bool) -> Coordinates |
     return {"setting": setting} | dict(point)
 
 
-def _cell(layout: Layout, where: Coordinates, entries: Sequence[Entry], reach: bool) -> Cell:
+class _Matching:
+    """Finds the records of a place, of which there may be many thousands."""
+
+    def __init__(self, runs: Runs, points: Iterable[Mapping[str, str]]):
+        self.axes = list(dict.fromkeys(["reducer", *(axis for point in points for axis in point)]))
+        self.alike: dict[str, list[tuple[int, Entry]]] = {}  # that have the same values on all axes
+        self.values: dict[str, dict[str, list[str] | None]] = {}
+        for number, entry in enumerate(runs.entries):
+            values = {axis: _recorded(entry, axis) for axis in self.axes}
+            key = json.dumps(list(values.values()))
+            self.values[key] = values
+            self.alike.setdefault(key, []).append((number, entry))
+
+    def of(self, where: Coordinates) -> list[Entry]:
+        """The records at these coordinates, the earliest first."""
+        baseline = where["setting"] == BASELINE
+        axes = {key: value for key, value in where.items() if key != "setting" and not (baseline and key == "reducer")}
+        found = [
+            pair
+            for key, pairs in self.alike.items()
+            if all(_agrees(self.values[key][axis], axis, value) for axis, value in axes.items())
+            for pair in pairs
+        ]
+        return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+
+
+def _cell(layout: Layout, where: Coordinates, matching: Sequence[Entry], runs: Runs, reach: bool) -> Cell:
     baseline = where["setting"] == BASELINE
-    axes = {key: value for key, value in where.items() if key != "setting" and not (baseline and key == "reducer")}
-    matching = [entry for entry in entries if all(_agrees(entry, key, value) for key, value in axes.items())]
     result, scored, unscored = RESULT[where["setting"]], [], []
     for entry in matching:
         measured = entry.get("results", {}).get(result)
         if measured is not None and (entry["status"] == "finished" or baseline):
-            (scored if entry.get("score") in measured else unscored).append(entry)
-    together = alike.groups(scored, reduced=not baseline)
-    counting = alike.usual(together, entries, reduced=not baseline) if together else []
+            (scored if is_finite(measured.get(entry.get("score"))) else unscored).append(entry)
+    together = runs.groups(scored, reduced=not baseline)
+    counting = runs.usual(together, reduced=not baseline) if together else []
     last = {entry.get("seed"): entry for entry in counting}  # of a seed
     values = [100 * entry["results"][result][entry["score"]] for entry in last.values()]
     published = next((row for row in layout.published if _describes(row, where, layout.metric)), None)
@@ -104,21 +147,40 @@ def _cell(layout: Layout, where: Coordinates, entries: Sequence[Entry], reach: b
     )
 
 
-def _agrees(entry: Entry, key: str, value: str) -> bool:
-    """Whether a run has this value; settings that do not determine a result are not recorded, and agree.
+def is_finite(score: Any) -> bool:
+    """Whether a score is a number to be shown."""
+    return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) < math.inf
 
-    So do weights, which are recorded by what is in them: the other axes tell such runs apart.
+
+def _recorded(entry: Entry, key: str) -> list[str] | None:
+    """What a record has for an axis; None where it says nothing. Several values where several settings are made of it.
+
+    Weights are recorded by what is in them: the other axes tell such runs apart.
     """
-    if key in identity.WEIGHTS:
-        return True
-    found: Any = entry.get(key)
-    if key not in entry:
-        found = entry.get("config", {})
-        for part in key.split("."):
-            if not isinstance(found, dict) or part not in found:
-                return True
-            found = found[part]
-    return same(found, value)
+    name = key.lstrip("+~")
+    if name in identity.WEIGHTS or expected.is_without_effect(name):
+        return None
+    found: Any = entry.get("config", {})
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    if found is None or isinstance(found, dict):
+        found = entry.get(name) if name not in OF_THE_RECORD else None
+    if found is None and name in expected.COUNTS:
+        return [typed(value) for value in _leaves(entry.get("config", {}), name)] or None
+    return ["null"] if found is None else [typed(found)]
+
+
+def _leaves(node: Any, name: str) -> list[Any]:
+    """The values of settings of this name, wherever they are."""
+    if not isinstance(node, dict):
+        return []
+    inner = [value for key, one in node.items() if key != name for value in _leaves(one, name)]
+    return [node[name], *inner] if name in node and not isinstance(node[name], dict) else inner
+
+
+def _agrees(found: list[str] | None, key: str, value: str) -> bool:
+    """Whether a run has this value; what says nothing about results is not recorded, and agrees."""
+    return found is None or all(same(one, value) for one in found)
 
 
 def _describes(row: Mapping[str, str], where: Coordinates, metric: str) -> bool:
@@ -132,7 +194,16 @@ def _describes(row: Mapping[str, str], where: Coordinates, metric: str) -> bool:
 
 def same(a: Any, b: Any) -> bool:
     """Equal as numbers, if they are numbers, else as text."""
+    a, b = typed(a), typed(b)
     try:
-        return float(a) == float(b)
-    except (TypeError, ValueError):
-        return str(a).replace(" ", "") == str(b).replace(" ", "")
+        if math.isfinite(float(a)) and math.isfinite(float(b)):
+            return float(a) == float(b)
+    except ValueError:
+        pass
+    return a.replace(" ", "") == b.replace(" ", "")
+
+
+def typed(value: Any) -> str:
+    """A value as one would type it: 0.5, [4,7,10], null, true, tome."""
+    text = grid.as_typed({"": value})[""]
+    return text.lower() if text in ("True", "False") else text

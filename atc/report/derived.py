@@ -37,6 +37,7 @@ def table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
             column,
             [_in_column(layout, column, group, scores[group]) for group in scores],
             "out of reach" if (method, column) in outside else "missing",
+            [c for group, members in complete.items() if column in (ALL, dict(group)[layout.x]) for c in members],
         )
         for method in shown
         for column in columns
@@ -74,7 +75,16 @@ def _in_column(layout: Layout, column: str, group: Group, scores: Mapping[str, f
     return scores if column in (ALL, dict(group)[layout.x]) else {}
 
 
-def _cell(layout: Layout, method: str, column: str, scores: Sequence[Mapping[str, float]], otherwise: State) -> Cell:
+def _cell(
+    layout: Layout,
+    method: str,
+    column: str,
+    scores: Sequence[Mapping[str, float]],
+    otherwise: State,
+    behind: Sequence[Cell],
+) -> Cell:
     values = [score[method] for score in scores if method in score]
     where = {"setting": layout.settings[0], "reducer": method, layout.x: column}
-    return Cell(where, values, "measured" if values else otherwise)
+    # A rank, and a lead on the best, depends on the others as well.
+    remarks = dict.fromkeys(f"among the results: {remark}" for cell in behind for remark in cell.remarks)
+    return Cell(where, values, "measured" if values else otherwise, remarks=list(remarks) if values else [])

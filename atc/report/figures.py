@@ -7,6 +7,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from atc.printable import printable
 from atc.report.cells import BASELINE, Cell
 from atc.report.derived import ALL
 from atc.report.layout import Layout
@@ -14,7 +15,9 @@ from atc.report.tables import Table, readable
 
 MOST_TICKS = 8  # of a panel
 MARKERS = "osD^vP*X<>hp"
+OPEN = {"linestyle": "", "marker": "o", "markersize": 6, "markerfacecolor": "white"}
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "atc", "axes.grid": True, "grid.alpha": 0.3, "font.size": 8}
+STYLE |= {"text.parse_math": False, "text.usetex": False}  # a dollar sign is one
 
 
 def draw(layout: Layout, cells: Sequence[Cell], table: Table) -> Figure:
@@ -27,10 +30,25 @@ def draw(layout: Layout, cells: Sequence[Cell], table: Table) -> Figure:
 
 def svg(figure: Figure, name: str) -> str:
     """A figure as text to put into a page, in which its parts are told from others' by `name`."""
-    out = io.StringIO()
+    text = encoded(figure, "svg", name).decode()
+    return text[text.index("<svg") :]
+
+
+def encoded(figure: Figure, suffix: str, name: str = "atc") -> bytes:
+    """A figure as the content of a file.
+
+    Args:
+        figure: what `draw` made.
+        suffix: "svg" or "png".
+        name: what the parts of an SVG are told from those of others by.
+
+    Returns:
+        The content, the same for the same figure.
+    """
+    out = io.BytesIO()
     with rc_context(STYLE | {"svg.hashsalt": name}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()[out.getvalue().index("<svg") :]
+        figure.savefig(out, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
+    return out.getvalue()
 
 
 def _curves(layout: Layout, cells: Sequence[Cell]) -> Figure:
@@ -47,8 +65,8 @@ def _curves(layout: Layout, cells: Sequence[Cell]) -> Figure:
         for i, row in enumerate(rows):
             place = dict(zip((*layout.rows, *layout.columns), (*row, *column), strict=True))
             _panel(panels[i][j], layout, [cell for cell in cells if _belongs(cell, place)], methods)
-            panels[i][j].set_title(" ".join(map(readable, (*row, *column))))
-        panels[-1][j].set_xlabel(layout.x.replace("_", " "))
+            panels[i][j].set_title(printable(" ".join(map(readable, (*row, *column)))))
+        panels[-1][j].set_xlabel(printable(layout.x.replace("_", " ")))
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels) or 1, 5), frameon=False)
     figure.supylabel("accuracy or mAP, %")
@@ -68,13 +86,15 @@ def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[
             [x for x, _ in own],
             [cell.mean for _, cell in own],
             [cell.spread or 0.0 for _, cell in own],
-            label=method,
+            label=_label(method),
             marker=MARKERS[number % len(MARKERS)],
             color=f"C{number % 10}",
             markersize=3.5,
             linewidth=1.2,
         )
-        line[0].set_gid(method)
+        line[0].set_gid(printable(method))
+        marked = [(x, c.mean) for x, c in own if c.remarks]  # as the footnotes of the table beside it say
+        axes.plot(*zip(*marked, strict=True), **OPEN, markeredgecolor=f"C{number % 10}") if marked else None
     ticks = sorted({float(cell.where[layout.x]) for cell in cells if layout.x in cell.where})
     if ticks:  # so many that they can be read, also where nothing was run
         axes.set_xticks(ticks[:: -(1 + (len(ticks) - 1) // MOST_TICKS)])
@@ -102,12 +122,12 @@ def _bars(layout: Layout, table: Table) -> Figure:
             [cell.mean or 0.0 for _, cell in drawn],
             width,
             yerr=[cell.spread or 0.0 for _, cell in drawn],
-            label=row[0],
+            label=_label(row[0]),
             color=f"C{number % 10}",
             error_kw={"linewidth": 0.8},
         )
-    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(columns))], [column[0] for column in columns])
-    axes.set_xlabel(layout.x.replace("_", " "))
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(columns))], [printable(column[0]) for column in columns])
+    axes.set_xlabel(printable(layout.x.replace("_", " ")))
     axes.set_ylabel("mean rank (1 = best)" if layout.kind == "ranks" else "points above the best prior method")
     if any(cell.values for cell in table.cells.values()):
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
@@ -115,6 +135,11 @@ def _bars(layout: Layout, table: Table) -> Figure:
         _empty(axes)
         axes.set_xticks([])
     return figure
+
+
+def _label(method: str) -> str:
+    """A name for the legend, which leaves out those that begin with an underscore."""
+    return " " * method.startswith("_") + printable(method)
 
 
 def _empty(axes: Axes) -> None:

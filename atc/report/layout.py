@@ -1,16 +1,14 @@
 """What a file of sweeps/ says about its table or figure."""
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from atc import build
-from atc.report import grid
+from atc.report import grid, sections
+from atc.report.escape import is_number
 
-KINDS = ("table", "curves", "ranks", "differences", "throughput")
 _HERE = Path(__file__).resolve().parents[1]
 
 
@@ -56,67 +54,64 @@ def sweeps_dir() -> Path:
 
 
 def names(directory: Path | None = None) -> list[str]:
-    """All tables and figures there are: the files with a `report` section."""
+    """All tables and figures there are: the files with a `report` section. ValueError names a file that is none."""
     files = sorted((directory or sweeps_dir()).glob("*.yaml"))
-    return [file.stem for file in files if "report" in _load(file)]
+    return [file.stem for file in files if file.is_file() and "report" in sections.load(file)]
 
 
 def load(name: str, directory: Path | None = None) -> Layout:
     """The layout of sweeps/NAME.yaml; ValueError for one that does not exist or is not well-formed."""
     directory = directory or sweeps_dir()
     file = directory / f"{name}.yaml"
-    section = OmegaConf.to_container(raw(name, directory).report, resolve=True)
-    assert isinstance(section, dict)
-    shown = section.pop("of", [name])
-    unknown = set(section) - {*Layout.__dataclass_fields__}
-    if unknown or section.get("kind") not in KINDS:
-        raise ValueError(f"{file}: kind={section.get('kind')} of {', '.join(KINDS)}; unknown: {sorted(unknown)}")
-    sweeps = [_load(directory / f"{one}.yaml") for one in shown]
-    sweepers = [_sweeper(sweep) for sweep in sweeps]
-    every = grid.points([one for sweeper in sweepers for one in sweeper.grids])
-    outside = [part for sweeper in sweepers for part in sweeper.get("out_of_reach", [])]
-    published = section.pop("published", [])
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
-    return Layout(
+    section = sections.report_section(file, raw(name, directory))
+    shown, published = section.pop("of"), section.pop("published")
+    sweeps = [raw(one, directory) for one in shown]
+    sweepers = [sections.sweeper_section(directory / f"{one}.yaml", raw(one, directory)) for one in shown]
+    every = grid.points([one for sweeper in sweepers for one in sweeper["grids"]])
+    outside = [part for sweeper in sweepers for part in sweeper["out_of_reach"]]
+    tuned = [
+        one
+        for sweep, sweeper in zip(sweeps, sweepers, strict=True)
+        if "train" in (sweep.get("defaults") or [])
+        for one in sweeper["grids"]
+    ]
+    made = Layout(
         name=name,
         sweeps=tuple(shown),
         points=tuple(every),
         unreachable=tuple(point for point in every if grid.within(point, outside)),
-        tuned=tuple(
-            grid.points(
-                [one for sweep in sweeps if "train" in sweep.get("defaults", []) for one in _sweeper(sweep).grids]
-            )
-        ),
-        published=tuple(row for one in _listed(published) for row in read_published(directory / "published" / one)),
-        **lists,
+        tuned=tuple(grid.points(tuned)),
+        published=tuple(row for one in published for row in sections.read_published(directory / "published" / one)),
+        **section,
     )
+    _check_axes(made, file)
+    return made
+
+
+def _check_axes(layout: Layout, file: Path) -> None:
+    """ValueError for an axis that no run has, and for one of a figure that has no numbers along it."""
+    if layout.kind == "throughput":
+        return
+    axes = list(dict.fromkeys(["setting", "reducer", *(axis for point in layout.points for axis in point)]))
+    along = [("x", layout.x)] if layout.drawn else []
+    of = [("rows", axis) for axis in layout.rows] + [("columns", axis) for axis in layout.columns]
+    for part, axis in [*of, *along]:
+        if axis not in axes and not (part != "x" and axis == "seed"):
+            raise ValueError(f"{file}: report.{part}: no run has an axis '{axis}': {build.nearest(axis, axes)}")
+    reduced = [point for point in layout.points if point.get("reducer", "none") != "none"]
+    for value in (point.get(layout.x) for point in reduced if layout.drawn):
+        if value is None or not is_number(value):
+            said = "a run without it" if value is None else f"'{value}'"
+            raise ValueError(f"{file}: report.x={layout.x} must be an axis of numbers, and there is {said}")
+    if layout.drawn and not layout.settings:
+        raise ValueError(f"{file}: report.settings=[] leaves nothing to draw")
 
 
 def raw(name: str, directory: Path | None = None) -> DictConfig:
     """sweeps/NAME.yaml as it is; ValueError if there is none."""
     directory = directory or sweeps_dir()
     file = directory / f"{name}.yaml"
-    if not file.is_file():
+    # A name leads to a file of the directory, and names those that are written.
+    if not name or Path(name).name != name or "\\" in name or not file.is_file():
         raise ValueError(f"unknown table or figure '{name}': {build.nearest(name, names(directory))}")
-    return _load(file)
-
-
-def read_published(file: Path) -> list[dict[str, str]]:
-    """The rows of a file of published numbers: what was measured, `metric`, `value` and `source`."""
-    with file.open(encoding="utf-8", newline="") as lines:
-        return [{key: value for key, value in row.items() if value} for row in csv.DictReader(lines)]
-
-
-def _load(file: Path) -> DictConfig:
-    loaded = OmegaConf.load(file)
-    assert isinstance(loaded, DictConfig)
-    return loaded
-
-
-def _sweeper(sweep: DictConfig) -> DictConfig:
-    """The grids of a sweep; what a benchmark measures is one grid."""
-    return OmegaConf.create({"grids": [sweep.bench]}) if "bench" in sweep else sweep.hydra.sweeper
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list) else [value]
+    return sections.load(file)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from math import sqrt
 
 from atc import provenance
-from atc.report import alike
+from atc.report import alike, marks
 from atc.report.cells import BASELINE, Cell
 from atc.report.layout import Layout
 from atc.report.store import Entry
@@ -15,6 +15,7 @@ def of(layout: Layout, cells: Sequence[Cell]) -> list[str]:
     return [
         *_completeness(cells),
         *_left_out(cells),
+        *_images(cells),
         *_origins(cells),
         *_sources(cells),
         *_floor(layout, cells),
@@ -49,6 +50,15 @@ def _left_out(cells: Sequence[Cell]) -> list[str]:
         scores = {str(entry.get("score")) for entry in unscored.values()}
         said.append(f"Left out, for want of the number they are scored by, {_few(scores)}: {_count(unscored)}.")
     return said
+
+
+def _images(cells: Sequence[Cell]) -> list[str]:
+    """That a whole table was measured on a part of the images; a cell that was is marked by itself."""
+    known = [marks.images(cell) for cell in cells if cell.entries]
+    if not known or any(used is None or of is None or used >= of for used, of in known):
+        return []
+    said = dict.fromkeys(f"{used:,} of {of:,}" for used, of in known)
+    return [f"Every number is from a part of the images: {_few(said)}."]
 
 
 def _differences(other: Entry, cell: Cell) -> list[str]:
@@ -93,7 +103,8 @@ def _floor(layout: Layout, cells: Sequence[Cell]) -> list[str]:
         if floor.mean is None or not means:
             continue
         share = min(max(floor.mean / 100, 0.0), 1.0)
-        margin = 200 * sqrt(2 * share * (1 - share) / layout.images)
+        images = marks.images(floor)[0] or layout.images
+        margin = 200 * sqrt(2 * share * (1 - share) / images)
         level = sum(value <= floor.mean + margin for value in means)
         if level:
             where = " ".join(value.replace("_", " ") for _, value in place)

@@ -1,17 +1,22 @@
 """How far a sweep has come: which of its runs the store holds, which failed, which were cut off."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from atc.report import record
+from atc import code
+from atc.printable import printable
+from atc.report import claim, record
 from atc.report.store import Store, entry
 
-State = Literal["done", "failed", "cut off", "missing"]
+log = logging.getLogger(__name__)
+
+State = Literal["done", "failed", "cut off", "missing", "running"]
 
 
 class Job(Protocol):
@@ -44,13 +49,36 @@ class Progress:
         self.store, self.jobs = Store(store), jobs
 
     def states(self) -> dict[str, State]:
-        """By identity: done; failed; cut off, by a signal or a crash; missing, that is never started."""
+        """By identity: done; failed; cut off, by a signal or a crash; missing, that is never started; running now."""
         latest = self.store.latest()
-        return {name: _state(job, latest.get(name)) for name, job in self.jobs.items()}
+        return {name: self._state(job, latest.get(name)) for name, job in self.jobs.items()}
+
+    def _state(self, job: Job, entry: Mapping[str, Any] | None) -> State:
+        if claim.holder(self.store.directory, job.identity) is not None:
+            return "running"
+        if entry is not None and entry["status"] == "finished":
+            return "done"
+        if _status(job) in ("running", "interrupted"):
+            return "cut off"
+        return "missing" if entry is None else "failed" if entry["status"] == "failed" else "cut off"
 
     def missing(self) -> list[Any]:
-        """The runs that are not done."""
-        return [self.jobs[name] for name, state in self.states().items() if state != "done"]
+        """The runs that are not done; what another process is doing counts as not done."""
+        latest = self.store.latest()
+        return [job for name, job in self.jobs.items() if latest.get(name, {}).get("status") != "finished"]
+
+    def changed(self) -> dict[str, list[str]]:
+        """Runs that were done with other code than today's: by identity, the groups it is the code of."""
+        found = {}
+        for name, last in self.store.latest().items():
+            if name in self.jobs and last["status"] == "finished" and last.get("code"):
+                groups = claim.changed(last, self._code(self.jobs[name]))
+                if groups:
+                    found[name] = groups
+        return found
+
+    def _code(self, job: Job) -> dict[str, str]:
+        return code.of_config(OmegaConf.to_container(job.cfg))
 
     def adopt(self) -> int:
         """Enter runs that other sweeps have finished under this one's name too, so that reports find them; how many."""
@@ -87,14 +115,19 @@ class Progress:
 
     def text(self, name: str, every: bool) -> str:
         """Counts, and the runs that are not done; every: also those that are."""
-        states = self.states()
+        states, changed = self.states(), self.changed()
         counts = Counter(states.values())
         lines = [f"{name}: {len(states)} runs; " + ", ".join(f"{n} {state}" for state, n in counts.most_common())]
+        if changed:
+            lines[0] += f"; code changed since {len(changed)} of them: hydra.sweeper.rerun=changed does these again"
         errors = {name: _error(entry) for name, entry in self.store.latest().items()}
         for identity, state in states.items():
-            if every or state in ("failed", "cut off"):
-                reason = f"  ({errors.get(identity)})" if state == "failed" and errors.get(identity) else ""
-                lines.append(f"  {state:8} {identity}  {_typed(self.jobs[identity])}{reason}")
+            if every or state in ("failed", "cut off", "running"):
+                reason = errors.get(identity) if state == "failed" else None
+                reason = str(claim.holder(self.store.directory, identity)) if state == "running" else reason
+                reason = f"code changed since: {', '.join(changed[identity])}" if identity in changed else reason
+                said = f"  ({printable(reason)})" if reason else ""
+                lines.append(f"  {state:8} {identity}  {printable(_typed(self.jobs[identity]))}{said}")
         return "\n".join(lines)
 
     def complaint(self, failed: Iterable[Job], errors: Mapping[str, object]) -> str:
@@ -114,18 +147,14 @@ class Progress:
         )
 
 
-def _state(job: Job, entry: Mapping[str, Any] | None) -> State:
-    if entry is not None and entry["status"] == "finished":
-        return "done"
-    if _status(job) in ("running", "interrupted"):
-        return "cut off"
-    return "missing" if entry is None else "failed" if entry["status"] == "failed" else "cut off"
-
-
 def _status(job: Job) -> str | None:
     """What the run's own record says it was last seen doing."""
     file = job.directory / record.FILE
-    return record.read(file).get("status") if file.is_file() else None
+    try:
+        return record.read(file).get("status") if file.is_file() else None
+    except ValueError as error:  # cut off while it was written by an earlier version; the run says what to do
+        log.warning("%s", error)
+        return "interrupted"
 
 
 def _touched(file: Path) -> int:

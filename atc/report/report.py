@@ -1,12 +1,12 @@
 """A table or figure, made and written."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from atc.files import json_text, write_whole
 from atc.report import cells as cell
-from atc.report import derived, figures, notes, tables
+from atc.report import derived, expected, figures, marks, notes, tables
 from atc.report.layout import Layout
 from atc.report.store import Entry
 from atc.report.tables import Table
@@ -35,22 +35,18 @@ class Report:
 
     def write(self, directory: Path) -> list[Path]:
         """Markdown, LaTeX and CSV; PNG and SVG of a figure; and the runs behind it. The files."""
-        directory.mkdir(parents=True, exist_ok=True)
         name = self.layout.name
         texts = {
             f"{name}.md": tables.markdown(self.table),
             f"{name}.tex": tables.latex(self.table),
             f"{name}.csv": self.csv(),
-            f"{name}.json": json.dumps(self.runs(), indent=1) + "\n",
+            f"{name}.json": json_text(self.runs(), indent=1),
         }
-        for file, text in texts.items():
-            (directory / file).write_text(text, encoding="utf-8")
-        written = [directory / file for file in texts]
+        written = [write_whole(directory / file, text) for file, text in texts.items()]
         if self.layout.drawn:
             figure = figures.draw(self.layout, self.cells, self.table)
             for suffix in ("png", "svg"):
-                written.append(directory / f"{name}.{suffix}")
-                figure.savefig(written[-1])
+                written.append(write_whole(directory / f"{name}.{suffix}", figures.encoded(figure, suffix)))
         return written
 
     def csv(self) -> str:
@@ -65,14 +61,34 @@ class Report:
 
 def make(layout: Layout, entries: Sequence[Entry]) -> Report:
     """The report of a layout from records of runs, of which those of other sweeps are left out."""
-    found = cell.build(layout, entries)
+    runs = cell.own(layout, entries)
+    found = cell.build(layout, runs)
+    marks.mark(layout, found, runs)
     said = notes.of(layout, found)
     if layout.kind in derived.KINDS:
         return Report(layout, found, derived.table(layout, found, said))
+    layout = replace(layout, rows=(*layout.rows, *_untold(layout, found)))
     if layout.kind == "curves":  # what tells panels apart, then the lines in them
         down = dict.fromkeys(("setting", *layout.rows, *layout.columns, "reducer"))
         return Report(layout, found, tables.arrange(replace(layout, rows=(*down,), columns=(layout.x,)), found, said))
     return Report(layout, found, tables.arrange(layout, found, said))
+
+
+def _untold(layout: Layout, cells: Sequence[cell.Cell]) -> list[str]:
+    """Axes that alone tell results apart which would stand in the same place: they become rows."""
+    told = ("setting", *layout.rows, *layout.columns, *((layout.x, "reducer") if layout.kind == "curves" else ()))
+    there: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for one in cells:
+        there.setdefault(tuple(one.where.get(axis, "") for axis in told), []).append(one.where)
+    axes = dict.fromkeys(axis for one in cells for axis in one.where)
+    untold = [
+        axis
+        for axis in axes
+        if axis not in told
+        and not expected.is_without_effect(axis.lstrip("+~"))
+        and any(len({where.get(axis, "") for where in several}) > 1 for several in there.values())
+    ]
+    return untold
 
 
 def _public(entry: Entry) -> Entry:

@@ -2,18 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from atc.files import write_whole
+from atc.printable import printable
 from atc.report.report import Report
 from atc.report.tables import readable
 
 
 def write(reports: Sequence[Report], directory: Path) -> Path:
     """Write index.html into `directory`: tables that sort by a click on a heading, figures inside. The file."""
-    directory.mkdir(parents=True, exist_ok=True)
-    environment = Environment(loader=PackageLoader("atc.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        finalize=_printable, loader=PackageLoader("atc.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     page = environment.get_template("site.html").render(reports=reports, readable=readable)
-    file = directory / "index.html"
-    file.write_text(page, encoding="utf-8")
-    return file
+    return write_whole(directory / "index.html", page)
+
+
+def _printable(value: Any) -> Any:
+    """Text without what reorders it or is no part of a page; markup that is meant as such stays as it is."""
+    return printable(value) if type(value) is str else value

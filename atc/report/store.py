@@ -11,7 +11,6 @@ runs; and pandas and DuckDB open the whole store:
     pandas.json_normalize([json.loads(file.read_text()) for file in Path("runs/store").glob("*.json")])
 """
 
-import json
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,7 +20,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from atc.files import json_text, write_whole
-from atc.report import identity
+from atc.report import identity, wellformed
 
 Entry = dict[str, Any]
 GROUPS = ("reducer", "backbone", "datamodule", "schedule", "task", "optimizer")
@@ -35,6 +34,7 @@ class Store:
 
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
+        self._read: dict[Path, tuple[tuple[int, int], list[Entry]]] = {}
 
     def append(self, entry: Mapping[str, Any]) -> Path:
         """Add one record, whole or not at all; the file it is in now."""
@@ -44,16 +44,27 @@ class Store:
     def entries(self) -> list[Entry]:
         """All records, the earliest first. A file may also hold a list of them, as those of benchmarks/ do.
 
-        ValueError names a file that is no record.
+        ValueError names a file that is no record, and a record that is not well-formed.
         """
-        found: list[Entry] = []
-        for path in sorted(self.directory.glob("*.json")):
-            try:
-                read = json.loads(path.read_text(encoding="utf-8"))
-                found += [dict(entry) for entry in (read if isinstance(read, list) else [read]) if "identity" in entry]
-            except (json.JSONDecodeError, TypeError, ValueError) as error:
-                raise ValueError(f"{path} is no record of a run: {error}") from error
+        # Files alone: a pipe named so would be waited for.
+        files = [path for path in sorted(self.directory.glob("*.json")) if path.is_file()]
+        found = [entry for path in files for entry in self._entries_of(path)]
         return sorted(found, key=lambda entry: entry.get("finished") or "")
+
+    def _entries_of(self, path: Path) -> list[Entry]:
+        """The records in a file, which is read once for as long as it is the same: a sweep asks again and again."""
+        state = path.stat()
+        version = (state.st_mtime_ns, state.st_size)
+        if path not in self._read or self._read[path][0] != version:
+            self._read[path] = (version, wellformed.read(path))
+        return self._read[path][1]
+
+    def finished(self, name: str) -> Entry | None:
+        """The last finished record of an identity, from the files named after it alone: quick in a store of many."""
+        files = [path for path in self.directory.glob(f"{name}-*.json") if path.is_file()]
+        found = [entry for path in files for entry in self._entries_of(path)]
+        done = [entry for entry in found if entry["identity"] == name and entry["status"] == "finished"]
+        return max(done, key=lambda entry: entry.get("finished") or "", default=None)
 
     def latest(self) -> dict[str, Entry]:
         """The record that counts for each identity: the last finished one, else the last."""

@@ -5,11 +5,15 @@ import io
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from atc.printable import printable
+from atc.report import escape
 from atc.report.cells import BASELINE, Cell
+from atc.report.escape import is_number
 from atc.report.layout import Layout
 
 Key = tuple[str, ...]
@@ -34,6 +38,18 @@ class Table:
     def compared(self) -> bool:
         return any(cell.published is not None for cell in self.cells.values())
 
+    @cached_property
+    def letters(self) -> dict[str, str]:
+        """The letter of each footnote, by its text, in the order of the cells."""
+        places = [(row, column) for row in self.rows for column in self.columns if (row, column) in self.cells]
+        remarks = dict.fromkeys(remark for place in places for remark in getattr(self.cells[place], "remarks", ()))
+        return {remark: _letter(number) for number, remark in enumerate(remarks)}
+
+    @property
+    def footnotes(self) -> list[str]:
+        """What the letters in brackets behind numbers mean."""
+        return [f"[{letter}] {remark}" for remark, letter in self.letters.items()]
+
     @property
     def heads(self) -> list[str]:
         """Headings of the columns after those that name the rows."""
@@ -43,7 +59,7 @@ class Table:
     def head(self, column: Key) -> str:
         """What a column is: values, with the axis before those that are numbers."""
         named = zip(self.layout.columns, column, strict=True)
-        return " ".join(f"{axis}={value}" if _is_number(value) else readable(value) for axis, value in named)
+        return " ".join(f"{axis}={value}" if is_number(value) else readable(value) for axis, value in named)
 
     def texts(self, row: Key) -> list[str]:
         """What a row says after its names."""
@@ -59,7 +75,8 @@ class Table:
         ours = SHOWN.get(cell.state, "")
         if cell.mean is not None:
             spread = "" if cell.spread is None else f" ± {cell.spread:.{digits}f}"
-            ours = f"{cell.mean:.{digits}f}{spread}"
+            marks = ",".join(self.letters[remark] for remark in cell.remarks)
+            ours = f"{cell.mean:.{digits}f}{spread}" + (f" [{marks}]" if marks else "")
         theirs = "–" if cell.published is None else f"{cell.published:.{digits}f}"
         return ours, theirs, "" if cell.difference is None else f"{cell.difference:+.{digits}f}".replace("-", "−")
 
@@ -75,7 +92,14 @@ def arrange(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) ->
             axes = zip(layout.columns, column, strict=True)
             if all(cell.where.get(axis, value) == value for axis, value in axes):
                 placed.setdefault((_key(cell, layout.rows), column), cell)
-    return Table(layout, rows, columns, placed, [*layout.notes, *notes])
+    table = Table(layout, rows, columns, placed, [*layout.notes, *notes])
+    table.notes += table.footnotes
+    return table
+
+
+def _letter(number: int) -> str:
+    """a to z, then aa, ab and so on."""
+    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
 def _key(cell: Cell, axes: Sequence[str]) -> Key:
@@ -86,16 +110,8 @@ def _ordered(keys: Iterator[Key]) -> list[Key]:
     """In order of appearance; numbers by size, after what is none."""
     found = list(dict.fromkeys(keys))
     positions = [list(dict.fromkeys(key[i] for key in found)) for i in range(len(found[0]) if found else 0)]
-    ranks = [sorted(values, key=lambda value: float(value) if _is_number(value) else -1.0) for values in positions]
+    ranks = [sorted(values, key=lambda value: float(value) if is_number(value) else -1.0) for values in positions]
     return sorted(found, key=lambda key: [rank.index(value) for rank, value in zip(ranks, key, strict=True)])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def readable(name: str) -> str:
@@ -106,19 +122,21 @@ def readable(name: str) -> str:
 def terminal(table: Table) -> str:
     """To be read on a terminal: ours, the published number and the difference in one place."""
     title = table.layout.title + (": ours | paper | difference" if table.compared else "")
-    drawn = RichTable(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    drawn = RichTable(title=printable(title), title_justify="left", show_edge=False, pad_edge=False)
     for axis in table.layout.rows:
-        drawn.add_column(axis, no_wrap=True)
+        drawn.add_column(printable(axis), no_wrap=True)
     for column in table.columns:
-        drawn.add_column("\n".join(table.head(column).split()), justify="right", no_wrap=True)
+        drawn.add_column("\n".join(printable(table.head(column)).split()), justify="right", no_wrap=True)
     for row in table.rows:
         found = [table.cells.get((row, column)) for column in table.columns]
-        drawn.add_row(*map(readable, row), *(" | ".join(filter(None, table.parts(cell))) for cell in found))
-    console = Console(file=io.StringIO(), width=1000)  # as wide as need be: the terminal wraps, rich would cut
+        texts = [*map(readable, row), *(" | ".join(filter(None, table.parts(cell))) for cell in found)]
+        drawn.add_row(*map(printable, texts))
+    # As wide as need be: the terminal wraps, rich would cut. What stands in brackets is text.
+    console = Console(file=io.StringIO(), width=1000, markup=False, emoji=False, highlight=False)
     console.print(drawn)
     # Not at hyphens: a commit, or a path, is there to be copied.
     indents = {"initial_indent": "* ", "subsequent_indent": "  "}
-    notes = [textwrap.fill(note, 110, break_on_hyphens=False, **indents) for note in table.notes]
+    notes = [textwrap.fill(printable(note), 110, break_on_hyphens=False, **indents) for note in table.notes]
     # The console writes to a StringIO.
     text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
     return "\n".join([text, "", *notes, ""])
@@ -129,45 +147,43 @@ def markdown(table: Table) -> str:
     heads = [*table.layout.rows, *table.heads]
     lines = [_piped(heads), _piped(["---"] * len(table.layout.rows) + ["---:"] * len(table.heads))]
     lines += [_piped([*map(readable, row), *table.texts(row)]) for row in table.rows]
-    notes = [f"- {note}" for note in table.notes]
-    return "\n".join([f"## {table.layout.title}", "", *lines, "", *notes]).rstrip() + "\n"
+    notes = [f"- {escape.markdown(note)}" for note in table.notes]
+    return "\n".join([f"## {escape.markdown(table.layout.title)}", "", *lines, "", *notes]).rstrip() + "\n"
 
 
 def _piped(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+    return "| " + " | ".join(map(escape.markdown, texts)) + " |"
 
 
 def latex(table: Table) -> str:
     """A tabular of booktabs, its notes as comments."""
     parts = 3 if table.compared else 1
     names = "l" * len(table.layout.rows)
-    lines = [f"% {_tex(note)}" for note in table.notes]
+    lines = [f"% {escape.latex(note)}" for note in table.notes]
     lines += [f"\\begin{{tabular}}{{{names}{'r' * parts * len(table.columns)}}}", "\\toprule"]
-    spanning = [f"\\multicolumn{{{parts}}}{{c}}{{{_tex(table.head(column))}}}" for column in table.columns]
-    lines.append(" & ".join([*map(_tex, table.layout.rows), *spanning]) + r" \\")
+    spanning = [f"\\multicolumn{{{parts}}}{{c}}{{{escape.latex(table.head(column))}}}" for column in table.columns]
+    lines.append(" & ".join([*map(escape.latex, table.layout.rows), *spanning]) + r" \\")
     if table.compared:
         lines.append(" & ".join([""] * len(names) + ["ours", "paper", r"$\Delta$"] * len(table.columns)) + r" \\")
     lines.append("\\midrule")
-    lines += [" & ".join(map(_tex, [*map(readable, row), *table.texts(row)])) + r" \\" for row in table.rows]
+    lines += [" & ".join(map(escape.latex, [*map(readable, row), *table.texts(row)])) + r" \\" for row in table.rows]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
 
 
-def _tex(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--").replace("Δ", r"$\Delta$")
-
-
 def as_csv(table: Table) -> str:
-    """One line per cell: where it is, what was measured and published, and where that was."""
+    """One line per cell: where it is, what was measured and published, and where that was; its footnotes, if any."""
     axes = list(dict.fromkeys(axis for cell in table.cells.values() for axis in cell.where))
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
-    lines.writerow([*axes, "state", "ours", "spread", "seeds", "published", "difference", "source"])
+    remarks = ["remarks"] if table.letters else []
+    heads = [*axes, "state", "ours", "spread", "seeds", "published", "difference", "source", *remarks]
+    lines.writerow(map(escape.csv, heads))
     for cell in {id(cell): cell for cell in table.cells.values()}.values():
         numbers = [_plain(cell.mean), _plain(cell.spread), len(cell.values), _plain(cell.published)]
-        where = [cell.where.get(axis, "") for axis in axes]
-        lines.writerow([*where, cell.state, *numbers, _plain(cell.difference), cell.source or ""])
+        where = [escape.csv(cell.where.get(axis, "")) for axis in axes]
+        said = [escape.csv("; ".join(cell.remarks))] if remarks else []
+        source = escape.csv(cell.source or "")
+        lines.writerow([*where, cell.state, *numbers, _plain(cell.difference), source, *said])
     return out.getvalue()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from atc import provenance
 from atc.bench.shown import COLUMNS, mode, texts
+from atc.report import escape
 from atc.report.cells import same
 from atc.report.layout import Layout
 from atc.report.report import Report
@@ -43,9 +44,9 @@ class Throughput(Report):
         assert isinstance(self.table, Lines)
         out = io.StringIO()
         heads = dict.fromkeys(key for row in self.table.values for key in row)
-        lines = csv.DictWriter(out, heads, lineterminator="\n")
-        lines.writeheader()
-        lines.writerows({key: _plain(value) for key, value in row.items()} for row in self.table.values)
+        lines = csv.writer(out, lineterminator="\n")
+        lines.writerow(map(escape.csv, heads))
+        lines.writerows([_plain(row.get(key, "")) for key in heads] for row in self.table.values)
         return out.getvalue()
 
     def runs(self) -> list[Entry]:
@@ -146,5 +147,6 @@ def _origins(rows: Sequence[Row]) -> list[str]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return "; ".join(f"{name} {version}" for name, version in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+        value = "; ".join(f"{name} {version}" for name, version in value.items())
+    value = " ".join(map(str, value)) if isinstance(value, list) else value
+    return escape.csv(value) if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from atc.files import write_whole
 from atc.report import grid, store
 from atc.report.store import Entry
 
@@ -69,7 +70,6 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
     if "hydra" not in sweep:
         others = ", ".join(sweep["report"].get("of", [])) or "python -m atc.bench"
         raise ValueError(f"{name} has no grid of runs: its numbers come from {others}")
-    directory.mkdir(parents=True, exist_ok=True)
     sweeper = sweep["hydra"]["sweeper"]
     script = "train.py" if "train" in sweep["defaults"] else "evaluate.py"
     files = []
@@ -82,7 +82,7 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
             "parameters": {axis: {"values": list(_several(value))} for axis, value in one.items()},
         }
         files.append(directory / f"{name}_{len(files) + 1}.yaml")
-        OmegaConf.save(OmegaConf.create({"sweep": content}).sweep, files[-1])
+        write_whole(files[-1], OmegaConf.to_yaml(OmegaConf.create({"sweep": content}).sweep))
     return files
 
 

@@ -11,7 +11,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc import build
-from atc.report import grid, identity, layout
+from atc.report import grid, identity, layout, sections
 
 SWEEPS = layout.sweeps_dir()
 FILES = sorted(SWEEPS.glob("*.yaml"))
@@ -96,7 +96,7 @@ def test_tome_gets_through_every_schedule(name: str) -> None:
 
 def test_published_numbers_carry_their_source() -> None:
     for file in (SWEEPS / "published").glob("*.csv"):
-        rows = layout.read_published(file)
+        rows = sections.read_published(file)
         assert rows
         for row in rows:
             assert row["source"]

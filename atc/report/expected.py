@@ -1,0 +1,87 @@
+"""The settings that a run's place in a table brings with it, such as those of its backbone's recipe."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from atc import build
+from atc.report import alike, identity
+from atc.report.alike import Settings
+from atc.report.store import Entry
+
+COUNTS = ("keep_rate", "blocks", "t", "as_released")  # top-level settings that others are made of by interpolation
+FILES = ("reducer", "schedule")  # groups whose settings come from their own file alone
+# Groups that bring settings of other groups along, by the files of conf/**/by_*/ and by what they override.
+GROUPS = ("experiment", "backbone", "datamodule", "optimizer", "trainer", "callbacks")
+
+
+def settings(entry: Entry, where: Mapping[str, str]) -> Settings | None:
+    """What conf/ gives a run with these choices; None where it does not know them.
+
+    Args:
+        entry: the record of the run, of which the choices of groups count.
+        where: the place of the run in its table, by axis: what is set there counts as well.
+
+    Returns:
+        Settings by dotted key, and the option of `task`, which data sets override; without seeds and nulls.
+    """
+    chosen = {group: entry[group] for group in GROUPS if isinstance(entry.get(group), str)}
+    name = "train" if "optimizer" in entry.get("config", {}) else "evaluate"
+    if name == "evaluate":
+        chosen.pop("optimizer", None)
+    axes = {key: value for key, value in where.items() if key not in (*chosen, *FILES, *COUNTS, "setting", "seed")}
+    axes = {key: value for key, value in axes.items() if key not in identity.WEIGHTS and not is_without_effect(key)}
+    found = _composed(name, tuple(f"{key}={value}" for key, value in {**chosen, **axes}.items()))
+    if found is None:
+        return None
+    own = {key: _of_file(key, str(entry[key])) for key in FILES if isinstance(entry.get(key), str)}
+    return {key: value for key, value in found.items() if key.split(".")[0] not in own} | {
+        key: value for one in own.values() for key, value in one.items()
+    }
+
+
+def is_without_effect(key: str) -> bool:
+    """Whether a setting says nothing about results, and no other is made of it."""
+    own = [one for one in identity.WITHOUT_EFFECT if one not in COUNTS]
+    return any(key == one or key.startswith(f"{one}.") for one in own)
+
+
+@functools.lru_cache(maxsize=512)  # composing takes a tenth of a second
+def _composed(name: str, overrides: tuple[str, ...]) -> Settings | None:
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
+            cfg = compose(name, list(overrides), return_hydra_config=True)
+        task = cfg.hydra.runtime.choices.get("task@_global_.task", cfg.hydra.runtime.choices.get("task"))
+        with open_dict(cfg):
+            del cfg["hydra"]
+            cfg.output_dir = None
+        found = OmegaConf.to_container(cfg, resolve=True)
+    except (HydraException, OmegaConfBaseException, ValueError, OSError):
+        return None  # of another version, or of a tree that is not here
+    assert isinstance(found, dict)
+    flat = {key: value for key, value in alike.flat(found).items() if value is not None}
+    return flat | ({"task": task} if isinstance(task, str) else {})
+
+
+@functools.lru_cache(maxsize=512)
+def _of_file(group: str, option: str) -> Settings:
+    """The settings of an option with the defaults of what it is made of; nothing for one that is not there."""
+    file = build.conf_dir() / group / f"{option}.yaml"
+    if option not in build.names(group):
+        return {}
+    node, top = OmegaConf.load(file), OmegaConf.load(build.conf_dir() / "train.yaml")
+    assert isinstance(node, DictConfig)
+    merged = OmegaConf.merge(top, {group: node})
+    assert isinstance(merged, DictConfig)
+    try:
+        found: Any = OmegaConf.to_container(merged[group], resolve=True)
+    except OmegaConfBaseException:
+        return {}
+    return {f"{group}.{key}": value for key, value in alike.flat(found).items() if value is not None}

@@ -1,0 +1,191 @@
+"""Which cells of a table were not measured as the others: what the footnotes say."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atc.report import expected, identity
+from atc.report.alike import Runs, Settings
+from atc.report.cells import BASELINE, RESULT, Cell
+from atc.report.layout import Layout
+from atc.report.store import Entry
+
+CHOICES = ("experiment", "backbone", "datamodule", "schedule", "task", "optimizer", "trainer", "callbacks")
+CONTENTS = (*identity.WEIGHTS, identity.ROOT)  # files, which other data sets and backbones have others of
+AS_EXPECTED = "as expected"
+MOST = 6  # differences that a footnote spells out
+
+
+@dataclass
+class _Run:
+    """A cell as it was measured: the last of its runs stands for all, which differ in the seed alone."""
+
+    cell: Cell
+    entry: Entry
+    settings: Settings
+
+    @property
+    def where(self) -> Mapping[str, str]:
+        return self.cell.where
+
+    def choice(self, group: str) -> Any:
+        return self.entry.get(group)
+
+
+def mark(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
+    """Put into the `remarks` of each measured cell in what it differs from the table's usual ones.
+
+    A setting counts as differing if it is neither an axis of the sweep nor what conf/ gives the cell's backbone, data
+    set or method, and most cells have another value, or the value that conf/ gives theirs.
+    """
+    measured = [cell for cell in cells if cell.entries]
+    found = [_Run(cell, cell.entries[-1], runs.settings(cell.entries[-1], _reduced(cell))) for cell in measured]
+    for one, said in zip(found, _settings_that_differ(found), strict=True):
+        if said:
+            one.cell.remarks.append(said)
+    _mark_code(found)
+    _mark_images(measured)
+
+
+def _reduced(cell: Cell) -> bool:
+    return cell.where["setting"] != BASELINE and cell.where["reducer"] != "none"
+
+
+def _settings_that_differ(found: Sequence[_Run]) -> list[str]:
+    """Per cell its differing settings as text, or nothing."""
+    differences: list[dict[str, str]] = [{} for _ in found]
+    for group in CHOICES:
+        asked = [number for number, one in enumerate(found) if group not in one.where and one.choice(group)]
+        values = {number: found[number].choice(group) for number in asked}
+        if group == "task" and len(set(values.values())) > 1:
+            values = {n: _delta(found[n], "task", value) for n, value in values.items()}
+        _compare(differences, group, values, {n: found[n].choice(group) for n in asked})
+    for key in _varying(found):
+        asked = [number for number, one in enumerate(found) if _applies(one, key)]
+        if key in CONTENTS:
+            for place in dict.fromkeys(_contents_of(found[number]) for number in asked):
+                same = {n: found[n].settings.get(key) for n in asked if _contents_of(found[n]) == place}
+                _compare(differences, key, same, same)
+        else:
+            deltas = {n: _delta(found[n], key, found[n].settings.get(key)) for n in asked}
+            _compare(differences, key, deltas, {n: found[n].settings.get(key) for n in asked})
+    return [_text(one) for one in differences]
+
+
+def _varying(found: Sequence[_Run]) -> list[str]:
+    """Settings that differ between cells of the same method and schedule; nothing to look further into otherwise."""
+    seen: dict[tuple[str, Any], set[str]] = {}
+    for one in found:
+        for key, value in one.settings.items():
+            group = key.split(".")[0]
+            of = one.choice(group) if group in expected.FILES else None
+            seen.setdefault((key, of), set()).add(_json(value))
+    keys = dict.fromkeys(key for key, _ in seen)
+    varying = []
+    for key in keys:
+        values = set().union(*(seen[place] for place in seen if place[0] == key))
+        lacking = any(key not in one.settings and _applies(one, key) for one in found)
+        if len(values) > 1 or lacking:
+            varying.append(key)
+    return varying
+
+
+def _applies(one: _Run, key: str) -> bool:
+    """Whether a cell could differ in a setting: not if the table's axes set it, or its method does not have it."""
+    parts = key.split(".")
+    if any(
+        key == axis or key.startswith(f"{axis}.") for axis in one.where if axis not in CHOICES and axis != "reducer"
+    ):
+        return False
+    if parts[-1] in expected.COUNTS and parts[-1] in one.where:
+        return False
+    if parts[0] in expected.FILES or key in ("proportional_attention", "size_weighted"):
+        return _reduced(one.cell) and (len(parts) == 1 or key in one.settings or key in _expected(one))
+    return True
+
+
+def _expected(one: _Run) -> Settings:
+    return expected.settings(one.entry, one.where) or {}
+
+
+def _delta(one: _Run, key: str, value: Any) -> str:
+    """The value, or that it is the one that conf/ gives a run in this place."""
+    known = expected.settings(one.entry, one.where)
+    return AS_EXPECTED if known is not None and _json(known.get(key)) == _json(value) else _json(value)
+
+
+def _contents_of(one: _Run) -> tuple[Any, Any]:
+    return one.choice("backbone"), one.choice("datamodule")
+
+
+def _compare(
+    differences: list[dict[str, str]], key: str, compared: Mapping[int, Any], values: Mapping[int, Any]
+) -> None:
+    """Note which cells do not have what most have.
+
+    compared: by cell, what is counted; values: by cell, what is shown.
+    """
+    counts = Counter(_json(value) for value in compared.values())
+    if len(counts) < 2:
+        return
+    usual = counts.most_common(1)[0][0]  # of equally many, that of the first cells: of the sweep's own
+    example = next(values[number] for number, value in compared.items() if _json(value) == usual)
+    for number, value in compared.items():
+        if _json(value) != usual:
+            differences[number][key] = f"{key}={_shown(values[number])} instead of {_shown(example)}"
+
+
+def _text(differences: Mapping[str, str]) -> str:
+    """The differences on one line; of a group that is another one, not what all comes with it."""
+    groups = [key for key in differences if key in CHOICES]
+    kept = [text for key, text in differences.items() if key in groups or key.split(".")[0] not in groups]
+    more = f" and {len(kept) - MOST} more" if len(kept) > MOST else ""
+    return ", ".join(kept[:MOST]) + more
+
+
+def _mark_code(found: Sequence[_Run]) -> None:
+    """Cells whose method had other code than in the last run of it; runs that do not say are unknown."""
+    newest: dict[tuple[str, str], Entry] = {}
+    for one in sorted(found, key=lambda one: one.entry.get("finished") or ""):
+        for group in one.entry.get("code") or {}:
+            newest[group, str(one.choice(group))] = one.entry
+    for one in found:
+        own = one.entry.get("code") or {}
+        for group, value in own.items():
+            last = newest[group, str(one.choice(group))]
+            if last["code"][group] != value and (group != "reducer" or _reduced(one.cell)):
+                one.cell.remarks.append(f"measured with earlier code of {group} {one.choice(group)}")
+
+
+def _mark_images(cells: Sequence[Cell]) -> None:
+    """Cells measured on fewer images than there are, or than the others of the data set."""
+    behind = {id(cell): images(cell) for cell in cells}
+    usual: dict[Any, int] = {}
+    for cell in cells:
+        used, of = behind[id(cell)]
+        if used is not None:
+            place = cell.entries[-1].get("datamodule")
+            usual[place] = max(usual.get(place, 0), of or 0, used)
+    for cell in cells:
+        used, _ = behind[id(cell)]
+        whole = usual.get(cell.entries[-1].get("datamodule"))
+        if used is not None and whole is not None and used < whole:
+            cell.remarks.append(f"measured on {used:,} of {whole:,} images")
+
+
+def images(cell: Cell) -> tuple[int | None, int | None]:
+    """How many images a cell was measured on, the least of its runs, and how many there are; None if not known."""
+    results = [entry["results"].get(RESULT[cell.where["setting"]], {}) for entry in cell.entries]
+    used = [one["images"] for one in results if isinstance(one.get("images"), int)]
+    of = [one["images_of"] for one in results if isinstance(one.get("images_of"), int)]
+    return min(used, default=None), max(of, default=None)
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _shown(value: Any) -> str:
+    return _json(value)[:80]

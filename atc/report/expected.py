@@ -6,7 +6,6 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,6 +31,8 @@ def settings(entry: Entry, where: Mapping[str, str]) -> Settings | None:
         Settings by dotted key, and the option of `task`, which data sets override; without seeds and nulls.
     """
     chosen = {group: entry[group] for group in GROUPS if isinstance(entry.get(group), str)}
+    if any(option not in build.names(group) for group, option in chosen.items()):
+        return None  # of another version, or of a tree that is not here
     name = "train" if "optimizer" in entry.get("config", {}) else "evaluate"
     if name == "evaluate":
         chosen.pop("optimizer", None)
@@ -63,8 +64,8 @@ def _composed(name: str, overrides: tuple[str, ...]) -> Settings | None:
             del cfg["hydra"]
             cfg.output_dir = None
         found = OmegaConf.to_container(cfg, resolve=True)
-    except (HydraException, OmegaConfBaseException, ValueError, OSError):
-        return None  # of another version, or of a tree that is not here
+    except Exception:  # whatever Hydra makes of values that it was not meant for
+        return None
     assert isinstance(found, dict)
     flat = {key: value for key, value in alike.flat(found).items() if value is not None}
     return flat | ({"task": task} if isinstance(task, str) else {})

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atc import code
 from atc.report import expected, identity
 from atc.report.alike import Runs, Settings
 from atc.report.cells import BASELINE, RESULT, Cell
@@ -47,6 +48,10 @@ def mark(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
             one.cell.remarks.append(said)
     _mark_code(found)
     _mark_images(measured)
+    if len(set(map(reader, measured))) > 1:
+        for cell in measured:
+            if reader(cell):
+                cell.remarks.append(f"pictures read {reader(cell)}")
 
 
 def _reduced(cell: Cell) -> bool:
@@ -181,6 +186,21 @@ def images(cell: Cell) -> tuple[int | None, int | None]:
     used = [one["images"] for one in results if isinstance(one.get("images"), int)]
     of = [one["images_of"] for one in results if isinstance(one.get("images_of"), int)]
     return min(used, default=None), max(of, default=None)
+
+
+def reader(cell: Cell) -> str | None:
+    """By which version of the reader a cell's pictures were read, if by an earlier one than today's.
+
+    A record that does not say, of a data set that has a reader, is of the first version.
+    """
+    entry = cell.entries[-1]
+    node = entry.get("config", {}).get("datamodule")
+    target = node.get("_target_") if isinstance(node, dict) else None
+    today = code.constant(target, "READER") if isinstance(target, str) else None
+    own = entry.get("reader", 1)
+    if today is None or own is None or own >= today:
+        return None
+    return f"as by version {own}, not {today} (CHANGELOG.md)"
 
 
 def _json(value: Any) -> str:

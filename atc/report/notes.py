@@ -16,6 +16,7 @@ def of(layout: Layout, cells: Sequence[Cell]) -> list[str]:
         *_completeness(cells),
         *_left_out(cells),
         *_images(cells),
+        *_reader(cells),
         *_origins(cells),
         *_sources(cells),
         *_floor(layout, cells),
@@ -59,6 +60,13 @@ def _images(cells: Sequence[Cell]) -> list[str]:
         return []
     said = dict.fromkeys(f"{used:,} of {of:,}" for used, of in known)
     return [f"Every number is from a part of the images: {_few(said)}."]
+
+
+def _reader(cells: Sequence[Cell]) -> list[str]:
+    """That a whole table is of an earlier reader of pictures; a cell that is alone in that is marked by itself."""
+    said = {marks.reader(cell) for cell in cells if cell.entries}
+    (only,) = said if len(said) == 1 else (None,)
+    return [f"All pictures were read {only}."] if only else []
 
 
 def _differences(other: Entry, cell: Cell) -> list[str]:

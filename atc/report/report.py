@@ -1,5 +1,6 @@
 """A table or figure, made and written."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,19 +77,23 @@ def make(layout: Layout, entries: Sequence[Entry]) -> Report:
 
 def _untold(layout: Layout, cells: Sequence[cell.Cell]) -> list[str]:
     """Axes that alone tell results apart which would stand in the same place: they become rows."""
-    told = ("setting", *layout.rows, *layout.columns, *((layout.x, "reducer") if layout.kind == "curves" else ()))
-    there: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for one in cells:
-        there.setdefault(tuple(one.where.get(axis, "") for axis in told), []).append(one.where)
-    axes = dict.fromkeys(axis for one in cells for axis in one.where)
-    untold = [
+    curves = layout.kind == "curves"  # which have a line for each method, and one without reduction in every panel
+    told = (*layout.rows, *layout.columns, *((layout.x, "reducer") if curves else ()))
+    shown = [one.where for one in cells if not (curves and one.where["reducer"] == "none")]
+    rows: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for where in shown:
+        rows.setdefault(tuple(where.get(axis, "") for axis in told if axis not in layout.columns), []).append(where)
+    differing: set[str] = set()
+    for several in rows.values():
+        for one, other in itertools.combinations(several, 2):
+            if all(one.get(axis, other.get(axis)) == other.get(axis, one.get(axis)) for axis in layout.columns):
+                differing |= {axis for axis in {*one, *other} if one.get(axis, "") != other.get(axis, "")}
+    axes = dict.fromkeys(axis for where in shown for axis in where)
+    return [
         axis
         for axis in axes
-        if axis not in told
-        and not expected.is_without_effect(axis.lstrip("+~"))
-        and any(len({where.get(axis, "") for where in several}) > 1 for several in there.values())
+        if axis in differing and axis not in told and not expected.is_without_effect(axis.lstrip("+~"))
     ]
-    return untold
 
 
 def _public(entry: Entry) -> Entry:

@@ -1,0 +1,305 @@
+"""Cells that were not measured as the others carry a letter, and a footnote says what differs."""
+
+import copy
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from atc import code
+from atc.report import layout, report
+from atc.report.store import Entry, Store
+
+KEPT = layout.sweeps_dir().parent / "benchmarks" / "digits_all.json"
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Entry]:
+    """Real records of every method at four keep rates."""
+    found: list[Entry] = json.loads(KEPT.read_text(encoding="utf-8"))
+    return found
+
+
+def changed(entry: Entry, number: int = 0, sweep: str | None = None, **settings: Any) -> Entry:
+    """A record with other settings, by dotted key, or with another seed."""
+    entry = copy.deepcopy(entry)
+    for key, value in settings.items():
+        node = entry["config"]
+        *parents, leaf = key.split(".")
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[leaf] = value
+    entry["identity"] += f"{number}{len(settings)}"
+    entry["seed"] = entry["config"].get("seed", 0)
+    entry["sweep"] = sweep or entry["sweep"]
+    return entry
+
+
+def sweeps(tmp_path: Path, **grids: list[dict[str, Any]]) -> Path:
+    """A directory with digits_all, and sweeps of one's own that have these grids."""
+    shutil.copy(layout.sweeps_dir() / "digits_all.yaml", tmp_path)
+    for name, own in grids.items():
+        sweep = OmegaConf.load(layout.sweeps_dir() / "digits_all.yaml")
+        sweep.sweep, sweep.hydra.sweeper.grids = name, own
+        OmegaConf.save(sweep, tmp_path / f"{name}.yaml")
+    return tmp_path
+
+
+def both(directory: Path, name: str = "both", **section: Any) -> layout.Layout:
+    base = OmegaConf.load(directory / "digits_all.yaml").report
+    OmegaConf.save({"report": {**base, **section}}, directory / f"{name}.yaml")
+    return layout.load(name, directory)
+
+
+def text(made: report.Report, *row: str) -> list[str]:
+    return made.table.texts(row)
+
+
+def test_what_was_kept_has_no_marks(kept: list[Entry]) -> None:
+    made = report.make(layout.load("digits_all"), kept)
+    assert made.table.letters == {}
+
+
+def test_two_sweeps_of_other_settings(tmp_path: Path, kept: list[Entry]) -> None:
+    """Each cell has one group of runs; those of the second sweep differ from what most have."""
+    directory = sweeps(tmp_path, mine=[{"reducer": ["topk", "evit"], "keep_rate": [0.6]}])
+    mine = [
+        changed(entry, sweep="mine", **{"optimizer.lr": 5e-4, "trainer.max_epochs": 3, "schedule.keep_rate": 0.6})
+        | {"keep_rate": 0.6}
+        for entry in kept
+        if entry["reducer"] in ("topk", "evit") and entry["keep_rate"] == 0.5
+    ]
+    made = report.make(both(directory, of=["digits_all", "mine"]), [*kept, *mine])
+    place = made.table.columns.index(("0.6",))
+    assert text(made, "fine_tuned", "topk")[place].endswith(" [a]")
+    assert text(made, "off_the_shelf", "evit")[place].endswith(" [a]")
+    others = [cell for row in made.table.rows for i, cell in enumerate(text(made, *row)) if i != place]
+    assert not any("[" in cell for cell in others)
+    said = "[a] optimizer.lr=0.0005 instead of 0.0001, trainer.max_epochs=3 instead of 2"
+    assert said in made.table.notes
+    assert said in made.text().replace("\n  ", " ")
+    lines = list(csv.DictReader(io.StringIO(made.csv())))
+    assert {line["remarks"] for line in lines if line["keep_rate"] == "0.6" and line["ours"]} == {said[4:]}
+
+
+def test_in_one_sweep_and_in_a_method(kept: list[Entry]) -> None:
+    """A cell that was run anew with another rate, and one whose method was."""
+    entries = []
+    for entry in kept:
+        place = (entry["reducer"], entry["keep_rate"])
+        if place == ("topk", 0.7):
+            entry = changed(entry, **{"optimizer.lr": 3e-4})
+        if place == ("tome", 0.9):
+            entry = changed(entry, **{"reducer.as_released": True})
+        entries.append(entry)
+    made = report.make(layout.load("digits_all"), entries)
+    assert [("[" in cell) for cell in text(made, "fine_tuned", "topk")] == [False, False, True, False]
+    assert [("[" in cell) for cell in text(made, "fine_tuned", "tome")] == [False, False, False, True]
+    assert {note[4:] for note in made.table.notes if note.startswith("[")} == {
+        "optimizer.lr=0.0003 instead of 0.0001",
+        "reducer.as_released=true instead of false",
+    }
+
+
+def test_what_a_whole_sweep_was_given_is_usual(kept: list[Entry]) -> None:
+    made = report.make(layout.load("digits_all"), [changed(e, **{"trainer.precision": "bf16-mixed"}) for e in kept])
+    assert made.table.letters == {}
+
+
+def test_what_a_backbone_and_a_data_set_bring_along_is_usual(kept: list[Entry]) -> None:
+    """conf/experiment/by_backbone/ and the task of multi-label data: no mark; another rate: one."""
+    from atc.report import expected
+
+    def run(sweep: str, **where: str) -> Entry:
+        chosen = {"experiment": "mae_finetune", "optimizer": "adamw", "trainer": "default"} | where
+        settings = expected.settings({**chosen, "config": {"optimizer": {}}}, {})
+        assert settings is not None
+        config: dict[str, Any] = {"optimizer": {}}
+        for key, value in settings.items():
+            if key != "task":
+                node = config
+                *parents, leaf = key.split(".")
+                for part in parents:
+                    node = node.setdefault(part, {})
+                node[leaf] = value
+        return {
+            **chosen,
+            "identity": "-".join([sweep, *where.values()]),
+            "sweep": sweep,
+            "status": "finished",
+            "seed": 0,
+            "t": 16,
+            "score": settings["score"],
+            "task": settings["task"],
+            "results": {name: {settings["score"]: 0.5} for name in ("dense", "off_the_shelf", "fine_tuned")},
+            "config": config,
+        }
+
+    table1 = layout.load("atc_table1_mae")
+    runs = [
+        run(table1.name, backbone=backbone, reducer=reducer, schedule="constant", datamodule="imagenet") | {"t": t}
+        for backbone, t in (("mae_base", 16), ("mae_large", 8), ("mae_huge", 7))
+        for reducer in ("tome", "atc_single")
+    ]
+    rates = {entry["config"]["optimizer"]["lr"] for entry in runs}
+    assert len(rates) > 1
+    assert report.make(table1, runs).table.letters == {}
+    runs[0] = changed(runs[0], **{"optimizer.lr": 0.3})
+    (said,) = report.make(table1, runs).table.letters
+    assert said.startswith("optimizer.lr=0.3 instead of ")
+
+
+def test_fewer_images(kept: list[Entry]) -> None:
+    """What was measured on a part of the images is marked; where all was, the table says so."""
+    entries = copy.deepcopy(kept)
+    for entry in entries:
+        few = entry["reducer"] == "evit"
+        for result in ("dense", "off_the_shelf", "fine_tuned"):
+            if result in entry["results"]:
+                entry["results"][result] |= {"images": 288 if few else 450, "images_of": 450}
+    made = report.make(layout.load("digits_all"), entries)
+    assert all(cell.endswith(" [a]") for cell in text(made, "fine_tuned", "evit"))
+    assert not any("[" in cell for cell in text(made, "fine_tuned", "topk"))
+    assert "[a] measured on 288 of 450 images" in made.table.notes
+    for entry in entries:
+        for result in entry["results"].values():
+            if isinstance(result, dict) and "images" in result:
+                result["images"] = 90
+    made = report.make(layout.load("digits_all"), entries)
+    assert "Every number is from a part of the images: 90 of 450." in made.table.notes
+
+
+def test_code_of_another_day(kept: list[Entry]) -> None:
+    entries = copy.deepcopy(kept)
+    for number, entry in enumerate(entries):
+        entry["code"] = {"reducer": "a" * 12}
+        entry["finished"] = f"2026-12-01T12:{number:02}:00+00:00"
+    first = next(entry for entry in entries if entry["reducer"] == "tome")
+    first["code"] = {"reducer": "b" * 12}
+    made = report.make(layout.load("digits_all"), entries)
+    assert "[a] measured with earlier code of reducer tome" in made.table.notes
+    assert sum("[a]" in cell for row in made.table.rows for cell in text(made, *row)) == 2  # off the shelf and tuned
+    del first["code"]  # of a version that did not record it
+    assert report.make(layout.load("digits_all"), entries).table.letters == {}
+
+
+def test_pictures_read_by_an_earlier_reader(kept: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record without the version is of the first; data sets without pictures have none."""
+    assert code.constant("datamodules.digits.Digits", "READER") is None
+    entries = copy.deepcopy(kept)
+    monkeypatch.setattr(code, "constant", lambda target, name: 3 if target.startswith("datamodules.") else None)
+    for entry in entries:
+        entry["reader"] = 2 if entry["reducer"] == "evit" else 3
+    del next(entry for entry in entries if entry["reducer"] == "tome")["reader"]
+    made = report.make(layout.load("digits_all"), entries)
+    assert set(made.table.letters) == {
+        "pictures read as by version 2, not 3 (CHANGELOG.md)",
+        "pictures read as by version 1, not 3 (CHANGELOG.md)",
+    }
+    assert all("[" in cell for cell in text(made, "fine_tuned", "evit"))
+    for entry in entries:
+        entry["reader"] = 2
+    made = report.make(layout.load("digits_all"), entries)
+    assert made.table.letters == {}
+    assert "All pictures were read as by version 2, not 3 (CHANGELOG.md)." in made.table.notes
+    for entry in entries:
+        entry["reader"] = None
+    made = report.make(layout.load("digits_all"), entries)
+    assert not any("pictures" in note for note in made.table.notes)
+
+
+@pytest.mark.parametrize("where", ["grid", "command line", "tied"])
+def test_a_seed_is_averaged_over_wherever_it_stands(tmp_path: Path, kept: list[Entry], where: str) -> None:
+    grid: dict[str, Any] = {"reducer": "topk", "keep_rate": [0.25, 0.5]}
+    grids = {
+        "grid": [{**grid, "seed": [0, 1]}],
+        "command line": [grid],
+        "tied": [{**grid, "seed": 0}, {**grid, "seed": 1}],
+    }
+    directory = sweeps(tmp_path, mine=grids[where])
+    entries = [
+        changed(entry, seed, sweep="mine", seed=seed)
+        for entry in kept
+        if entry["reducer"] == "topk" and entry["keep_rate"] in (0.25, 0.5)
+        for seed in (0, 1)
+    ]
+    for entry in entries:
+        entry["results"]["fine_tuned"]["accuracy"] = 0.9 + 0.02 * entry["seed"]
+    made = report.make(layout.load("mine", directory), entries)
+    assert text(made, "fine_tuned", "topk") == ["91.0 ± 1.4"] * 2
+    assert any("mean ± standard deviation over 2 seeds" in note for note in made.table.notes)
+    assert [cell.where for cell in made.cells if "seed" in cell.where] == []
+
+
+def test_a_layout_can_show_seeds(tmp_path: Path, kept: list[Entry]) -> None:
+    directory = sweeps(tmp_path, mine=[{"reducer": "topk", "keep_rate": 0.5, "seed": [0, 1]}])
+    topk = next(entry for entry in kept if (entry["reducer"], entry["keep_rate"]) == ("topk", 0.5))
+    entries = [changed(topk, seed, sweep="mine", seed=seed) for seed in (0, 1)]
+    shown = both(directory, "seeds", of=["mine"], settings=["fine_tuned"], rows=["seed"])
+    made = report.make(shown, entries)
+    assert made.table.rows == [("0",), ("1",)]
+    assert all(len(cell.values) == 1 for cell in made.cells)
+
+
+def test_an_axis_that_stands_nowhere_becomes_rows(tmp_path: Path, kept: list[Entry]) -> None:
+    """Else one of its values would be shown, and the others not."""
+    directory = sweeps(tmp_path, mine=[{"reducer": "topk", "keep_rate": 0.5, "optimizer.lr": [1e-4, 5e-4]}])
+    topk = next(entry for entry in kept if (entry["reducer"], entry["keep_rate"]) == ("topk", 0.5))
+    entries = [changed(topk, n, sweep="mine", **{"optimizer.lr": lr}) for n, lr in enumerate((1e-4, 5e-4))]
+    entries[1]["results"]["fine_tuned"]["accuracy"] = 0.5
+    made = report.make(layout.load("mine", directory), entries)
+    assert made.table.layout.rows == ("setting", "reducer", "optimizer.lr")
+    assert text(made, "fine_tuned", "topk", "0.0005") == ["50.0"]
+    assert made.table.letters == {}  # an axis of the sweep is no difference
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "settings"),
+    [
+        ("as_released", [False, True], "schedule.as_released"),
+        ("blocks", [[4, 7, 10], [3, 6, 9]], "schedule.blocks"),
+        ("task.mixup", [None, 0.8], "task.mixup"),
+        ("+task.sum_classes", [False, True], "task.sum_classes"),
+    ],
+)
+def test_runs_stand_at_their_own_place(
+    tmp_path: Path, kept: list[Entry], axis: str, values: list[Any], settings: str
+) -> None:
+    """Also by settings that others are made of, by those that are null, and by true and false."""
+    directory = sweeps(tmp_path, mine=[{"reducer": "topk", "keep_rate": 0.5, axis: values}])
+    topk = next(entry for entry in kept if (entry["reducer"], entry["keep_rate"]) == ("topk", 0.5))
+    entries = [changed(topk, n, sweep="mine", **{settings: value}) for n, value in enumerate(values)]
+    for entry, score in zip(entries, (0.3, 0.6), strict=True):
+        entry["results"]["fine_tuned"]["accuracy"] = score
+        for key in [key for key, value in entry["config"]["task"].items() if value is None]:
+            del entry["config"]["task"][key]
+    made = report.make(layout.load("mine", directory), entries)
+    found = [cell.values for cell in made.cells if cell.where["setting"] == "fine_tuned"]
+    assert found == [[pytest.approx(30.0)], [pytest.approx(60.0)]]
+    assert not any(cell.other_settings for cell in made.cells)
+
+
+def test_ten_thousand_records(tmp_path: Path, kept: list[Entry]) -> None:
+    """Thousands of records of one sweep take seconds, and a store is read once."""
+    import time
+
+    many = [entry | {"identity": f"{number:012x}"} for number, entry in enumerate(kept * 280)]
+    (tmp_path / "many.json").write_text(json.dumps(many))
+    store = Store(tmp_path)
+    begin = time.process_time()
+    made = report.make(layout.load("digits_all"), store.entries())
+    assert time.process_time() - begin < 30
+    assert len(store.entries()) == len(many)
+    assert all(len(cell.values) <= 1 for cell in made.cells)
+
+
+def test_the_layouts_there_are_tell_their_results_apart() -> None:
+    for name in layout.names():
+        shown = layout.load(name)
+        if shown.kind in ("table", "curves"):
+            assert set(report.make(shown, []).table.layout.rows) <= {"setting", "reducer", *shown.rows, *shown.columns}

@@ -63,13 +63,19 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine_base.py").write_text(BASE)
     (tmp_path / "mine_method.py").write_text(METHOD)
     monkeypatch.syspath_prepend(tmp_path)
+    forget()
     return tmp_path
+
+
+def forget() -> None:
+    """What a new process would not know."""
+    for cached in (code.of_target, code.find, code.constant):
+        cached.cache_clear()
 
 
 def now(target: str = "mine_method.Method") -> str | None:
     """As a new process finds it."""
-    for cached in (code.of_target, code.find, code.constant):
-        cached.cache_clear()
+    forget()
     return code.of_target(target)
 
 
@@ -110,9 +116,8 @@ def test_what_is_recorded(mine: Path) -> None:
         "task": {"_target_": "atc.tasks.classification.Classification"},
     }
     assert set(code.of_config(ours)) == {"reducer"}
-    found = code.of_config(
-        ours | {"datamodule": {"_target_": "datamodules.folder.Folder", "transforms": [{"_target_": "mine_base.Base"}]}}
-    )
+    folder = {"_target_": "datamodules.folder.Folder", "transforms": [{"_target_": "mine_base.Base"}]}
+    found = code.of_config(ours | {"datamodule": folder})
     assert found["datamodule"] == now("mine_base.Base")
     assert code.of_config({"reducer": None, "schedule": "x", "datamodule": {"_target_": 5}}) == {}
     assert code.of_target("nowhere.Method") is None

@@ -67,7 +67,7 @@ def main(name: str, own: set[str]) -> None:
             if not isinstance(error, lock.InUse):  # else the files are another process's
                 _tidy(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise multirun.said(error, one_line(error, name)) from error  # the other runs go on
+                raise multirun.said(error, one_line(error, name)) from None  # the other runs go on
             _complain(error, name, verbose)
             return None
         finally:

@@ -97,23 +97,23 @@ class Grid(Sweeper):
             log.info("%d of the runs are from other sweeps, and now belong to this one as well", adopted)
         if self.dry_run or not pending:
             return []
-        wanted = {job.identity for job in pending}
+        asked = {job.identity for job in pending}
         returned, found = self._launch(progress, pending)
         log.info(outcomes.table(found.values()))
         progress.adopt()
         # One that was done before and fails when it is run again is not missing.
-        missing = {job.identity for job in progress.missing()} & wanted
+        missing = {job.identity for job in progress.missing()} & asked
         errors = {name: one.error for name, one in found.items() if one.error is not None}
-        elsewhere = {name for name, one in found.items() if one.status == outcomes.ELSEWHERE} & missing
+        elsewhere = {name for name, one in found.items() if one.status == outcomes.ELSEWHERE}
         failed = [job for name, job in jobs.items() if name in (missing | errors.keys()) - elsewhere]
+        elsewhere &= missing if self.rerun is False else elsewhere  # else it has been done by now
         if failed:
             raise Complaint(progress.complaint(failed, errors))
         if elsewhere:
-            log.info(
-                "%s; the same command says when they are done", _count(len(elsewhere), "being done by another process")
-            )
+            said = _count(len(elsewhere), outcomes.ELSEWHERE)
+            log.info("%s; the same command says when it is done", said)
         else:
-            log.info("all %d runs are done", len(wanted if self.rerun == CHANGED else jobs))
+            log.info("all %d runs are done", len(asked if self.rerun == CHANGED else jobs))
         return returned
 
     def _launch(self, progress: Any, pending: list[Job]) -> tuple[list[JobReturn], dict[str, Any]]:

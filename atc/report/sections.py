@@ -90,7 +90,7 @@ def _plain(node: DictConfig, key: str) -> Any:
 def check_grids(grids: Any, out_of_reach: Any) -> None:
     """ValueError unless grids are a list of mappings from settings to values, and out_of_reach one as well."""
     for name, value in (("grids", grids), ("out_of_reach", out_of_reach)):
-        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(one, dict) for one in value):
             raise ValueError(f"{name}={value} must be a list of mappings from settings to values: [{{reducer: tome}}]")
     if not grids:
         raise ValueError("grids=[] has no runs")

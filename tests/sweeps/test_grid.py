@@ -160,7 +160,7 @@ def job(name: str, here: Path, sweep: str) -> Job:
 
 def test_a_rerun_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path).append(entry("small", 0.9) | {"identity": "tome"})
-    sweeper = Grid([], rerun=True)
+    sweeper = Grid([{"reducer": "tome"}], rerun=True)
     sweeper.config = OmegaConf.create(
         {"hydra": {"job": {"name": "train", "config_name": "small"}}, "paths": {"store": str(tmp_path)}}
     )

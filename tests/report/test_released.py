@@ -80,38 +80,46 @@ def test_without_an_average(tmp_path: Path) -> None:
 def test_settings(tmp_path: Path) -> None:
     args = released.arguments(write(tmp_path / "w.pth", *states()))
     assert args == ARGS
-    assert set(report.overrides(args)) == {
-        "backbone=deit_small",
-        "reducer=atc_complete",
-        "as_released=true",
-        "datamodule=nabirds",
-        "schedule=stages",
-        "blocks=[4, 7, 10]",
-        "keep_rate=0.25",
-        "proportional_attention=true",
-        "size_weighted=true",
+    options, values = report.settings(args)
+    assert options == {
+        "backbone": "deit_small",
+        "reducer": "atc_complete",
+        "datamodule": "nabirds",
+        "schedule": "stages",
+    }
+    assert values == {
+        "as_released": True,
+        "blocks": [4, 7, 10],
+        "keep_rate": 0.25,
+        "proportional_attention": True,
+        "size_weighted": True,
     }
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "options", "values"),
     [
-        ({"model": "tome_base_patch16_224"}, {"backbone=deit_base", "reducer=tome"}),
-        ({"model": "deit_tiny_patch16_224"}, {"backbone=deit_tiny", "reducer=none"}),
+        ({"model": "tome_base_patch16_224"}, {"backbone": "deit_base", "reducer": "tome"}, {}),
+        ({"model": "deit_tiny_patch16_224"}, {"backbone": "deit_tiny", "reducer": "none"}, {}),
         ({"model": "dpcknn_tiny_patch16_224", "equal_weight": True, "k_neighbors": 7},
-         {"reducer=dpc_knn", "reducer.equal_weight=True", "reducer.k=7"}),
-        ({"model": "kmedoids_tiny_patch16_224", "cluster_iters": 2}, {"reducer=kmedoids", "reducer.iterations=2"}),
-        ({"dataset": "nuswide", "linkage": "single"}, {"datamodule=nus_wide", "reducer=atc_single"}),
-        ({"proportional_attn": False}, {"proportional_attention=false", "size_weighted=false"}),
-        ({"reduction_ratio": [98.0, 49.0, 24.0]}, {"schedule.keep_rate=null", "+schedule.keep=[98, 49, 24]"}),
-        ({"input_size": 384}, {"backbone.img_size=384"}),
+         {"reducer": "dpc_knn"}, {"reducer.equal_weight": True, "reducer.k": 7}),
+        ({"model": "kmedoids_tiny_patch16_224", "cluster_iters": 2},
+         {"reducer": "kmedoids"}, {"reducer.iterations": 2}),
+        ({"dataset": "nuswide", "linkage": "single"}, {"datamodule": "nus_wide", "reducer": "atc_single"}, {}),
+        ({"proportional_attn": False}, {}, {"proportional_attention": False, "size_weighted": False}),
+        ({"reduction_ratio": [98.0, 49.0, 24.0]}, {}, {"schedule.keep_rate": None, "schedule.keep": [98, 49, 24]}),
+        ({"input_size": 384}, {}, {"backbone.img_size": 384}),
+        ({"reduction_ratio": [np.float64(0.5)], "input_size": np.int64(384)}, {},
+         {"keep_rate": 0.5, "backbone.img_size": 384}),
     ],
 )  # fmt: skip
-def test_settings_of_other_models(changes: dict[str, Any], expected: set[str]) -> None:
-    found = set(report.overrides({**ARGS, **changes}))
-    assert expected <= found
+def test_settings_of_other_models(changes: dict[str, Any], options: dict[str, str], values: dict[str, Any]) -> None:
+    found = report.settings({**ARGS, **changes})
+    assert options.items() <= found.options.items()
+    assert values.items() <= found.values.items()
+    assert all(type(value) in (bool, int, float, list, type(None)) for value in found.values.values())
     if not changes.get("model", "atc").startswith("atc"):
-        assert not any(text.startswith("proportional_attention") for text in found)
+        assert "proportional_attention" not in found.values
 
 
 @pytest.mark.parametrize(
@@ -125,7 +133,57 @@ def test_settings_of_other_models(changes: dict[str, Any], expected: set[str]) -
 )
 def test_models_that_cannot_be_rebuilt(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        report.overrides({**ARGS, **changes})
+        report.settings({**ARGS, **changes})
+
+
+EVIL = "{_target_:os.makedirs,name:marker}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: EVIL} for name in ("input_size", "dataset", "linkage", "reduction_ratio", "proportional_attn")),
+        *({name: [EVIL]} for name in ("reduction_ratio", "reduction_loc", "model", "dataset")),
+        {"input_size": {"_target_": "os.makedirs"}},
+        {"input_size": True},
+        {"input_size": float("nan")},
+        {"input_size": 224.5},
+        {"input_size": -1},
+        {"input_size": 10**30},
+        {"reduction_ratio": []},
+        {"reduction_ratio": [True]},
+        {"reduction_ratio": [1.5]},
+        {"reduction_ratio": [float("nan")]},
+        {"reduction_ratio": ["${oc.env:HOME}"]},
+        {"reduction_ratio": [98, EVIL, 24]},
+        {"reduction_ratio": [98, 49.5, 24]},
+        {"reduction_loc": [3, "6", 9]},
+        {"reduction_loc": [-1]},
+        {"reduction_loc": list(range(10**4))},
+        {"proportional_attn": 1},
+        {"proportional_attn": "false"},
+        {"model": 7},
+        {"model": f"{EVIL}_small_patch16_224"},
+        {"model": "atc_small hydra.run.dir=/marker_patch16_224"},
+        {"model": "../reducer/none_small"},
+        {"dataset": "digits hydra.run.dir=marker"},
+        {"dataset": "digits\x1b[2J\nerror"},
+        {"linkage": "average,single"},
+        *({"model": "dpcknn_tiny_patch16_224", name: EVIL} for name in ("k_neighbors", "equal_weight")),
+        {"model": "kmedoids_tiny_patch16_224", "cluster_iters": EVIL},
+    ],
+    ids=lambda changes: repr(changes)[:60],
+)
+def test_settings_are_data(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="the checkpoint") as error:
+        report.settings({**ARGS, **changes})
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["model", "reduction_loc", "reduction_ratio"])
+def test_settings_that_are_missing(name: str) -> None:
+    with pytest.raises(ValueError, match=f"args.{name} is missing"):
+        report.settings({key: value for key, value in ARGS.items() if key != name})
 
 
 def learned(method: str) -> State:
@@ -188,7 +246,7 @@ def test_methods_that_do_not_exist_here(tmp_path: Path, method: str, name: str) 
     raw, _ = states()
     path = write(tmp_path / "w.pth", raw | learned(method), raw, model=f"{method}_small_patch16_224", ema_best=False)
     with pytest.raises(ValueError, match=f"^the checkpoint holds a {method}_small_.*: {name} does not exist here"):
-        report.overrides(released.arguments(path))
+        report.settings(released.arguments(path))
     if learned(method):
         with pytest.raises(
             ValueError, match=f"^the checkpoint holds layers that {name} learns .* no reducer here has$"

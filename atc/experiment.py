@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from timm.data import resolve_model_data_config
@@ -23,6 +25,7 @@ from atc.printable import printable
 from atc.report import record, runs, store, summary, wandb_log
 from atc.tasks.checkpoint import write_whole_files
 from atc.tasks.compiled import compile_in_place
+from atc.tasks.finite import NotFinite, StopNotFinite
 from atc.tasks.interrupt import Interrupted
 from atc.tasks.optim import check_length
 from atc.tasks.sharding import shards
@@ -64,7 +67,8 @@ class Experiment:
             compile_in_place(module, cfg.get("compile"))
         same = wandb_log.same_run(cfg.logger, self.directory) if resume and cfg.logger else {}
         loggers = [build.instantiate(cfg.logger, **same)] if cfg.logger else False
-        callbacks = [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
+        callbacks = [StopNotFinite()]  # before those that save, or go by a score
+        callbacks += [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
         write_whole_files(self.trainer)
         self.shards = shards(self.trainer)
@@ -131,7 +135,8 @@ class Experiment:
             "score": cfg.score,
             "seed": cfg.seed,
             "selection": getattr(self.datamodule, "selection", "validation") if "optimizer" in cfg else None,
-            "notices": self.model.notices,
+            "reader": getattr(self.datamodule, "reader", None),
+            "notices": [*self.model.notices, *_cut_short(cfg)],
             "code": code.of_config(OmegaConf.to_container(cfg)),
             "results": self.record.data.get("results", {}),
         }
@@ -145,8 +150,20 @@ class Experiment:
         """Test metrics of `model` (by default the reduced one) into the record, under `name`."""
         task = self.task if model is None and not self.shards else self._task(self._lent(model or self.model))
         task.test_name = name
-        (found,) = self.trainer.test(task, self.datamodule, verbose=False)
-        self.note(**{name: {key.split("/", 1)[1]: value for key, value in found.items()}})
+        (logged,) = self.trainer.test(task, self.datamodule, verbose=False)
+        found = {key.split("/", 1)[1]: value for key, value in logged.items()}
+        score = found.get(self.cfg.score)
+        if score is not None and not math.isfinite(score):
+            raise NotFinite(f"{name}: the {self.cfg.score} is {score}")
+        self.note(**{name: found | getattr(task, "images", {}).get(name, {})})
+
+    def note_selected(self, selected: ModelCheckpoint) -> None:
+        """What the epoch that was chosen was chosen by, into the record."""
+        if selected.best_model_score is not None:
+            metric = str(selected.monitor).partition("/")[2]
+            metric = self.cfg.score if metric == f"{self.cfg.score}_best" else metric
+            score = {metric: float(selected.best_model_score)}
+            self.note(validation=score | getattr(self.task, "images", {}).get("val", {}))
 
     def measure(self) -> None:
         """Cost, speed and real token counts on a batch of test images, into the record."""
@@ -215,6 +232,17 @@ class Experiment:
                 stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
                 self.end("interrupted" if stopped else "failed", error)
             raise
+
+
+def _cut_short(cfg: DictConfig) -> list[str]:
+    """That a training is on a part of the images only; for evaluations the record has numbers of images."""
+    parts = {key: cfg.trainer.get(key) for key in ("limit_train_batches", "overfit_batches", "fast_dev_run")}
+    whole = (None, 0, False)
+    return [
+        f"trainer.{key}={value}: not all training images are used"
+        for key, value in parts.items()
+        if "optimizer" in cfg and value not in whole and not (isinstance(value, float) and value == 1)
+    ]
 
 
 def _describe(name: str, settings: dict[str, Any]) -> str:

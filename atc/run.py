@@ -49,6 +49,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         log.info(summary.text(known, outputs=cfg.output_dir))
         return known
     resume = runs.training_state(cfg.resume, Path(cfg.output_dir))
+    _say_why_it_failed(cfg)
     if (cfg.trainer.max_epochs or 0) > 0:  # else max_steps says how long; refused before anything is evaluated
         check_warmup(cfg.optimizer.warmup_epochs, cfg.trainer.max_epochs)
     experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None, training=True)
@@ -74,8 +75,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             best = str(last)
         if best:
             load(experiment.model, Path(best))
-            if isinstance(selected, ModelCheckpoint) and selected.best_model_score is not None:
-                experiment.note(validation={cfg.score: float(selected.best_model_score)})
+            if isinstance(selected, ModelCheckpoint):
+                experiment.note_selected(selected)
         experiment.test("fine_tuned")
         if experiment.trainer.is_global_zero:
             state = {key: value.contiguous().cpu() for key, value in experiment.model.state_dict().items()}
@@ -101,6 +102,14 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             reduced = "off_the_shelf" if file is None else "checkpoint"
             experiment.test(reduced if experiment.model.method.reduces else "dense")
         return experiment.finish()
+
+
+def _say_why_it_failed(cfg: DictConfig) -> None:
+    """Of a run that is resumed after it failed, its error."""
+    file = Path(cfg.output_dir) / record.FILE
+    before = record.Record(file, resume=cfg.resume is not None).data
+    if before.get("status") == "failed" and before.get("error"):
+        log.info("this run failed before: %s", before["error"])
 
 
 def load(model: ReducedViT, file: Path) -> None:

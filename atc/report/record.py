@@ -1,4 +1,11 @@
-"""results.json: everything needed to know what a run was and what came out, written as it becomes known."""
+"""results.json: everything needed to know what a run was and what came out, written as it becomes known.
+
+`results` holds one mapping for each evaluation (dense, off_the_shelf, checkpoint, fine_tuned; validation for the epoch
+that was chosen): its metrics, `images`, how many images they are over, and `images_of`, how many the part of the data
+set has. Records of before these two keys lack them. `reader` is the version of the code that reads pictures, null where
+a data set is not made of files of pictures; records without it are of version 1. JSON has no NaN: what is not a number
+is null.
+"""
 
 import json
 import shlex
@@ -26,6 +33,8 @@ class Record:
 
     def start(self, **settings: Any) -> None:
         """Note when, with what command, code, versions and machine this run started; and its settings."""
+        if self.data.get("error"):  # of the run that this one goes on with
+            settings = {"error": None, **settings}
         self.update(
             status="running",
             started=self.data.get("started", _now()),

@@ -29,10 +29,12 @@ def text(data: Mapping[str, Any], outputs: str) -> str:
         facts.add_row("note", notice)
     if "corrupt_images" in data:
         facts.add_row("corrupt images skipped", f"{data['corrupt_images']:,}")
+    results = data["results"]
+    if (part := _images(results.get("validation", {}))).count(" of "):
+        facts.add_row("validation images", part)
     console.print()
     console.print(facts)
 
-    results = data["results"]
     shown = [name for name in COLUMNS if name in results or (name == "dense" and data["reduces"])]
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("")
@@ -40,6 +42,8 @@ def text(data: Mapping[str, Any], outputs: str) -> str:
         table.add_column(COLUMNS[name], justify="right")
     score = data["score"]
     table.add_row(f"test {score}, %", *(_percent(results.get(name), score) for name in shown))
+    if any("images" in results.get(name, {}) for name in shown):
+        table.add_row("test images", *(_images(results.get(name, {})) for name in shown))
     for label, key, form in (("images/s", "images_per_second", ",.0f"), ("GFLOPs per image", "gflops", ".4g")):
         if key in results:
             table.add_row(label, *_cells(results[key], shown, form))
@@ -50,8 +54,17 @@ def text(data: Mapping[str, Any], outputs: str) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]  # a StringIO
 
 
-def _percent(result: Mapping[str, float] | None, score: str) -> str:
-    return "not evaluated" if result is None else f"{100 * result[score]:.2f}"
+def _percent(result: Mapping[str, float | None] | None, score: str) -> str:
+    value = None if result is None else result.get(score)
+    return "not evaluated" if value is None else f"{100 * value:.2f}"
+
+
+def _images(result: Mapping[str, Any]) -> str:
+    """How many images a score is over, beside how many there are where it is not over all."""
+    count, of = result.get("images"), result.get("images_of")
+    if count is None:
+        return ""
+    return f"{count:,}" if of in (None, count) else f"{count:,} of {of:,}"
 
 
 def _cells(values: Mapping[str, float], shown: list[str], form: str) -> list[str]:

@@ -43,9 +43,11 @@ def close(loggers: Iterable[Logger], record: Mapping[str, Any], file: Path) -> N
 
 
 def measured(record: Mapping[str, Any]) -> dict[str, float]:
-    """Token counts, cost and speed of a record, by names with one slash: tokens/block_1, gflops/reduced."""
+    """Token counts, cost, speed and numbers of images, by names with one slash: tokens/block_1, fine_tuned/images."""
     found = {f"tokens/block_{block}": count for block, count in enumerate(record.get("tokens_per_block", []), start=1)}
     results = record.get("results", {})
     for kind in ("gflops", "images_per_second"):
         found |= {f"{kind}/{model}": value for model, value in results.get(kind, {}).items()}
+    for name, result in results.items():
+        found |= {f"{name}/{key}": result[key] for key in ("images", "images_of") if key in result}
     return found

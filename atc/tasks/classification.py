@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from atc.tasks.evaluated import Evaluated, counts
+from atc.tasks.finite import StopNotFinite
 from atc.tasks.optim import training_length
 from atc.vit.state_dict import timm_keys
 
@@ -31,7 +33,7 @@ class Classification(LightningModule):
     in training for an odd number of images that are to be mixed.
 
     Logs train/loss, val/loss (cross-entropy: comparable between losses), val/accuracy, val/top5, and under
-    `test_name` the same of a test.
+    `test_name` the same of a test. An evaluation with a logit that is not finite raises NotFinite.
     """
 
     selection_metric = "val/accuracy"  # higher is better
@@ -67,6 +69,8 @@ class Classification(LightningModule):
         self.val_metrics = MetricCollection(metrics, prefix="val/")
         self.test_metrics = self.val_metrics.clone(prefix="test/")
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_images, self.test_images = Evaluated(), Evaluated()
+        self.images: dict[str, dict[str, int]] = {}  # behind the last validation, under "val", and behind each test
         self.test_name = "test"
         self._configured: dict[str, Any] = {}
         self.began = False  # whether a batch has been trained on
@@ -111,12 +115,33 @@ class Classification(LightningModule):
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> None:
         images, classes = batch
-        logits = self.model(images).float()
+        logits = self._counted(self.model(images).float(), name)
         metrics.update(logits, classes)
         loss = self.val_loss if name == "val" else self.test_loss
         loss.update(F.cross_entropy(logits, classes), len(classes))  # a mean over images, on however many devices
         self.log(f"{name}/loss", loss)
         self.log_dict(metrics)
+
+    def _counted(self, logits: Tensor, name: str) -> Tensor:
+        (self.val_images if name == "val" else self.test_images).update(logits)
+        return logits
+
+    def on_validation_epoch_start(self) -> None:
+        """Count anew."""
+        self.val_images.reset()
+
+    def on_test_epoch_start(self) -> None:
+        """Count anew."""
+        self.test_images.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """How many images it was over. NotFinite if a logit or the loss is not finite."""
+        self.images["val"] = counts("validation", self.val_images, self.val_loss, self.trainer.val_dataloaders)
+
+    def on_test_epoch_end(self) -> None:
+        """How many images it was over. NotFinite if a logit or the loss is not finite."""
+        loaders = self.trainer.test_dataloaders
+        self.images[self.test_name] = counts(self.test_name, self.test_images, self.test_loss, loaders)
 
     def setup(self, stage: str) -> None:
         """Optimiser and schedule over as many updates as the trainer will make.
@@ -132,12 +157,18 @@ class Classification(LightningModule):
         return self._configured
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The same names whatever the strategy."""
+        """The same names whatever the strategy, and never weights that are not finite."""
+        if "callbacks" not in checkpoint:  # which hear nothing of a checkpoint of the weights alone
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's types
+                if isinstance(callback, StopNotFinite):
+                    callback.before_saving(self.trainer, self)
         timm_keys(checkpoint["state_dict"], "model.")
+        checkpoint["images"] = dict(self.images)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Rates are those of this run's settings and length: timm's schedulers would load the settings as well."""
         checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", [])]
+        self.images |= checkpoint.get("images", {})
 
     def on_train_start(self) -> None:
         """The rate for the next update, where a resume begins."""

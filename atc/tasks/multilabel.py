@@ -60,7 +60,7 @@ class Multilabel(Classification):
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> None:
         images, targets = batch
-        logits = self.model(images).float()
+        logits = self._counted(self.model(images).float(), name)
         metrics["map"].update(logits, targets)
         metrics["map_torchmetrics"].update(logits.sigmoid(), targets.long())
         loss = self.val_loss if name == "val" else self.test_loss

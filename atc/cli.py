@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from atc import arguments, multirun
+from atc import arguments, multirun, signals, terminal
 from atc.build import conf_dir
 from atc.complaint import one_line
 from atc.report import lock, runs
@@ -75,13 +75,20 @@ def main(name: str, own: set[str]) -> None:
 
     job.__doc__ = __doc__
     _hydra_raises(True)
+    logging.raiseExceptions = False  # a log that a full disk does not take is no reason for a traceback
+    terminal.outlive()
+    handlers = signals.take_over()
     try:
         sys.argv[1:] = arguments.readable(name, sys.argv[1:])
         multirun.be_the_default()
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
     except Exception as error:
         _complain(error, name, verbose)
+    except (signals.Interrupted, KeyboardInterrupt) as stop:  # outside of a run: before it, or between two of a sweep
+        sys.exit(128 + getattr(stop, "number", signal.SIGINT))
     finally:
+        signals.hand_back(handlers)
+        logging.raiseExceptions = True
         _hydra_raises(asked)
 
 
@@ -104,19 +111,18 @@ def _goal(record: dict[str, Any]) -> float | None:
 
 def _run(name: str, cfg: DictConfig) -> dict[str, Any]:
     from atc import run
-    from atc.tasks.interrupt import Interrupted, raise_interrupted
 
     for library in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message=f".*{message}")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, raise_interrupted)
+    signals.take_over()  # this may be a process of a launcher
     command: Callable[[DictConfig], dict[str, Any]] = getattr(run, name)
     try:
         return command(cfg)
-    except (Interrupted, KeyboardInterrupt) as stop:
-        _say_how_to_resume(name, cfg)
+    except (signals.Interrupted, KeyboardInterrupt) as stop:
+        if lock.is_first():
+            _say_how_to_resume(name, cfg)
         # Lightning's own way with Ctrl-C is to exit with 1.
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 

@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
 from atc.files import write_whole
 from atc.printable import printable
-from atc.report import record, runs, store, summary, wandb_log
+from atc.report import csv_log, record, runs, store, summary, wandb_log
+from atc.signals import Interrupted
+from atc.tasks import interrupt
 from atc.tasks.checkpoint import write_whole_files
 from atc.tasks.compiled import compile_in_place
 from atc.tasks.finite import NotFinite, StopNotFinite
-from atc.tasks.interrupt import Interrupted
+from atc.tasks.moved import FollowsItsRun
 from atc.tasks.optim import check_length
 from atc.tasks.sharding import shards
 from atc.vit.reduced import ReducedViT
@@ -67,10 +69,14 @@ class Experiment:
             compile_in_place(module, cfg.get("compile"))
         same = wandb_log.same_run(cfg.logger, self.directory) if resume and cfg.logger else {}
         loggers = [build.instantiate(cfg.logger, **same)] if cfg.logger else False
+        for logger in loggers or ():
+            csv_log.without_failing(logger)
         callbacks = [StopNotFinite()]  # before those that save, or go by a score
         callbacks += [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
+        callbacks.append(FollowsItsRun(self.directory))
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
         write_whole_files(self.trainer)
+        interrupt.arrange(self.trainer)
         self.shards = shards(self.trainer)
         self.task = self._task(self._lent(self.model))
         if training:
@@ -209,12 +215,15 @@ class Experiment:
         self.record.update(error=None if error is None else printable(str(error) or type(error).__name__, keep="\n"))
         self.record.finish(status)
         store.Store(self.cfg.paths.store).append(store.entry(self.cfg, self.record.data))
-        wandb_log.close(self.trainer.loggers, self.record.data, self.record.path)
+        try:
+            wandb_log.close(self.trainer.loggers, self.record.data, self.record.path)
+        except Exception as problem:  # all is recorded; W&B's own errors are of many kinds
+            log.warning("W&B was not told how the run ended: %s", problem)
 
     def _leave(self) -> None:
         """A finished run that was not trained any further stays as it was."""
         for file, content in self._finished.items():
-            file.write_bytes(content)
+            write_whole(file, content)
         self.record = record.Record(self.record.path, resume=True)
         wandb_log.close(self.trainer.loggers, self.record.data, self.record.path)
 
@@ -228,9 +237,16 @@ class Experiment:
                 if self._finished and not getattr(self.task, "began", True):
                     self._leave()
                     raise
+                if self.record.data.get("status") == "finished":  # what is missing is its copy in the store
+                    with suppress(OSError):
+                        store.reconcile(self.directory, self.cfg.paths.store, self.cfg)
+                    raise
                 # A cluster's engine that wants to start the job again leaves it by SystemExit.
                 stopped = isinstance(error, (Interrupted, KeyboardInterrupt, SystemExit))
-                self.end("interrupted" if stopped else "failed", error)
+                try:
+                    self.end("interrupted" if stopped else "failed", error)
+                except OSError as second:  # the same full disk; the first error is the one to tell
+                    log.warning("how the run ended could not be recorded: %s", second)
             raise
 
 

@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from safetensors import torch as safetensors
 
 from atc.experiment import Experiment
-from atc.files import remove_partial
-from atc.report import lock, record, runs, summary
+from atc.files import remove_partial, write_whole
+from atc.report import checkpoints, lock, record, runs, store, summary
 from atc.tasks.optim import check_warmup
 from atc.vit.backbones import read_weights
 from atc.vit.reduced import ReducedViT
@@ -46,9 +46,11 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     known = record.Record(Path(cfg.output_dir) / record.FILE, resume=cfg.resume == "auto").data
     if known.get("status") == "finished":
         log.info("resume=auto: this run is finished")
+        if lock.is_first() and store.reconcile(cfg.output_dir, cfg.paths.store, cfg):
+            log.info("its record was not in the results store yet, and now is")
         log.info(summary.text(known, outputs=cfg.output_dir))
         return known
-    resume = runs.training_state(cfg.resume, Path(cfg.output_dir))
+    resume = checkpoints.training_state(cfg.resume, Path(cfg.output_dir))
     _say_why_it_failed(cfg)
     if (cfg.trainer.max_epochs or 0) > 0:  # else max_steps says how long; refused before anything is evaluated
         check_warmup(cfg.optimizer.warmup_epochs, cfg.trainer.max_epochs)
@@ -71,7 +73,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             experiment.trainer.save_checkpoint(last)
             best = str(last)
         # Without validation. In memory there is no average of the weights where a resume had nothing left to train.
-        if not best and runs.updates(last) == experiment.trainer.global_step:
+        if not best and checkpoints.updates(last) == experiment.trainer.global_step:
             best = str(last)
         if best:
             load(experiment.model, Path(best))
@@ -80,7 +82,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         experiment.test("fine_tuned")
         if experiment.trainer.is_global_zero:
             state = {key: value.contiguous().cpu() for key, value in experiment.model.state_dict().items()}
-            (experiment.directory / WEIGHTS).write_bytes(safetensors.save(state, metadata={"format": "pt"}))
+            write_whole(experiment.directory / WEIGHTS, safetensors.save(state, metadata={"format": "pt"}))
         return experiment.finish()
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from atc.files import json_text, write_whole
+from atc.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -158,14 +159,10 @@ def _myself() -> Holder:
 def _read(folder: Path) -> Holder:
     try:
         found = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
-        texts = [_printable(str(found[key])) for key in ("host", "since", "command")]
+        texts = [printable(str(found[key])) for key in ("host", "since", "command")]
         return Holder(max(0, int(found["pid"])), *texts)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Holder(0, "", "", "")
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _runs(pid: int) -> bool:

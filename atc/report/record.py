@@ -47,13 +47,13 @@ class Record:
         )
 
     def update(self, **entries: Any) -> None:
-        """Set entries; a mapping is merged into what is there."""
+        """Set entries; a mapping is merged into what is there. What cannot be written is not set."""
+        data = dict(self.data)
         for key, value in entries.items():
-            if isinstance(value, Mapping) and isinstance(self.data.get(key), dict):
-                self.data[key] |= value
-            else:
-                self.data[key] = value
-        write_whole(self.path, json_text(self.data))
+            before = data.get(key)
+            data[key] = before | value if isinstance(value, Mapping) and isinstance(before, dict) else value
+        write_whole(self.path, json_text(data))
+        self.data = data
 
     def finish(self, status: str = "finished") -> None:
         """Note how the run ended: "finished", "interrupted" or "failed"."""

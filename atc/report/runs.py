@@ -30,31 +30,6 @@ def newest(runs: str | Path, setting: str = "resume") -> Path:
     return found[-1].parent
 
 
-def training_state(resume: str | Path | None, directory: Path) -> Path | None:
-    """The checkpoint that a training goes on from, None for none.
-
-    resume: "auto", for the newest that this run has left in its `directory`, if it has; or a run directory, or a file
-    in one. FileNotFoundError if that is not there; ValueError if it is no state of a training.
-    """
-    if resume is None or resume == "auto":
-        last = directory / LAST
-        return last if resume and last.is_file() else None
-    file = _file(resume, LAST, "resume")
-    if file.suffix != ".ckpt":
-        raise ValueError(
-            f"resume={file} holds weights, not the state of a training to resume; to start from the weights, "
-            f"set backbone.checkpoint={file}"
-        )
-    return file
-
-
-def updates(checkpoint: Path) -> int | None:
-    """How many updates lie behind a state of a training; None if the file is not there."""
-    import torch
-
-    return torch.load(checkpoint, weights_only=True, mmap=True)["global_step"] if checkpoint.is_file() else None
-
-
 def checkpoint_file(checkpoint: str | Path) -> Path:
     """The file that checkpoint=PATH means: itself, or best.ckpt, else last.ckpt, in a run directory.
 
@@ -64,10 +39,15 @@ def checkpoint_file(checkpoint: str | Path) -> Path:
         from atc.vit import released  # which imports torch
 
         return released.local(checkpoint)
-    return _file(checkpoint, BEST, "checkpoint")
+    return file_of(checkpoint, BEST, "checkpoint")
 
 
-def _file(given: str | Path, prefer: str, setting: str) -> Path:
+def file_of(given: str | Path, prefer: str, setting: str) -> Path:
+    """The checkpoint that a setting names: a file, or that of a run directory, `prefer` if it is there.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     path = Path(given).expanduser()
     if path.is_dir():
         for name in (prefer, BEST, LAST):

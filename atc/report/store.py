@@ -20,7 +20,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from atc.files import json_text, write_whole
-from atc.report import identity, wellformed
+from atc.report import identity, lock, wellformed
+from atc.report import record as record_file
 
 Entry = dict[str, Any]
 GROUPS = ("reducer", "backbone", "datamodule", "schedule", "task", "optimizer")
@@ -66,6 +67,18 @@ class Store:
         done = [entry for entry in found if entry["identity"] == name and entry["status"] == "finished"]
         return max(done, key=lambda entry: entry.get("finished") or "", default=None)
 
+    def holds(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a record is there, under whatever sweep's name: one of the same run, begun and ended when it was."""
+        same = ("identity", "started", "finished")
+        for path in self.directory.glob(f"{entry['identity']}-*.json"):
+            try:
+                found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+            except (OSError, ValueError, RecursionError):  # being removed, or damaged: `entries` names it
+                continue
+            if isinstance(found, dict) and all(found.get(key) == entry.get(key) for key in same):
+                return True
+        return False
+
     def latest(self) -> dict[str, Entry]:
         """The record that counts for each identity: the last finished one, else the last."""
         found: dict[str, Entry] = {}
@@ -73,6 +86,38 @@ class Store:
             if entry["status"] == "finished" or found.get(entry["identity"], entry)["status"] != "finished":
                 found[entry["identity"]] = entry
         return found
+
+
+def reconcile(directory: str | Path, store: str | Path, cfg: DictConfig) -> Path | None:
+    """Enter a finished run into the store if that lacks it: its process was ended between the one and the other.
+
+    Several processes may do so at once: it is entered once.
+
+    Args:
+        directory: the run directory; it need not exist.
+        store: the directory of the results store.
+        cfg: the configuration of the run.
+
+    Returns:
+        The record's file in the store; None if the run is not finished, was there, or another process is at it.
+
+    Raises:
+        ValueError: results.json is damaged.
+    """
+    file = Path(directory) / record_file.FILE
+    if not file.is_file():
+        return None
+    found = record_file.read(file)
+    if found.get("status") != "finished":
+        return None
+    missing, entries = entry(cfg, found), Store(store)
+    if entries.holds(missing):
+        return None
+    try:
+        with lock.claimed(directory):
+            return None if entries.holds(missing) else entries.append(missing)
+    except lock.InUse:
+        return None
 
 
 def entry(cfg: DictConfig, record: Mapping[str, Any]) -> Entry:

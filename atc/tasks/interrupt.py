@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop where nothing is half done, and leave a checkpoint to resume from."""
+"""Signals while training: stop where nothing is half done, and leave a checkpoint to resume from."""
 
 import signal
 import time
@@ -8,19 +8,12 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins.environments import SLURMEnvironment
 
+from atc import signals
+from atc.signals import Interrupted, raise_interrupted
 
-class Interrupted(BaseException):
-    """Raised in place of a signal; not an Exception, so that nothing takes it for an error and carries on."""
-
-    def __init__(self, number: int):
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
-def raise_interrupted(number: int, frame: FrameType | None) -> None:
-    """The handler outside of training: stop at once."""
-    raise Interrupted(number)
+__all__ = ["Interrupted", "StopSafely", "arrange", "raise_interrupted"]
 
 
 class StopSafely(Callback):
@@ -31,7 +24,7 @@ class StopSafely(Callback):
     minutes: within an epoch the state is saved this often as well, for what ends a run without a signal; None: never.
     """
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = signals.SIGNALS
 
     def __init__(self, path: str, minutes: float | None = None):
         if minutes is not None and minutes < 0:
@@ -39,18 +32,23 @@ class StopSafely(Callback):
         self.path, self.minutes = Path(path), minutes
         self._saved = time.monotonic()
         self.received = 0
+        # As they are now: when training starts, Lightning has put its own handler before the one there was.
+        self.taken = tuple(number for number in self.signals if signals.is_free(number))
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over, as far as this is the main thread."""
         self._saved = time.monotonic()
-        for number in self.signals:
+        for number in self.taken:
             try:
                 self._previous[number] = signal.signal(number, self._receive)
             except ValueError:  # only the main thread can, and only there signals arrive
                 return
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if signals.is_child():
+            signals.bide(number)
+            return
         if self.received:
             raise Interrupted(number)
         self.received = number
@@ -97,3 +95,25 @@ class StopSafely(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Hand the signals back."""
         self._restore()
+
+
+def arrange(trainer: Trainer) -> None:
+    """Share the signals with Lightning, before it runs anything.
+
+    The one by which SLURM has a job started again is Lightning's where it does that; processes that it starts for
+    other devices are sent what ends this one.
+    """
+    signals.pass_on(trainer.strategy.launcher)
+    # Not public: without it, what Lightning would find.
+    connector = getattr(trainer, "_accelerator_connector", None)
+    cluster = getattr(connector, "cluster_environment", None)
+    if cluster is None and SLURMEnvironment.detect():
+        cluster = SLURMEnvironment()
+    if not isinstance(cluster, SLURMEnvironment) or not cluster.auto_requeue or cluster.requeue_signal is None:
+        return
+    number = cluster.requeue_signal
+    if signal.getsignal(number) is raise_interrupted:  # Lightning leaves a signal alone that has a handler
+        signal.signal(number, signal.SIG_DFL)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's types
+        if isinstance(callback, StopSafely):
+            callback.taken = tuple(taken for taken in callback.taken if taken != number)

@@ -28,6 +28,7 @@ from atc.tasks import interrupt
 from atc.tasks.checkpoint import write_whole_files
 from atc.tasks.compiled import compile_in_place
 from atc.tasks.finite import NotFinite, StopNotFinite
+from atc.tasks.labels import check_labels
 from atc.tasks.moved import FollowsItsRun
 from atc.tasks.optim import check_length
 from atc.tasks.sharding import shards
@@ -57,7 +58,7 @@ class Experiment:
             raise ValueError("trainer.limit_test_batches=0 leaves nothing to test")
         selection = {"selection": cfg.selection} if cfg.get("selection") else {}
         self.datamodule: LightningDataModule = build.instantiate(cfg.datamodule, **selection)
-        self._check_labels()
+        check_labels(cfg, build.instantiate(cfg.task), self.datamodule)
         weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
         self.vit: nn.Module = build.instantiate(cfg.backbone, num_classes=self.datamodule.num_classes, **weights)
         self.datamodule.adapt(resolve_model_data_config(self.vit))
@@ -91,18 +92,6 @@ class Experiment:
             self.record.start(**self._settings())
             for logger in self.trainer.loggers:
                 logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
-
-    def _check_labels(self) -> None:
-        """ValueError for a data set with one label per image under a task that takes several, or the other way."""
-        task, choices = getattr(build.instantiate(self.cfg.task), "func", None), self.cfg.choices or {}
-        asked, there = (getattr(part, "multilabel", None) for part in (task, self.datamodule))
-        name, wants = (choices.get(group, self.cfg[group]._target_) for group in ("datamodule", "task"))
-        if (asked, there) == (False, True):
-            raise ValueError(f"datamodule={name} has several labels per image, task={wants} takes one: task=multilabel")
-        if (asked, there) == (True, False):
-            raise ValueError(
-                f"datamodule={name} has one label per image, task={wants} takes several: task=classification"
-            )
 
     def _check_training(self) -> None:
         """What a training would complain of only when all has been evaluated."""

@@ -72,10 +72,10 @@ class Store:
         same = ("identity", "started", "finished")
         for path in self.directory.glob(f"{entry['identity']}-*.json"):
             try:
-                found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-            except (OSError, ValueError, RecursionError):  # being removed, or damaged: `entries` names it
+                found = self._entries_of(path) if path.is_file() else []
+            except (OSError, ValueError):  # being removed, or damaged: `entries` names it
                 continue
-            if isinstance(found, dict) and all(found.get(key) == entry.get(key) for key in same):
+            if any(all(one.get(key) == entry.get(key) for key in same) for one in found):
                 return True
         return False
 

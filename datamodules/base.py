@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import torch
 from lightning import LightningDataModule
@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.augment import Transforms
-from datamodules.layout import Layout
+from datamodules.files import join, printable
+from datamodules.layout import Layout, LayoutError
+from datamodules.listing import LOOPS, Listing
 from datamodules.loaders import eval_loader, train_loader
-from datamodules.pictures import OnCorrupt, Pictures, name_of, read_rgb
+from datamodules.pictures import READER, OnCorrupt, Pictures, Reader, colour, name_of, open_file
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +37,19 @@ class PictureData(LightningDataModule):
     selection: what the best epoch is chosen on, "validation": pictures held out of the training part (the share
     `held_out`, unless the data set has a validation part of its own), which are then not trained on;
     "test_as_released": the test part itself, with all training pictures trained on, as the authors' code does.
+    exif: None or true: pictures are turned as their EXIF orientation says; false: as torchvision leaves them.
+    background: what transparent pictures are laid over, a colour's name, "#rrggbb" or three of 0..255; None = white.
+    follow_links: None or true: links met while folders are listed are followed; false: refused.
+
+    A subclass sets `open_entry` where its entries are no paths, and `untrainable` where it has nothing to train on.
     """
 
     layout: ClassVar[Layout]
+    reader: ClassVar[int | None] = READER  # which way of reading pictures the numbers are from; None: reads none
     published: ClassVar[Mapping[str, int]] = {}  # counts as the data set's authors or users state them
     multilabel: ClassVar[bool] = False
-    read_image: Callable[[Any], Image.Image] = staticmethod(read_rgb)  # from an entry to its picture
+    open_entry: Callable[[Any], BinaryIO] = staticmethod(open_file)  # from an entry to the file that holds its picture
+    read_image: Callable[[Any], Image.Image] | None = None  # in place of opening and reading files
     classes: Sequence[str]  # names in the order of the targets; set by `read`
 
     def __init__(
@@ -56,16 +65,25 @@ class PictureData(LightningDataModule):
         held_out: float = 0.1,
         repeats: int | None = None,
         repeats_alone: bool | None = None,
+        exif: bool | None = None,
+        background: str | Sequence[int] | None = None,
+        follow_links: bool | None = None,
     ):
         super().__init__()
         if selection not in ("validation", "test_as_released"):
             raise ValueError(f"datamodule.selection={selection} is neither 'validation' nor 'test_as_released'")
-        if not 0 < held_out < 1:
+        if isinstance(held_out, bool) or not isinstance(held_out, int | float) or not 0 < held_out < 1:
             raise ValueError(f"datamodule.held_out={held_out} is not between 0 and 1")
+        for name, value in (("exif", exif), ("follow_links", follow_links)):
+            if value not in (None, True, False):
+                raise ValueError(f"datamodule.{name}={value} is neither true nor false (nor null)")
         self.root, self.transforms = root, transforms
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.seed, self.on_corrupt, self.selection, self.held_out = seed, on_corrupt, selection, held_out
         self.repeats, self.repeats_alone = repeats, repeats_alone
+        self.exif, self.background = exif is None or exif, colour(background)
+        self.listing = Listing(follow_links is None or follow_links)
+        self.untrainable: LayoutError | None = None
         self.data_config: Mapping[str, Any] = {
             "input_size": (3, 224, 224),
             "mean": IMAGENET_DEFAULT_MEAN,
@@ -83,20 +101,46 @@ class PictureData(LightningDataModule):
     @cached_property
     def released(self) -> dict[str, Part]:
         """The parts as released. LayoutError where files are missing, ValueError where they say what cannot be."""
-        root = self.layout.check(self.root)
+        root = self.find_root()
         try:
             parts = self.read(root)
-        except (LookupError, AssertionError, AttributeError, TypeError, RuntimeError, SyntaxError) as error:
-            raise ValueError(
-                f"{self.layout.name} in {root}: a list is damaged or incomplete ({type(error).__name__}: {error})"
-            ) from error
+            self.check_targets(parts)
+        except (
+            *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError),
+            *(TypeError, RuntimeError, SyntaxError),
+        ) as error:
+            said = printable(f"{type(error).__name__}: {error}")
+            raise ValueError(f"{self.layout.name} in {root}: a list is damaged or incomplete ({said})") from error
+        except ValueError as error:
+            raise ValueError(printable(str(error))) from error
         for name, (entries, _) in parts.items():
+            missing = None
             if not len(entries):
-                raise self.layout.missing(f"{name} pictures in {root}")
-            if isinstance(entries[0], str) and not Path(entries[0]).is_file():
-                raise self.layout.missing(f"{entries[0]}, the first of {len(entries)} listed {name} pictures")
-        self.check_targets(parts)
-        return parts
+                missing = f"{name} pictures in {root}"
+            elif isinstance(entries[0], str) and not Path(entries[0]).is_file():
+                missing = f"{entries[0]}, the first of {len(entries)} listed {name} pictures"
+            if missing and name != "train":
+                raise self.layout.missing(missing)
+            if missing:
+                self.untrainable = self.layout.missing(missing)
+        if self.listing.looped:
+            log.warning(
+                "%s: %d links to folders that are listed already left out, such as %s",
+                *(self.layout.name, self.listing.left_out[LOOPS], self.listing.looped),
+            )
+        return {name: part for name, part in parts.items() if len(part[0])}
+
+    def find_root(self) -> Path:
+        """The folder of the data set. LayoutError where what the layout needs is not in it."""
+        return self.layout.check(self.root)
+
+    def path(self, folder: Path, name: str | None, where: str) -> str:
+        """The path of a picture that a list names, see datamodules.files.join."""
+        return join(folder, name, where, self.listing.follow_links)
+
+    def reading(self) -> Callable[[Any], Image.Image]:
+        """What turns an entry into its picture."""
+        return self.read_image or Reader(self.open_entry, self.exif, self.background)
 
     def check_targets(self, parts: Mapping[str, Part]) -> None:
         """ValueError names the first picture whose class is none of `num_classes`."""
@@ -118,7 +162,7 @@ class PictureData(LightningDataModule):
             # Choosing the best epoch on the numbers that are reported flatters them; the authors' code does it.
             log.warning("%s: selecting on the test part, as released", self.layout.name)
             parts["val"] = parts["test"]
-        elif "val" not in parts:
+        elif "val" not in parts and "train" in parts:
             entries, targets = parts["train"]
             held, rest = hold_out(targets, self.held_out)
             parts["train"], parts["val"] = (
@@ -141,17 +185,29 @@ class PictureData(LightningDataModule):
         """Take image size, mean and std from timm's data config of the backbone."""
         self.data_config = data_config
 
+    def check_training(self) -> None:
+        """LayoutError without pictures to train on, which an evaluation can do without."""
+        if self.untrainable is None and "train" not in self.released:
+            self.untrainable = self.layout.missing(
+                f"train/ in {self.root}, which evaluating can do without but not training"
+            )
+        if self.untrainable is not None:
+            raise self.untrainable
+
     def pictures(self, part: str, train: bool = False) -> Pictures:
-        """A part as a data set, with the transform of training or of evaluation."""
+        """A part as a data set, with the transform of training or of evaluation. LayoutError if it is not there."""
+        if part not in self.parts:
+            self.check_training()  # the pictures to select by come out of those to train on
         entries, targets = self.parts[part]
         transform = (self.transforms.train if train else self.transforms.eval)(self.data_config)
         known = next((opened for opened in self.opened if opened.entries is entries), None)
-        pictures = Pictures(entries, targets, transform, self.read_image, self.on_corrupt, train, known)
+        pictures = Pictures(entries, targets, transform, self.reading(), self.on_corrupt, train, known)
         self.opened.append(pictures)
         return pictures
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled training batches."""
+        """Shuffled training batches. LayoutError without pictures to train on."""
+        self.check_training()
         return train_loader(self, self.pictures("train", True), self.batch_size, self.num_workers, self.seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -169,7 +225,7 @@ class PictureData(LightningDataModule):
                 "%s: unreadable pictures skipped: %d (%s%s)",
                 self.layout.name,
                 len(corrupt),
-                ", ".join(corrupt[:5]),
+                printable(", ".join(corrupt[:5])),
                 ", ..." if len(corrupt) > 5 else "",
             )
 

@@ -1,28 +1,39 @@
 """Is a data set complete? python -m datamodules.check datamodule=nabirds datamodule.root=PATH [--decode]
 
-Prints what was found beside the published counts. --decode opens every picture as well (slow). Exit status 1 if
-anything is missing, unreadable or counted differently.
+Prints what was found beside the published counts, and how much was passed over, by kind. --decode opens every picture
+as well (slow) and counts those that had to be converted.
+
+Exit status: 0; 1 if data are incomplete: anything missing, unreadable, damaged or counted differently; 2 for a mistake
+in the command line.
 """
 
 import difflib
+import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from hydra.utils import instantiate
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from datamodules.base import PictureData
-from datamodules.pictures import UNREADABLE
+if TYPE_CHECKING:  # mistakes in the command line are told without waiting for PyTorch
+    from datamodules.base import PictureData
 
 _HERE = Path(__file__).resolve().parent.parent
 CONF = _HERE / "atc" / "conf" if (_HERE / "atc" / "conf").is_dir() else _HERE / "conf"  # from a wheel, or a checkout
+PATHS = ("datamodule.root", "paths.data")  # taken literally, whatever is in them
 
 
-def report(data: PictureData, decode: bool = False) -> tuple[str, bool]:
+def report(data: "PictureData", decode: bool = False) -> tuple[str, bool]:
     """What there is of a data set, as lines to print, and whether that is all and as published."""
+    from datamodules.files import printable
+
     data.prepare_data()
     released = data.released
     counts = {"classes": len(data.classes)} | {part: len(entries) for part, (entries, _) in released.items()}
@@ -36,60 +47,149 @@ def report(data: PictureData, decode: bool = False) -> tuple[str, bool]:
     for name in (name for name in data.published if name not in counts):
         good = False
         lines.append(f"{name:10}{0:>10,}{data.published[name]:>12,}   missing")
+    if "train" not in counts and "train" not in data.published:
+        good = False
+        lines.append(f"{'train':10}{0:>10,}{'-':>12}   missing")
     for part, count in getattr(data, "dropped", {}).items():
         lines.append(f"{count:,} {part} pictures without annotations left out")
     if "val" in data.parts:
         lines.append(f"to select by: {len(data.parts['val'][0]):,} pictures ({data.selection})")
+    for kind, count in sorted(data.listing.left_out.items()):
+        lines.append(f"passed over: {count:,} {kind}")
     for part, (entries, _) in released.items():
-        missing, corrupt = [], []
-        for entry in entries:
-            if isinstance(entry, str) and not Path(entry).is_file():
-                missing.append(entry)
-            elif decode:
-                try:
-                    data.read_image(entry)
-                except UNREADABLE as error:
-                    corrupt.append(f"{entry} ({type(error).__name__}: {error})")
-        for word, bad in (("missing", missing), ("unreadable", corrupt)):
-            if bad:
-                good = False
-                lines.append(f"{part}: {len(bad):,} of {len(entries):,} pictures {word}, such as {bad[0]}")
+        good &= _look_at(data, part, entries, decode, lines)
     lines.append("complete" if good else "NOT as published")
-    return "\n".join(lines), good
+    return "\n".join(map(printable, lines)), good
 
 
-def _said(error: BaseException) -> str:
-    """The message, on one line where it is Hydra's."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        name = str(error.missing_cfg_file).rpartition("/")[2]
-        close = difflib.get_close_matches(name, error.options, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        return f"unknown datamodule '{name}': {hint}there are: {', '.join(error.options)}"
-    if isinstance(error, InstantiationException):
-        return str(error.__cause__ or error)
-    return " ".join(str(error).split()) if isinstance(error, HydraException) else str(error)
+def _look_at(data: "PictureData", part: str, entries: Sequence[Any], decode: bool, lines: list[str]) -> bool:
+    """Whether all pictures of a part are there and, if they are decoded, can be read. Adds what there is to say."""
+    from datamodules.pictures import UNREADABLE, Reader, check_machine, name_of
+
+    reader, missing, corrupt = data.reading(), [], []
+    converted: Counter[str] = Counter()
+    for index, entry in enumerate(entries):
+        if isinstance(entry, str) and not Path(entry).is_file():
+            missing.append(entry)
+        elif decode:
+            try:
+                if isinstance(reader, Reader):
+                    converted.update(reader.examine(entry)[1])
+                else:
+                    reader(entry)
+            except UNREADABLE as error:
+                check_machine(error)
+                corrupt.append(f"{name_of(entries, index)} ({type(error).__name__}: {error})")
+    if converted:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(converted.items()))
+        lines.append(f"{part}: pictures converted to 8-bit RGB: {kinds}")
+    for word, bad in (("missing", missing), ("unreadable", corrupt)):
+        if bad:
+            lines.append(f"{part}: {len(bad):,} of {len(entries):,} pictures {word}, such as {bad[0]}")
+    return not missing and not corrupt
+
+
+class _Failed(Exception):
+    """What there is to say instead of a report, and the exit status."""
+
+    def __init__(self, message: str, status: int = 2):
+        super().__init__(message)
+        self.status = status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    overrides = [argument for argument in arguments if argument != "--decode"]
-    if not any(argument.startswith("datamodule=") for argument in overrides):
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        text, status = _answer(list(sys.argv[1:] if arguments is None else arguments))
+    except _Failed as failed:
+        print(failed, file=sys.stderr)
+        return failed.status
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+    return status
+
+
+def _answer(arguments: Sequence[str]) -> tuple[str, int]:
+    """What the command prints, and its exit status. _Failed for what ends it before there is a report."""
+    if {"-h", "--help"} & set(arguments):
+        return (__doc__ or "").strip(), 0
+    node = _composed([argument for argument in arguments if argument != "--decode"])
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    from datamodules.base import PictureData
+    from datamodules.layout import RootError
+
+    try:
+        data = instantiate(node)
+    except InstantiationException as error:
+        raise _Failed(_flat(error.__cause__ or error)) from error
+    except (OmegaConfBaseException, ImportError, ValueError) as error:
+        raise _Failed(_flat(error)) from error
+    if not isinstance(data, PictureData):
+        return f"{type(data).__name__} has no files to check", 0
+    try:
+        text, good = report(data, decode="--decode" in arguments)
+    except (RootError, ImportError) as error:
+        raise _Failed(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise _Failed(str(error), 1) from error
+    return text, 0 if good else 1
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    """The data set's configuration. _Failed for a command line that does not give one."""
+    known = sorted(path.stem for path in (CONF / "datamodule").glob("*.yaml"))
+    if strange := [override for override in overrides if override.startswith("-")]:
+        raise _Failed(f"unknown option {strange[0]}: there is --decode")
+    if not any(override.startswith("datamodule=") for override in overrides):
+        raise _Failed(f"which data set? Give datamodule=NAME datamodule.root=PATH; there are: {', '.join(known)}")
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            data = instantiate(compose("train", overrides).datamodule)
-        if not isinstance(data, PictureData):
-            print(f"{type(data).__name__} has no files to check")
-            return 0
-        text, good = report(data, decode="--decode" in arguments)
-    except (HydraException, OSError, ValueError, ImportError) as error:
-        print(_said(error), file=sys.stderr)
-        return 1
-    print(text)
-    return 0 if good else 1
+            cfg = compose("train", [_literal(override) for override in overrides])
+    except MissingConfigException as error:
+        name = str(error.missing_cfg_file or "").rpartition("/")[2]
+        if not name or error.options is None:
+            raise _Failed(_flat(error)) from error
+        close = difflib.get_close_matches(name, error.options, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise _Failed(f"unknown datamodule '{name}': {hint}there are: {', '.join(error.options)}") from error
+    except OverrideParseException as error:
+        hint = f"cannot read {error.override!r}; special characters need quotes, as in \"'#808080'\" in a shell: "
+        raise _Failed(("" if str(error).startswith("Error parsing") else hint) + _flat(error)) from error
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+        raise _Failed(_flat(error)) from error
+    node = cfg.get("datamodule")
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise _Failed(f"datamodule={node} is no data set; there are: {', '.join(known)}")
+    for key in OmegaConf.missing_keys(node):
+        raise _Failed(f"datamodule.{key}=??? is not set; for the folder of a data set give datamodule.root=PATH")
+    return node
+
+
+def _literal(override: str) -> str:
+    """An override whose path is taken as it is: 2017, a,b or ${x} are names of folders."""
+    key, _, value = override.partition("=")
+    if key not in PATHS or value in ("", "null", "???") or value[0] in "'\"":
+        return override
+    escaped = value
+    if Path(value).expanduser().exists():  # else ${...} refers to another setting
+        escaped = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), escaped)
+    return f"{key}='{escaped}'"
+
+
+def _flat(error: BaseException) -> str:
+    """A message on one line, without Hydra's and OmegaConf's small print."""
+    small_print = re.compile(r"(full_key|object_type|reference_type|key):|See http|To append|\^")
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    return " ".join(line for line in lines if line and not small_print.match(line)) or type(error).__name__
 
 
 if __name__ == "__main__":

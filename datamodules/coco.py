@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from datamodules.base import Part, PictureData, multi_hot
+from datamodules.files import read_list
 from datamodules.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -17,6 +19,8 @@ PUBLISHED = {
     2014: {"classes": 80, "train": 82_081, "test": 40_137},
     2017: {"classes": 80, "train": 117_266, "test": 4_952},
 }
+
+_FIELDS = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 
 
 class COCO(PictureData):
@@ -62,15 +66,12 @@ class COCO(PictureData):
             lists = _load(path)
             categories[part] = {key: category["name"] for key, category in lists.cats.items()}
             position = {key: i for i, key in enumerate(lists.cats)}
-            if strange := {annotation["category_id"] for annotation in lists.anns.values()} - position.keys():
-                raise ValueError(
-                    f"{path}: category {min(strange)} of an annotation is none of the {len(position)} listed"
-                )
             kept = [key for key in lists.imgs if lists.imgToAnns.get(key)]
             self.dropped[part] = len(lists.imgs) - len(kept)
             log.info("COCO %s: %d pictures without annotations left out", folder, self.dropped[part])
             labels = [sorted({position[a["category_id"]] for a in lists.imgToAnns[key]}) for key in kept]
-            paths = [str(root / folder / lists.imgs[key]["file_name"]) for key in kept]
+            names = [(lists.imgs[key]["file_name"], f"{path}, image {key}") for key in kept]
+            paths = [self.path(root / folder, name, where) for name, where in names]
             parts[part] = (paths, multi_hot(labels, len(position)))
         if categories["train"] != categories["test"]:
             raise ValueError(f"the two lists of COCO {self.year} in {root} have different categories")
@@ -85,7 +86,45 @@ def _load(path: Path) -> Any:
     except ImportError as error:
         raise ImportError("COCO's annotations are read with pycocotools: pip install 'atc-toolkit[coco]'") from error
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-            return Index(str(path))
-    except (ValueError, AssertionError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        content = json.loads(read_list(path))
+    except RecursionError as error:
+        raise ValueError(f"{path}: nested too deep for a list of annotations") from error
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    _check(path, content)
+    index = Index()
+    index.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        index.createIndex()
+    return index
+
+
+def _check(path: Path, content: Any) -> None:
+    """ValueError for JSON that is no list of instances, or whose annotations are not of its images."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: annotation file format {type(content)} not supported")
+    for key, fields in _FIELDS.items():
+        rows = content.get(key)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{path} has no list {key!r}: annotations are those of instances_*.json")
+        for field in fields:
+            kinds = (str,) if "name" in field else (int, str)
+            for number, row in enumerate(rows):
+                if type(row.get(field)) not in kinds:
+                    wanted = "text" if kinds == (str,) else "a number"
+                    raise ValueError(f"{path}: {key}[{number}] has {field} {_shown(row.get(field))}, not {wanted}")
+    if not content["annotations"]:
+        raise ValueError(f"{path} has no annotations: its list 'annotations' is empty")
+    for field, key, word in (("image_id", "images", "image"), ("category_id", "categories", "category")):
+        known = {row["id"] for row in content[key]}
+        if strange := {row[field] for row in content["annotations"]} - known:
+            first = min(strange, key=lambda value: (isinstance(value, str), value))
+            such = f", such as {_shown(next(iter(known)))}" if known else ""
+            raise ValueError(
+                f"{path}: {word} {_shown(first)} of an annotation is none of the {len(known):,} listed{such}"
+            )
+
+
+def _shown(value: Any) -> str:
+    """A value with its type where that could be mistaken: 7, '7' (text)."""
+    return f"{value[:80]!r} (text)" if isinstance(value, str) else str(value)[:80]

@@ -1,13 +1,16 @@
 """ImageNet's validation photographs as they are distributed: in one folder, their classes in a file beside it."""
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from datamodules.base import Part
+from datamodules.files import read_text, whole_number
 from datamodules.layout import Layout
+from datamodules.listing import Listing
 from datamodules.matlab import read_mat
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
@@ -15,12 +18,12 @@ GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 KAGGLE = "LOC_val_solution.csv"
 
 
-def flat_folder(folder: Path, number: Mapping[str, int], layout: Layout) -> Part:
-    """The photographs of a flat val/. number: from WordNet id to class index.
+def flat_folder(folder: Path, number: Mapping[str, int], layout: Layout, listing: Listing) -> Part:
+    """The photographs of a flat val/. number: from WordNet id to class index; listing: what is to list them.
 
     LayoutError if there is neither the devkit nor Kaggle's list beside val/, or no photograph in it.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
+    paths = [Path(path) for path in listing.directly(folder)]
     if not paths:
         raise layout.missing(f"photographs or class folders in {folder}")
     root = folder.parent
@@ -40,11 +43,24 @@ def _devkit(folder: Path) -> dict[str, str]:
     """From file stem to WordNet id: line n of the ground truth is the devkit's own number for the class of photo n."""
     synsets = read_mat(folder / "meta.mat")["synsets"]
     wnid = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
-    lines = (folder / GROUND_TRUTH).read_text().split()
-    return {f"ILSVRC2012_val_{n:08d}": wnid[int(line)] for n, line in enumerate(lines, 1)}
+    found = {}
+    for n, line in enumerate(read_text(folder / GROUND_TRUTH).split(), 1):
+        where = f"{folder / GROUND_TRUTH}, line {n}"
+        if (number := whole_number(line, where)) not in wnid:
+            raise ValueError(f"{where}: meta.mat has no class {number}")
+        found[f"ILSVRC2012_val_{n:08d}"] = wnid[number]
+    return found
 
 
 def _kaggle(path: Path) -> dict[str, str]:
     """From file stem to WordNet id: columns ImageId and PredictionString, which starts with the id."""
-    with path.open(newline="") as file:
-        return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(file)}
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    found = {}
+    try:
+        for row in rows:
+            if not row.get("ImageId") or not (words := (row.get("PredictionString") or "").split()):
+                raise ValueError(f"{path}, line {rows.line_num}: expected ImageId and PredictionString")
+            found[row["ImageId"]] = words[0]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+    return found

@@ -1,12 +1,13 @@
 """Any folder of class folders."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
 from datamodules.base import Part, PictureData, hold_out
-from datamodules.layout import Layout
+from datamodules.layout import Layout, RootError
+from datamodules.listing import is_junk
 
 TEST_SHARE = 0.1  # of class folders that are not split
 PARTS = ("train", "training", "val", "valid", "validation", "test")  # not taken for classes, however they are written
@@ -23,7 +24,7 @@ class Folder(PictureData):
     layout = Layout(
         name="The data set of class folders",
         needs=(),
-        source="your own pictures: .jpg, .png and whatever else torchvision's ImageFolder reads",
+        source="your own pictures: .jpg, .png and whatever else Pillow reads",
         tree="""
 PATH/train/CLASS/*.jpg
 PATH/val/CLASS/*.jpg      or test/, or both
@@ -36,9 +37,11 @@ PATH/CLASS/*.jpg
         """List the pictures."""
         folders = {part: root / part for part in ("train", "val", "test") if (root / part).is_dir()}
         if "train" not in folders:
-            if half := sorted(path.name for path in root.iterdir() if path.is_dir() and path.name.lower() in PARTS):
+            names = sorted(path.name for path in root.iterdir() if path.is_dir() and not is_junk(path.name))
+            if half := [name for name in names if name.lower() in PARTS]:
                 raise self.layout.missing(f"train/ in {root}, which has {', '.join(half)}: parts, not classes")
-            self.classes, (paths, targets) = class_folders(root, self.layout)
+            self.classes, (paths, targets) = class_folders(self, {"all": root})["all"]
+            self._check_classes(root)
             test, train = hold_out(targets, TEST_SHARE)
             return {
                 part: ([paths[i] for i in chosen.tolist()], targets[chosen])
@@ -48,22 +51,50 @@ PATH/CLASS/*.jpg
             if "val" not in folders:
                 raise self.layout.missing(f"val/ or test/ beside train/ in {root}")
             folders["test"] = folders.pop("val")
-        listed = {part: class_folders(folder, self.layout) for part, folder in folders.items()}
-        self.classes = listed["train"][0]
+        listed = class_folders(self, folders)
+        first = next(iter(listed))
+        self.classes = listed[first][0]
         for part, folder in folders.items():
-            if odd := set(listed[part][0]) ^ set(self.classes):
+            if part in listed and (odd := set(listed[part][0]) ^ set(self.classes)):
                 raise ValueError(
-                    f"{folder} and {folders['train']} differ in {len(odd)} class folders, such as {min(odd)}"
+                    f"{folder} and {folders[first]} differ in {len(odd)} class folders, such as {min(odd)}"
                 )
+        self._check_classes(folders[first])
         return {part: pictures for part, (_, pictures) in listed.items()}
 
+    def _check_classes(self, folder: Path) -> None:
+        if len(self.classes) < 2:
+            one = self.classes[0]
+            raise self.layout.missing(f"a second class: the only class folder in {folder} is {one}", RootError)
 
-def class_folders(folder: Path, layout: Layout) -> tuple[list[str], Part]:
-    """Class names and pictures below a folder. LayoutError without class folders, or if one has no pictures."""
-    try:
-        classes, index = find_classes(str(folder))
-        samples = make_dataset(str(folder), index, IMG_EXTENSIONS)
-    except FileNotFoundError as error:
-        raise layout.missing(f"pictures: {error}") from error
-    paths, targets = zip(*samples, strict=True)
-    return classes, (list(paths), torch.tensor(targets))
+
+def class_folders(data: PictureData, folders: Mapping[str, Path]) -> dict[str, tuple[list[str], Part]]:
+    """Class names and pictures of each part that has some.
+
+    Args:
+        data: whose `listing` counts what is left out. Without pictures to train on it is told so, in `untrainable`:
+            an evaluation can do without.
+        folders: each part's folder.
+
+    Raises:
+        LayoutError: a part other than "train" has no class folders, or an empty one.
+    """
+    found = {}
+    for part, classes in data.listing.classes(folders).items():
+        empty = [name for name, paths in classes.items() if not paths]
+        if classes and not empty:
+            found[part] = list(classes), _part(list(classes.values()))
+            continue
+        what = f"Couldn't find any class folder in {folders[part]}"
+        if empty:
+            what = f"{len(empty)} of {len(classes)} class folders in {folders[part]} have none, such as {empty[0]}"
+        error = data.layout.missing(f"pictures: {what}")
+        if part != "train":
+            raise error
+        data.untrainable = error
+    return found
+
+
+def _part(classes: Sequence[Sequence[str]]) -> Part:
+    counts = torch.tensor([len(paths) for paths in classes])
+    return [path for paths in classes for path in paths], torch.arange(len(classes)).repeat_interleave(counts)

@@ -1,19 +1,17 @@
 """ImageNet-1K, or any part of its validation photographs, in the forms in which people have it."""
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from timm.data import ImageNetInfo
-from torch.utils.data import DataLoader
 
 from datamodules.base import Part, PictureData
 from datamodules.devkit import flat_folder
 from datamodules.folder import class_folders
-from datamodules.hub import ReadRow, open_parquet
+from datamodules.hub import OpenRow, open_parquet
 from datamodules.layout import Layout
-from datamodules.shards import list_shards, read_member
+from datamodules.shards import list_shards, open_member
 
 
 class ImageNet(PictureData):
@@ -48,48 +46,31 @@ or, datamodule.source=hf, PATH/data/train-*.parquet and PATH/data/validation-*.p
         self.source = source
         self.classes = ImageNetInfo().label_names()
 
-    @cached_property
-    def released(self) -> dict[str, Part]:
-        """The parts as released. LayoutError where files are missing."""
-        if self.source != "hf":
-            return super().released
-        parts, rows = open_parquet(self.root, self.layout)
-        self.read_image = ReadRow(rows)
-        self.check_targets(parts)
-        return parts
+    def find_root(self) -> Path:
+        """The folder, which for parquet files need not be one on disk."""
+        return Path(str(self.root)) if self.source == "hf" and self.root else super().find_root()
 
     def read(self, root: Path) -> dict[str, Part]:
         """List the photographs."""
+        if self.source == "hf":
+            parts, rows = open_parquet(str(self.root), self.layout, self.listing)
+            self.open_entry = OpenRow(rows)
+            return parts
         if self.source == "webdataset":
-            self.read_image = read_member
-            return list_shards(root, self.layout)
+            self.open_entry = open_member
+            return list_shards(root, self.layout, self.listing)
         if not (root / "val").is_dir():
             raise self.layout.missing(f"val/ in {root}")
-        folders = {"train": root / "train", "test": root / "val"}
-        return {part: self._part(folder) for part, folder in folders.items() if folder.is_dir()}
-
-    def _part(self, folder: Path) -> Part:
         number = {name: index for index, name in enumerate(self.classes)}
-        if folder.name == "val" and not any(entry.is_dir() for entry in folder.iterdir()):
-            return flat_folder(folder, number, self.layout)
-        names, (paths, targets) = class_folders(folder, self.layout)
-        if strange := [name for name in names if name not in number]:
-            raise self.layout.missing(
-                f"class folders named by WordNet ids: {folder} has {len(strange)} others, such as {strange[0]}"
-            )
-        return paths, torch.tensor([number[name] for name in names])[targets]
-
-    @cached_property
-    def parts(self) -> dict[str, Part]:
-        """As used; without train/ there is nothing but the test part."""
-        return super().parts if "train" in self.released else self.released
-
-    def check_training(self) -> None:
-        """LayoutError without train/."""
-        if "train" not in self.released:
-            raise self.layout.missing(f"train/ in {self.root}, which evaluating can do without but not training")
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled training batches. LayoutError without train/."""
-        self.check_training()
-        return super().train_dataloader()
+        folders = {
+            part: folder for part, folder in (("train", root / "train"), ("test", root / "val")) if folder.is_dir()
+        }
+        parts = {}
+        if not self.listing.has_folders(folders["test"]):
+            parts["test"] = flat_folder(folders.pop("test"), number, self.layout, self.listing)
+        for part, (names, (paths, targets)) in class_folders(self, folders).items():
+            if strange := [name for name in names if name not in number]:
+                others = f"{folders[part]} has {len(strange)} others, such as {strange[0]}"
+                raise self.layout.missing(f"class folders named by WordNet ids: {others}")
+            parts[part] = paths, torch.tensor([number[name] for name in names])[targets]
+        return {part: parts[part] for part in ("train", "test") if part in parts}

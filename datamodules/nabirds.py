@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from datamodules.base import Part, PictureData
+from datamodules.files import read_text, whole_number
 from datamodules.layout import Layout
 
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt", "hierarchy.txt")
@@ -41,9 +42,14 @@ nabirds/
             if pairs.keys() != paths.keys():
                 odd = sorted(pairs.keys() ^ paths.keys())
                 raise ValueError(f"{root / name} and images.txt differ in {len(odd)} picture ids, such as {odd[0]}")
-        self.names = {int(key): name for key, name in _pairs(root / "classes.txt").items()}
-        self.hierarchy = {int(key): int(parent) for key, parent in _pairs(root / "hierarchy.txt").items()}
-        self.class_ids = sorted({int(value) for value in classes.values()})
+        numbers = _numbers(root / LISTS[1], classes)
+        names, parents = (_pairs(root / name) for name in LISTS[3:])
+        self.names = {whole_number(key, f"{root / LISTS[3]}, class {key!r}"): name for key, name in names.items()}
+        self.hierarchy = {
+            whole_number(key, f"{root / LISTS[4]}, class {key!r}"): parent
+            for key, parent in _numbers(root / LISTS[4], parents).items()
+        }
+        self.class_ids = sorted(set(numbers.values()))
         if strange := [key for key in self.class_ids if key not in self.names]:
             raise ValueError(
                 f"{root / 'classes.txt'} lacks {len(strange)} classes of the pictures, such as {strange[0]}"
@@ -55,8 +61,9 @@ nabirds/
         parts = {}
         for part, flag in (("train", "1"), ("test", "0")):
             chosen = [key for key, value in splits.items() if value == flag]
-            targets = torch.tensor([position[int(classes[key])] for key in chosen])
-            parts[part] = ([str(root / "images" / paths[key]) for key in chosen], targets)
+            targets = torch.tensor([position[numbers[key]] for key in chosen])
+            files = [self.path(root / "images", paths[key], f"{root / LISTS[0]}, {key}") for key in chosen]
+            parts[part] = files, targets
         return parts
 
     @cached_property
@@ -74,17 +81,20 @@ nabirds/
 
 
 def _pairs(path: Path) -> dict[str, str]:
-    """Lines of "key rest of the line"; ValueError names a line that has no such form."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # an editor may have added a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: {error}") from error
+    """Lines of "key rest of the line"; ValueError names a line that has no such form, or a key again."""
     pairs = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         key, _, rest = line.partition(" ")
-        if not rest:
-            raise ValueError(f"{path}, line {number}: expected an id, a space and a value, found {line!r}")
+        if not rest.strip():
+            raise ValueError(f"{path}, line {number}: expected an id, a space and a value, found {line[:80]!r}")
+        if key in pairs:
+            raise ValueError(f"{path}, line {number}: the id {key} is there twice")
         pairs[key] = rest.strip()
     return pairs
+
+
+def _numbers(path: Path, pairs: dict[str, str]) -> dict[str, int]:
+    """The values as whole numbers; ValueError names the file and the key of one that is none."""
+    return {key: whole_number(value, f"{path}, {key}") for key, value in pairs.items()}

@@ -2,11 +2,13 @@
 
 import ast
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datamodules.base import Part, PictureData, multi_hot
+from datamodules.files import read_text
 from datamodules.layout import Layout
 
 CSV = "nus_wid_data.csv"
@@ -40,7 +42,7 @@ nus_wide/
         """The CSV, its columns found by name wherever they stand."""
         try:
             lists = self._lists(root)
-        except (UnicodeDecodeError, csv.Error) as error:
+        except csv.Error as error:
             raise ValueError(f"{root / CSV}: {error}") from error
         self.classes = sorted({name for _, labels in lists.values() for names in labels for name in names})
         position = {name: i for i, name in enumerate(self.classes)}
@@ -52,18 +54,17 @@ nus_wide/
     def _lists(self, root: Path) -> dict[str, tuple[list[str], list[list[str]]]]:
         """Paths and labels by part."""
         path = root / CSV
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            columns = _columns(path, rows.fieldnames or ())
-            lists: dict[str, tuple[list[str], list[list[str]]]] = {part: ([], []) for part in PARTS.values()}
-            for row in rows:
-                filepath, label, split = (row[columns[key]] for key in COLUMNS)
-                where = f"{path}, line {rows.line_num}"
-                if split not in PARTS:
-                    raise ValueError(f"{where}: the split is {split!r}, not one of {', '.join(PARTS)}")
-                paths, labels = lists[PARTS[split]]
-                paths.append(str(root / filepath))
-                labels.append(_labels(where, label))
+        rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        columns = _columns(path, rows.fieldnames or ())
+        lists: dict[str, tuple[list[str], list[list[str]]]] = {part: ([], []) for part in PARTS.values()}
+        for row in rows:
+            filepath, label, split = (row[columns[key]] for key in COLUMNS)
+            where = f"{path}, line {rows.line_num}"
+            if split not in PARTS:
+                raise ValueError(f"{where}: the split is {split!r}, not one of {', '.join(PARTS)}")
+            paths, labels = lists[PARTS[split]]
+            paths.append(self.path(root, filepath, where))
+            labels.append(_labels(where, label))
         return lists
 
 
@@ -79,8 +80,10 @@ def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def _labels(where: str, text: str) -> list[str]:
+def _labels(where: str, text: str | None) -> list[str]:
     """The Python list a cell spells out, read as data, never run."""
+    if text is None:
+        raise ValueError(f"{where}: the line ends before its label")
     try:
         value: Any = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:

@@ -1,22 +1,38 @@
-"""Pictures with their targets, and what happens when one cannot be read."""
+"""Pictures with their targets, how they are read, and what happens when one cannot be."""
 
+import errno
 import logging
+import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageColor, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.decode import WHITE, decode
+from datamodules.files import check_regular, printable
+
 log = logging.getLogger(__name__)
+
+# Counts the ways in which pictures have been read, for records: 1 cut 16 bits off, left EXIF orientation alone and
+# turned transparent pixels into whatever colour they had; 2 is datamodules.decode.
+READER = 2
+
+MAX_BYTES = 1 << 30  # of a file: room for MAX_PIXELS of 12 bytes
 
 OnCorrupt = Literal["fail", "skip"]
 
 # What Pillow raises on broken or absent files: not MemoryError, and nothing that a transform raises.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, BufferError),
+    *(SyntaxError, EOFError, RuntimeError, struct.error, zlib.error, Image.DecompressionBombError),
+)
+_OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # says nothing about the picture
 
 
 class CorruptImage(ValueError):
@@ -24,13 +40,88 @@ class CorruptImage(ValueError):
 
     def __init__(self, message: str):
         # A loader raises its workers' errors again with the whole traceback for a message: its last line will do.
-        super().__init__(message.rpartition(f"{type(self).__qualname__}: ")[2].strip())
+        super().__init__(printable(message.rpartition(f"{type(self).__qualname__}: ")[2].strip()))
 
 
-def read_rgb(path: str) -> Image.Image:
-    """The picture in a file, decoded, as RGB."""
-    with open(path, "rb") as file:
-        return Image.open(file).convert("RGB")
+def read_rgb(path: str | os.PathLike[str], exif: bool = True, background: tuple[int, int, int] = WHITE) -> Image.Image:
+    """Read the picture in a file, as every data set reads its own.
+
+    Args:
+        path: a regular file; a FIFO or a device is not opened.
+        exif: turn the picture as its EXIF orientation says.
+        background: red, green and blue, 0..255, of what transparent pictures are laid over.
+
+    Returns:
+        The picture, of mode RGB: integers of more than 8 bits as v / 257, floats in [0, 1] times 255, the first frame
+        of an animation.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read; the message names it and says why.
+    """
+    try:
+        return Reader(exif=exif, background=background)(path)
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        check_machine(error)
+        raise ValueError(printable(f"{os.fspath(path)} is not an image that can be read: {why(error)}")) from error
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a picture's file. ValueError for one that is no regular file, or far too long."""
+    check_regular(path, MAX_BYTES)
+    return open(path, "rb")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """From an entry of a data set to its picture, as RGB.
+
+    Attributes:
+        open: from an entry to a seekable file that holds the picture and nothing else; by default entries are paths.
+        exif, background: see read_rgb.
+    """
+
+    open: Callable[[Any], BinaryIO] = open_file
+    exif: bool = True
+    background: tuple[int, int, int] = WHITE
+
+    def __call__(self, entry: Any) -> Image.Image:
+        return self.examine(entry)[0]
+
+    def examine(self, entry: Any) -> tuple[Image.Image, frozenset[str]]:
+        """The picture, and which of datamodules.decode.KINDS it was before."""
+        with self.open(entry) as file:
+            return decode(file, self.exif, self.background)
+
+
+def colour(setting: Any) -> tuple[int, int, int]:
+    """The background that a setting names: None is white. ValueError for what is no colour."""
+    if setting is None:
+        return WHITE
+    try:
+        found = ImageColor.getrgb(setting) if isinstance(setting, str) else tuple(setting)
+        if len(found) == 3 and all(type(value) is int and 0 <= value <= 255 for value in found):
+            return found[0], found[1], found[2]
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"datamodule.background={setting} is no colour such as white, '#808080' or [128,128,128] (three of 0..255)"
+    )
+
+
+def why(error: BaseException) -> str:
+    """What was wrong with a picture, in few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture"  # Pillow's words for this one only repeat the path
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+
+
+def check_machine(error: BaseException) -> None:
+    """Raise again an error that is none of the picture's: too many open files, no memory."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        raise error
 
 
 def name_of(entries: Sequence[Any], index: int) -> str:
@@ -58,7 +149,7 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         entries: Sequence[Any],
         targets: Tensor,
         transform: Callable[[Image.Image], Tensor],
-        read: Callable[[Any], Image.Image] = read_rgb,
+        read: Callable[[Any], Image.Image] = Reader(),
         on_corrupt: OnCorrupt = "fail",
         refill: bool = False,
         known: "Pictures | None" = None,
@@ -118,11 +209,10 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         try:
             return self.read(self.entries[index])
         except UNREADABLE as error:
-            # Pillow's words for this one only repeat the path.
-            why = "not a picture" if isinstance(error, UnidentifiedImageError) else f"{type(error).__name__}: {error}"
-            reason = f"cannot read {self.name(index)} ({why})"
+            check_machine(error)
+            reason = f"cannot read {self.name(index)} ({why(error)})"
             if self.on_corrupt == "fail":
                 raise CorruptImage(f"{reason}; datamodule.on_corrupt=skip goes on without it") from error
         self._corrupt[index] = True
-        log.warning("%s; skipped, %d so far", reason, int(self._corrupt.sum()))
+        log.warning("%s; skipped, %d so far", printable(reason), int(self._corrupt.sum()))
         return None

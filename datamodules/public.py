@@ -9,11 +9,13 @@ from PIL import Image
 from torchvision import datasets
 
 from datamodules.base import Part, PictureData, multi_hot
+from datamodules.files import read_list, read_text
 from datamodules.folder import class_folders
 from datamodules.layout import Layout
 from datamodules.matlab import read_mat
 
 HOW = "datamodule.download=true"
+MAX_XML = 1 << 20  # bytes of an annotation
 VOC_FOLDER = "VOCdevkit/VOC2007"
 VOC_KINDS = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -34,6 +36,11 @@ class Downloaded(PictureData):
     def num_classes(self) -> int:
         """Classes or labels."""
         return self.num_labels
+
+    def check_training(self) -> None:
+        """Nothing before it has been fetched: what there is to train on is known only then."""
+        if not self.download:
+            super().check_training()
 
     def prepare_data(self) -> None:
         """Fetch what is missing, if asked to; Lightning has one process of each machine do this."""
@@ -82,9 +89,10 @@ class Imagenette(Downloaded):
 
     def read(self, root: Path) -> dict[str, Part]:
         """Class folders named by WordNet ids."""
-        self.classes, train = class_folders(root / self.folder / "train", self.layout)
-        _, test = class_folders(root / self.folder / "val", self.layout)
-        return {"train": train, "test": test}
+        folders = {part: root / self.folder / name for part, name in (("train", "train"), ("test", "val"))}
+        listed = class_folders(self, folders)
+        self.classes = next(iter(listed.values()))[0]
+        return {part: pictures for part, (_, pictures) in listed.items()}
 
 
 class CIFAR100(Downloaded):
@@ -92,6 +100,7 @@ class CIFAR100(Downloaded):
 
     num_labels = 100
     published = {"classes": 100, "train": 50_000, "test": 10_000}
+    reader = None  # no files of pictures
     read_image = staticmethod(Image.fromarray)
     layout = Layout(
         name="CIFAR-100",
@@ -140,6 +149,8 @@ class Flowers102(Downloaded):
         parts = {}
         for part, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
             numbers = sets[key].astype("int64")
+            if len(strange := numbers[(numbers < 1) | (numbers > len(labels))]):
+                raise ValueError(f"{folder / 'setid.mat'}: {key} has picture {strange[0]} of {len(labels):,}")
             paths = [str(folder / "jpg" / f"image_{number:05d}.jpg") for number in numbers]
             parts[part] = (paths, labels[torch.from_numpy(numbers) - 1])
         return parts
@@ -181,20 +192,25 @@ voc/{VOC_FOLDER}/
         position = {name: i for i, name in enumerate(VOC_KINDS)}
         parts = {}
         for part, name in self.sets.items():
-            numbers = (folder / "ImageSets/Main" / f"{name}.txt").read_text().split()
-            kinds = [_objects(folder / "Annotations" / f"{number}.xml") for number in numbers]
+            where = folder / "ImageSets/Main" / f"{name}.txt"
+            numbers = read_text(where).split()
+            paths = [self.path(folder / "JPEGImages", f"{number}.jpg", str(where)) for number in numbers]
+            kinds = [_objects(self.path(folder / "Annotations", f"{number}.xml", str(where))) for number in numbers]
             if strange := [(n, kind) for n, row in zip(numbers, kinds, strict=True) for kind in row - position.keys()]:
                 number, kind = strange[0]
                 raise ValueError(f"{folder / 'Annotations' / number}.xml: {kind!r} is none of the kinds of VOC 2007")
             targets = multi_hot([[position[kind] for kind in row] for row in kinds], len(position))
-            parts[part] = ([str(folder / "JPEGImages" / f"{number}.jpg") for number in numbers], targets)
+            parts[part] = (paths, targets)
         return parts
 
 
-def _objects(path: Path) -> set[str]:
+def _objects(path: str) -> set[str]:
     """Names of the objects that a VOC annotation lists (not of their parts). ValueError for one that is no XML."""
+    content = read_list(path, MAX_XML)
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # with which texts can be made to multiply
+        raise ValueError(f"{path}: a document type, which annotations of VOC do not have")
     try:
-        tree = ElementTree.parse(path)
+        tree = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
         raise ValueError(f"{path}: {error}") from error
-    return {element.findtext("name", "") for element in tree.getroot().iterfind("object")}
+    return {element.findtext("name", "") for element in tree.iterfind("object")}

@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from hydra.utils import get_method
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from atc.analysis.regions import Pixels
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+READ = "datamodules.pictures.read_rgb"  # bound by name, as data sets are
 _LARGEST = 3  # drawn at up to so many times the network's resolution, where the file has the pixels
 
 
@@ -24,16 +26,15 @@ class Photo(NamedTuple):
 
 
 def opened(path: str | Path) -> Image.Image:
-    """An image file as RGB, upright. FileNotFoundError if there is none, ValueError if it is not an image."""
+    """An image file as RGB, upright, read as data sets read theirs.
+
+    FileNotFoundError if there is none, ValueError if it is not an image.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         what = "is a directory, not an image file" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"the image {path} {what} (looked from {Path.cwd()})")
-    try:
-        with Image.open(path) as file:
-            return ImageOps.exif_transpose(file).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+    return get_method(READ)(path)
 
 
 def from_picture(picture: Image.Image, data_config: Mapping[str, Any], name: str) -> Photo:

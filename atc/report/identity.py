@@ -95,7 +95,13 @@ def _of_folder(root: Path) -> str:
 def _listing(root: Path, changed: int) -> str:
     """The names and sizes of all files; not what is in them, which for many pictures would take minutes."""
     found = hashlib.sha256()
+    listed = {(state.st_dev, state.st_ino) for state in map(os.stat, root.parents)}
     for folder, inner, files in os.walk(root, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in listed:  # links may lead to it again and again
+            inner.clear()
+            continue
+        listed.add((state.st_dev, state.st_ino))
         inner.sort()
         for file in sorted(files):
             path = Path(folder, file)

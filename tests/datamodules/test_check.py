@@ -64,7 +64,7 @@ def test_missing_and_unreadable_pictures_are_counted(tmp_path: Path) -> None:
 def test_errors_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datamodule=nabirds", f"datamodule.root={tmp_path}"]) == 1
     assert capsys.readouterr().err.startswith(f"NABirds is missing images.txt in {tmp_path}\nexpected")
-    assert main(["datamodule=coco", "datamodule.year=1999"]) == 1
+    assert main(["datamodule=coco", "datamodule.year=1999"]) == 2
     assert capsys.readouterr().err == "datamodule.year=1999: there are 2014, 2017\n"
     assert main(["datamodule=digits"]) == 0
     assert "has no files to check" in capsys.readouterr().out
@@ -80,7 +80,7 @@ def test_errors_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ],
 )
 def test_mistakes_are_one_line(argument: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["datamodule=nabirds", argument][argument.startswith("datamodule=") :]) == 1
+    assert main(["datamodule=nabirds", argument][argument.startswith("datamodule=") :]) == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith(said)
     assert complaint.count("\n") == 1

@@ -74,6 +74,8 @@ class PictureData(LightningDataModule):
             raise ValueError(f"datamodule.selection={selection} is neither 'validation' nor 'test_as_released'")
         if isinstance(held_out, bool) or not isinstance(held_out, int | float) or not 0 < held_out < 1:
             raise ValueError(f"datamodule.held_out={held_out} is not between 0 and 1")
+        if on_corrupt not in ("fail", "skip"):
+            raise ValueError(f"datamodule.on_corrupt={on_corrupt} is neither 'fail' nor 'skip'")
         for name, value in (("exif", exif), ("follow_links", follow_links)):
             if value not in (None, True, False):
                 raise ValueError(f"datamodule.{name}={value} is neither true nor false (nor null)")

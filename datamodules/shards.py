@@ -21,7 +21,7 @@ from datamodules.base import Part
 from datamodules.decode import suffixes
 from datamodules.files import check_regular, whole_number
 from datamodules.layout import Layout
-from datamodules.listing import JUNK, SPECIAL, Listing, is_junk
+from datamodules.listing import JUNK, Listing, is_junk
 from datamodules.pictures import MAX_BYTES
 
 PATTERNS = {"train": "*train*.tar", "test": "*val*.tar"}
@@ -35,8 +35,9 @@ def list_shards(root: Path, layout: Layout, listing: Listing) -> dict[str, Part]
     listing: what is to list the shards; it counts what is left out.
     """
     parts = {}
+    shards = listing.directly(root, lambda name: name.endswith(".tar"))
     for part, pattern in PATTERNS.items():
-        names = listing.directly(root, lambda name, pattern=pattern: fnmatch.fnmatchcase(name, pattern))
+        names = [path for path in shards if fnmatch.fnmatchcase(Path(path).name, pattern)]
         if not names:
             continue
         which, offset, size, target = _index(root / f".{part}-index.npz", [Path(name) for name in names], listing)
@@ -126,7 +127,7 @@ def _members(shard: Path, listing: Listing) -> tuple[dict[str, tuple[int, int]],
             if member.isdir():
                 continue
             if any(map(is_junk, member.name.removeprefix("./").split("/"))) or not member.isreg():
-                listing.left_out[JUNK if member.isreg() else SPECIAL] += 1
+                listing.left_out[JUNK if member.isreg() else "links and devices in shards"] += 1
                 continue
             key, dot, suffix = name.partition(".")  # WebDataset: a key ends at the first dot of the file name
             key, suffix = folder + slash + key, (dot + suffix).lower()

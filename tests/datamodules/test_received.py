@@ -1,0 +1,380 @@
+"""Data sets from somebody else: no list leads out of its folder, and no file is believed about its size."""
+
+import io
+import json
+import os
+import struct
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from datamodules import files, shards
+from datamodules.files import join, read_list, whole_number
+from datamodules.public import VOC_FOLDER
+from tests.datamodules import on_disk
+from tests.datamodules.on_disk import load
+
+OUT = ("../../outside/secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg", "../..", "a\\..\\secret.jpg")
+
+
+def replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def nabirds(root: Path, name: str) -> None:
+    on_disk.write_nabirds(root)
+    path = root / "images.txt"
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([f"{first.split()[0]} {name}", *rest]))
+
+
+def coco(root: Path, name: str) -> None:
+    pytest.importorskip("pycocotools")
+    on_disk.write_coco(root)
+    path = root / "annotations" / "instances_val2014.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = name
+    path.write_text(json.dumps(content))
+
+
+def nus_wide(root: Path, name: str) -> None:
+    rows = on_disk.write_nus_wide(root)
+    replaced(root / "nus_wid_data.csv", rows[0][0], name)
+
+
+def voc(root: Path, name: str) -> None:
+    on_disk.write_voc(root)
+    path = root / VOC_FOLDER / "ImageSets" / "Main" / "test.txt"
+    path.write_text(f"{name}\n{path.read_text()}")
+
+
+LISTS: dict[str, Callable[[Path, str], None]] = {
+    "nabirds": nabirds,
+    "coco": coco,
+    "nus_wide": nus_wide,
+    "voc_multilabel": voc,
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("place", OUT)
+def test_a_list_does_not_lead_out_of_its_folder(tmp_path: Path, name: str, place: str) -> None:
+    LISTS[name](tmp_path, place)
+    with pytest.raises(ValueError, match=r"leads out of .*: a listed path is relative and has no '..'") as error:
+        _ = load(name, tmp_path).released
+    assert str(error.value).startswith(str(tmp_path))
+
+
+def test_a_listed_link_that_leads_out(tmp_path: Path) -> None:
+    on_disk.write_nabirds(tmp_path / "data")
+    secret = tmp_path / "secret.jpg"
+    on_disk.save(secret, 0)
+    path = load("nabirds", tmp_path / "data").released["test"][0][2]
+    Path(path).unlink()
+    Path(path).symlink_to(secret)
+    assert load("nabirds", tmp_path / "data").released["test"][0][2] == path
+    with pytest.raises(ValueError, match=r"images.txt, .* is a link that leaves .*follow_links=false refuses"):
+        _ = load("nabirds", tmp_path / "data", follow_links=False).released
+    (tmp_path / "linked").symlink_to(tmp_path / "data")  # the root itself may be a link
+    Path(path).unlink()
+    on_disk.save(Path(path), 0)
+    assert load("nabirds", tmp_path / "linked", follow_links=False).num_classes == 3
+
+
+def test_join() -> None:
+    folder = Path("data/images")
+    assert join(folder, "a/b c.jpg", "list") == "data/images/a/b c.jpg"
+    assert join(folder, "./a//..b..jpg", "list") == "data/images/a/..b..jpg"
+    for name in ("", None, "a\0b"):
+        with pytest.raises(ValueError, match=r"^list, line 3: expected a path below data/images, found"):
+            join(folder, name, "list, line 3")
+
+
+@pytest.mark.parametrize("value", ["817.0", "1e3", "", "x", "٣", "9" * 19, 1.5, float("nan"), 1e300, True, None, [1]])
+def test_what_is_no_whole_number(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^list, line 3: expected a whole number, found '"):
+        whole_number(value, "list, line 3")
+    assert (whole_number(" 817 ", ""), whole_number(817.0, ""), whole_number(-1, "")) == (817, 817, -1)
+
+
+@pytest.mark.parametrize("name", ["image_class_labels.txt", "hierarchy.txt", "classes.txt"])
+def test_a_number_of_nabirds_names_its_file(tmp_path: Path, name: str) -> None:
+    on_disk.write_nabirds(tmp_path)
+    path = tmp_path / name
+    key, value = path.read_text().splitlines()[1].split(" ", 1)
+    line = f"{key}.0 {value}" if name == "classes.txt" else f"{key} {value}.0"
+    replaced(path, f"{key} {value}", line)
+    with pytest.raises(ValueError, match=rf"^{path}, .*{key}.*: expected a whole number, found '\d+\.0'"):
+        _ = load("nabirds", tmp_path).released
+
+
+def test_an_id_of_nabirds_that_is_there_twice(tmp_path: Path) -> None:
+    on_disk.write_nabirds(tmp_path)
+    path = tmp_path / "images.txt"
+    path.write_text(path.read_text() + path.read_text().splitlines()[0])
+    with pytest.raises(ValueError, match=rf"^{path}, line 28: the id \S+ is there twice"):
+        _ = load("nabirds", tmp_path).released
+
+
+def _coco(change: Callable[[dict[str, Any]], Any]) -> Callable[[str], str]:
+    def changed(text: str) -> str:
+        content = json.loads(text)
+        change(content)
+        return json.dumps(content)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            _coco(lambda content: content["annotations"][0].update(image_id="1000")),
+            r"image '1000' \(text\) of an annotation is none of the 22 listed, such as 1\d\d\d",
+        ),
+        (_coco(lambda content: content.update(annotations=[])), "has no annotations: its list 'annotations' is empty"),
+        (_coco(lambda content: content.pop("annotations")), "has no list 'annotations'"),
+        (_coco(lambda content: content.update(images=[7])), "has no list 'images'"),
+        (_coco(lambda content: content["images"][3].pop("file_name")), r"images\[3\] has file_name None, not text"),
+        (
+            _coco(lambda content: content["annotations"][2].update(category_id=[])),
+            r"annotations\[2\] has category_id \[\]",
+        ),
+        (_coco(lambda content: content["images"][0].update(id=1.5)), r"images\[0\] has id 1.5, not a number"),
+        (lambda text: "[" * 200_000, "nested too deep"),
+        (lambda text: "\xff", "invalid start byte|Expecting value"),
+    ],
+)
+def test_what_is_wrong_with_annotations_is_named(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
+    pytest.importorskip("pycocotools")
+    on_disk.write_coco(tmp_path, train=20)
+    path = tmp_path / "annotations" / "instances_train2014.json"
+    path.write_text(change(path.read_text()), encoding="latin-1")
+    with pytest.raises(ValueError, match=rf"^{path}:? .*({said})") as error:
+        _ = load("coco", tmp_path).num_classes
+    assert "\n" not in str(error.value)
+
+
+def test_annotations_whose_ids_are_text_throughout(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    on_disk.write_coco(tmp_path)
+    before = load("coco", tmp_path).released["train"]
+    for path in (tmp_path / "annotations").iterdir():
+        content = json.loads(path.read_text())
+        for key, rows in (("id", content["images"]), ("image_id", content["annotations"])):
+            for row in rows:
+                row[key] = str(row[key])
+        path.write_text(json.dumps(content))
+    after = load("coco", tmp_path).released["train"]
+    assert after[0] == before[0]
+    assert (after[1] == before[1]).all()
+
+
+@pytest.mark.parametrize("label", ["[" * 100_000, "-" * 100_000 + "1", "['a" + "b" * 200_000 + "']", None])
+def test_labels_of_nus_wide_that_are_no_lists(tmp_path: Path, label: str | None) -> None:
+    on_disk.write_nus_wide(tmp_path)
+    path = tmp_path / "nus_wid_data.csv"
+    head, first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([head, first.split(",")[0] + (f',"{label}",train' if label else ""), *rest]))
+    with pytest.raises(ValueError, match=rf"^{path}(, line 2)?: (the label|field larger|the split is None)"):
+        _ = load("nus_wide", tmp_path).num_classes
+
+
+@pytest.mark.parametrize("bomb", ["inflated", "cells", "deep", "cut", "version 4", "object"])
+def test_mat_files_are_measured_before_they_are_believed(tmp_path: Path, bomb: str) -> None:
+    on_disk.write_flowers(tmp_path)
+    path = tmp_path / "flowers-102" / "setid.mat"
+    said = {
+        "inflated": "it inflates to more than 33,554,432 bytes",
+        "cells": r"it declares 2,147,483,648 values in \d+ bytes",
+        "deep": "it is nested more than 16 deep",
+        "cut": "it is cut off",
+        "version 4": "its header is not that of MATLAB 5",
+        "object": "it holds an object or a function",
+    }[bomb]
+    values: Any = np.array(["x", "yy"], dtype=object)
+    if bomb == "deep":
+        for _ in range(20):
+            values, inner = np.empty(1, dtype=object), values
+            values[0] = inner
+    old = bomb == "version 4"
+    savemat(path, {"trnid": np.zeros((2, 2)) if old else values}, format="4" if old else "5")
+    content = bytearray(path.read_bytes())
+    if bomb == "inflated":
+        element = zlib.compress(struct.pack("<II", 14, 1 << 26) + bytes(1 << 26))
+        content = content[:128] + struct.pack("<II", 15, len(element)) + element
+    elif bomb == "cells":
+        at = content.index(struct.pack("<ii", 1, 2))
+        content[at : at + 8] = struct.pack("<ii", 1 << 30, 2)
+    elif bomb == "cut":
+        content = content[:-40]
+    elif bomb == "object":
+        at = content.index(struct.pack("<II", 6, 8)) + 8
+        content[at] = 17
+    path.write_bytes(content)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=rf"^{path} is damaged, or no \.mat file: {said}"):
+        _ = load("flowers102", tmp_path).released
+    assert time.monotonic() - start < 20
+
+
+def test_a_picture_of_flowers_that_there_is_not(tmp_path: Path) -> None:
+    on_disk.write_flowers(tmp_path)
+    savemat(tmp_path / "flowers-102" / "setid.mat", {"trnid": [[1, 0]], "valid": [[2]], "tstid": [[3]]})
+    with pytest.raises(ValueError, match=r"setid.mat: trnid has picture 0 of 314"):
+        _ = load("flowers102", tmp_path).released
+
+
+def test_a_document_type_in_an_annotation_of_voc(tmp_path: Path) -> None:
+    on_disk.write_voc(tmp_path)
+    path = tmp_path / VOC_FOLDER / "Annotations" / "000003.xml"
+    path.write_text(
+        f"<!DOCTYPE a [<!ENTITY a '{'a' * 99}'>]><annotation><object><name>&a;</name></object></annotation>"
+    )
+    with pytest.raises(ValueError, match=rf"^{path}: a document type"):
+        _ = load("voc_multilabel", tmp_path).released
+
+
+@pytest.mark.parametrize("place", ["Annotations/000003.xml", "ImageSets/Main/trainval.txt"])
+def test_a_fifo_among_the_lists_is_not_waited_for(tmp_path: Path, place: str) -> None:
+    on_disk.write_voc(tmp_path)
+    path = tmp_path / VOC_FOLDER / place
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises((ValueError, OSError), match=f"{path} is a FIFO|missing .*{place}"):
+        _ = load("voc_multilabel", tmp_path).released
+
+
+def test_lists_have_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    with path.open("wb") as file:
+        file.truncate(files.MAX_LIST + 1)  # takes no room on disk
+    with pytest.raises(ValueError, match=r"list has 1,073,741,825 bytes, of which at most 1,073,741,824 are read"):
+        read_list(path)
+
+
+def write_shard(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for member, content in members:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("0.json", b"[" * 100_000, "holds no class: maximum recursion depth"),
+        ("0.json", b"[1]", r"holds no class: expected an object with a label, found '\[1\]'"),
+        ("0.json", b'{"label": 1e400}', "holds no class: expected a whole number"),
+        ("0.json", b'{"label": 3.5}', "holds no class: expected a whole number, found '3.5'"),
+        ("0.cls", b"NaN", "holds no class: expected a whole number"),
+        ("0.cls", b" " * (shards.MAX_LABEL + 1), "has 1,048,577 bytes, of which at most 1,048,576 are read"),
+    ],
+)
+def test_classes_in_shards(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    path = tmp_path / "imagenet1k-val-0000.tar"
+    write_shard(path, [(tarfile.TarInfo("0.jpg"), b"x"), (tarfile.TarInfo(name), content)])
+    with pytest.raises(ValueError, match=rf"^{path}, {name} {said}"):
+        _ = load("imagenet", tmp_path, source="webdataset").released
+
+
+def test_what_is_no_picture_in_a_shard(tmp_path: Path) -> None:
+    on_disk.write_shards(tmp_path, "val", 3, 8)
+    path = tmp_path / "imagenet1k-val-0000.tar"
+    with tarfile.open(path, "a") as tar:
+        for name in ("._n01440764_0.jpg", "__MACOSX/x.jpg", "@eaDir/n01440764_0.cls"):
+            tar.addfile(tarfile.TarInfo(name))
+        link = tarfile.TarInfo("round.cls")
+        link.type, link.linkname = tarfile.SYMTYPE, "round.cls"
+        tar.addfile(link)
+    data = load("imagenet", tmp_path, source="webdataset")
+    assert len(data.released["test"][0]) == 3
+    assert sum(data.listing.left_out.values()) == 4
+    os.mkfifo(tmp_path / "more-val-0001.tar")
+    assert len(load("imagenet", tmp_path, source="webdataset").released["test"][0]) == 3
+
+
+@pytest.mark.parametrize("harm", ["fifo", "bomb", "outside", "short", "pickle"])
+def test_the_list_beside_the_shards_is_not_believed(tmp_path: Path, harm: str) -> None:
+    on_disk.write_shards(tmp_path, "val", 5, 8)
+    cache = tmp_path / ".test-index.npz"
+    expected = load("imagenet", tmp_path, source="webdataset").released["test"]
+    with np.load(cache) as known:
+        columns = dict(known)
+    cache.unlink()
+    if harm == "fifo":
+        os.mkfifo(cache)
+    elif harm == "bomb":
+        with zipfile.ZipFile(cache, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("stamp.npy", bytes(1 << 25))
+    else:
+        columns["which"] = {
+            "outside": columns["which"] + 7,
+            "short": columns["which"][:-1],
+            "pickle": columns["which"].astype(object),
+        }[harm]
+        np.savez(cache, **columns)
+    found = load("imagenet", tmp_path, source="webdataset").released["test"]
+    assert found[0] == expected[0]
+    assert (found[1] == expected[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "LOC_val_solution.csv",
+            "ImageId,PredictionString\nILSVRC2012_val_00000001,\n",
+            "line 2: expected ImageId and",
+        ),
+        ("LOC_val_solution.csv", f"ImageId,PredictionString\n{'x' * 200_000},y\n", "line 1: field larger than"),
+        (
+            "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+            "1\nx\n",
+            "line 2: expected a whole number",
+        ),
+        (
+            "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+            "1\n77\n",
+            "line 2: meta.mat has no class 77",
+        ),
+    ],
+)
+def test_lists_of_imagenet(tmp_path: Path, name: str, content: str, said: str) -> None:
+    on_disk.write_flat_imagenet(tmp_path, ["n01440764", "n15075141"], "kaggle" if "LOC" in name else "devkit")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"^{tmp_path / name}, {said}"):
+        _ = load("imagenet", tmp_path).released
+
+
+def test_parquet_files_are_read_and_nothing_that_describes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A README may name other files, here or elsewhere; a row may name a picture instead of holding one."""
+    datasets = pytest.importorskip("datasets", reason="an extra: pip install 'atc-toolkit[hf]'")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    secret = tmp_path / "secret.jpg"
+    on_disk.save(secret, 0)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    rows = {
+        "image": [{"bytes": secret.read_bytes(), "path": None}, {"bytes": None, "path": str(secret)}],
+        "label": [1, 2],
+    }
+    (tmp_path / "data").mkdir()
+    datasets.Dataset.from_dict(rows, features).to_parquet(tmp_path / "data" / "validation-00000-of-00001.parquet")
+    (tmp_path / "data" / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: ../../x\n---\n")
+    (tmp_path / "data" / "data.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    data = load("imagenet", tmp_path / "data", source="hf", on_corrupt="skip")
+    assert sum(len(targets) for _, targets in data.test_dataloader()) == 1
+    assert data.corrupt == ["validation 1"]
+    assert not (tmp_path / "ran").exists()

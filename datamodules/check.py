@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -147,30 +147,29 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
     known = sorted(path.stem for path in (CONF / "datamodule").glob("*.yaml"))
     if strange := [override for override in overrides if override.startswith("-")]:
         raise _Failed(f"unknown option {strange[0]}: there is --decode")
-    if not any(override.startswith("datamodule=") for override in overrides):
+    named = [override.partition("=")[2].strip("'\"") for override in overrides if override.startswith("datamodule=")]
+    if not named:
         raise _Failed(f"which data set? Give datamodule=NAME datamodule.root=PATH; there are: {', '.join(known)}")
+    for name in (name for name in named if name not in known):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise _Failed(f"unknown datamodule '{name}': {hint}there are: {', '.join(known)}")
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", [_literal(override) for override in overrides])
-    except MissingConfigException as error:
-        name = str(error.missing_cfg_file or "").rpartition("/")[2]
-        if not name or error.options is None:
-            raise _Failed(_flat(error)) from error
-        close = difflib.get_close_matches(name, error.options, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        raise _Failed(f"unknown datamodule '{name}': {hint}there are: {', '.join(error.options)}") from error
+        node = cfg.get("datamodule")
+        if not isinstance(node, DictConfig):
+            raise _Failed(f"datamodule={node} is no data set; there are: {', '.join(known)}")
+        OmegaConf.resolve(node)
+        for key in OmegaConf.missing_keys(node):
+            raise _Failed(f"{key}=??? is not set; for the folder of a data set give datamodule.root=PATH")
+        return node
     except OverrideParseException as error:
         hint = f"cannot read {error.override!r}; special characters need quotes, as in \"'#808080'\" in a shell: "
         raise _Failed(("" if str(error).startswith("Error parsing") else hint) + _flat(error)) from error
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         raise _Failed(_flat(error)) from error
-    node = cfg.get("datamodule")
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise _Failed(f"datamodule={node} is no data set; there are: {', '.join(known)}")
-    for key in OmegaConf.missing_keys(node):
-        raise _Failed(f"datamodule.{key}=??? is not set; for the folder of a data set give datamodule.root=PATH")
-    return node
 
 
 def _literal(override: str) -> str:

@@ -56,7 +56,7 @@ MISTAKES = [
     Mistake("check datamodule=nabirds datamodule.rot=x", ("Could not override 'datamodule.rot'",), without_torch=True),
     Mistake("check datamodule=nabirds root", ("Error parsing override 'root'",), without_torch=True),
     Mistake("check datamodule=nabirds datamodule.root=???", ("datamodule.root=??? is not set",), without_torch=True),
-    Mistake("check datamodule=nabirds paths.data=???", ("paths.data",), without_torch=True),
+    Mistake("check datamodule=nabirds paths.data=???", ("datamodule.root=??? is not set",), without_torch=True),
     Mistake("check datamodule=nabirds datamodule.root=${nope}", ("'nope' not found",), without_torch=True),
     Mistake("check datamodule=nabirds ~datamodule", ("datamodule",), without_torch=True),
     Mistake("check datamodule=nabirds backbone=digit", ("backbone/digit",), without_torch=True),

@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from atc.tasks.finite import NotFinite, StopNotFinite
 from atc.tasks.labels import check_labels
 from atc.tasks.moved import FollowsItsRun
 from atc.tasks.optim import check_length
+from atc.tasks.resuming import Begin
 from atc.tasks.sharding import shards
 from atc.vit.reduced import ReducedViT
 
@@ -84,14 +85,44 @@ class Experiment:
             self._check_training()
         self.record = record.Record(self.directory / record.FILE, resume=resume)
         self._finished: dict[Path, bytes] = {}  # files of the finished run that a resume goes on with
+        self._begun, self._notices = False, [*self.model.notices, *getattr(self.vit, "load_notices", [])]
+
+    def begin(self, notices: Sequence[str] = ()) -> None:
+        """Write the settings and open the record, once: from here on, however the run ends, its record says so.
+
+        notices: lines for the record, besides those of the model.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        self._notices += [notice for notice in notices if notice not in self._notices]
         if rank_zero_only.rank == 0:
             if self.record.data.get("status") == "finished":
                 files = [self.record.path, *(self.directory / name for name in (runs.COMPOSED, runs.RESOLVED))]
                 self._finished = {file: file.read_bytes() for file in files if file.is_file()}
-            runs.save_config(cfg, self.directory)
+            # What a run was trained with before it went on with something else is not forgotten.
+            before = [said for said in self.record.data.get("notices") or [] if str(said).startswith("weights trained")]
+            self._notices = [*before, *(notice for notice in self._notices if notice not in before)]
+            runs.save_config(self.cfg, self.directory)
             self.record.start(**self._settings())
             for logger in self.trainer.loggers:
-                logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+                logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))
+
+    def begin_with_training(self, notices: Sequence[str] = ()) -> None:
+        """Begin when Lightning has read the state of the training that is resumed, not before."""
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # not in Lightning's types
+        callbacks.insert(0, Begin(self.begin))
+        self._notices += notices
+
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """The optimizer as it will be made, to be thrown away; None for a task without."""
+        if not self.cfg.get("optimizer"):
+            return None
+        epochs = self.trainer.max_epochs or 0
+        epochs = epochs if epochs > 0 else 10_000  # max_steps says how long: the warm-up fits in, for all we know
+        batch = getattr(self.datamodule, "batch_size", 0)
+        made = build.instantiate(self.cfg.optimizer)(self.task.model, 10 * epochs, epochs, batch)
+        return made["optimizer"]  # type: ignore[no-any-return]
 
     def _check_training(self) -> None:
         """What a training would complain of only when all has been evaluated."""
@@ -103,10 +134,7 @@ class Experiment:
         batch = getattr(self.datamodule, "batch_size", 0)
         if hasattr(self.task, "check_batch"):
             self.task.check_batch(batch)
-        if self.cfg.get("optimizer"):  # made as it will be, and thrown away
-            epochs = self.trainer.max_epochs or 0
-            epochs = epochs if epochs > 0 else 10_000  # max_steps says how long: the warm-up fits in, for all we know
-            build.instantiate(self.cfg.optimizer)(self.task.model, 10 * epochs, epochs, batch)
+        self.optimizer()
 
     def _task(self, model: nn.Module) -> LightningModule:
         configure = build.instantiate(self.cfg.optimizer) if self.cfg.get("optimizer") else None
@@ -131,7 +159,7 @@ class Experiment:
             "seed": cfg.seed,
             "selection": getattr(self.datamodule, "selection", "validation") if "optimizer" in cfg else None,
             "reader": getattr(self.datamodule, "reader", None),
-            "notices": [*self.model.notices, *_cut_short(cfg)],
+            "notices": [*self._notices, *_cut_short(cfg)],
             "code": code.of_config(OmegaConf.to_container(cfg)),
             "results": self.record.data.get("results", {}),
         }
@@ -222,7 +250,7 @@ class Experiment:
         try:
             yield
         except BaseException as error:
-            if self.trainer.is_global_zero:
+            if self.trainer.is_global_zero and self._begun:
                 if self._finished and not getattr(self.task, "began", True):
                     self._leave()
                     raise

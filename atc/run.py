@@ -13,9 +13,12 @@ from safetensors import torch as safetensors
 from atc.experiment import Experiment
 from atc.files import remove_partial, write_whole
 from atc.report import checkpoints, lock, record, runs, store, summary
+from atc.report.released import trained_otherwise
+from atc.tasks import resuming
 from atc.tasks.optim import check_warmup
-from atc.vit.backbones import read_weights
+from atc.vit.keys import beginnings, check_prefix_tokens
 from atc.vit.reduced import ReducedViT
+from atc.vit.weights import REDUCERS, left_out, weights_for
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,12 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if (cfg.trainer.max_epochs or 0) > 0:  # else max_steps says how long; refused before anything is evaluated
         check_warmup(cfg.optimizer.warmup_epochs, cfg.trainer.max_epochs)
     experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None, training=True)
+    if resume is None:
+        experiment.begin(trained_otherwise(cfg, cfg.backbone.get("checkpoint")))
+    else:  # nothing is written before all that is there has been found fit, and read
+        optimizer = None if experiment.shards else experiment.optimizer()
+        resuming.check(resume, experiment.task, experiment.trainer, optimizer)
+        experiment.begin_with_training(trained_otherwise(cfg, resume))
     with experiment.recorded():
         if cfg.baselines and resume is None:
             if cfg.baselines != "off_the_shelf":
@@ -66,6 +75,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         if experiment.trainer.is_global_zero:
             log.info("training; Ctrl-C stops it so that it can be resumed")
         experiment.trainer.fit(experiment.task, experiment.datamodule, ckpt_path=resume, weights_only=True)
+        experiment.begin()  # where nothing was left to train
         selected = experiment.trainer.checkpoint_callback
         best = selected.best_model_path if isinstance(selected, ModelCheckpoint) else ""
         last = experiment.directory / runs.LAST
@@ -95,9 +105,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """
     file = None if cfg.checkpoint is None else runs.checkpoint_file(cfg.checkpoint)
     experiment = Experiment(cfg, with_weights=file is None)
+    notices = [] if file is None else load(experiment.model, file, cfg.get("use_ema"))
+    experiment.begin([*notices, *trained_otherwise(cfg, file)])
     with experiment.recorded():
-        if file is not None:
-            load(experiment.model, file)
         if cfg.baselines:
             experiment.test("dense", experiment.vit)
         if not (cfg.baselines and not experiment.model.method.reduces):
@@ -114,22 +124,47 @@ def _say_why_it_failed(cfg: DictConfig) -> None:
         log.info("this run failed before: %s", before["error"])
 
 
-def load(model: ReducedViT, file: Path) -> None:
+def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str]:
     """Load the weights of a training checkpoint, or any weight file with timm's key names, into `model`.
 
-    A file's reducer parameters are left out for a method that has none. ValueError if the weights do not fit.
+    Args:
+        model: what to load into.
+        file: the file; its reducer parameters are left out for a method that has none.
+        use_ema: of raw weights and their moving average, which to take; None: what the file says is better, else the
+            average.
+
+    Returns:
+        Notices for the record, also logged: which weights of several these are, and how many parameters are untrained
+        or left out.
+
+    Raises:
+        ValueError: the weights do not fit.
     """
-    state, own = read_weights(file), model.state_dict()
-    if not any(key.startswith("reducers.") for key in own):
-        state = {key: value for key, value in state.items() if not key.startswith("reducers.")}
+    own = model.state_dict()
+    state, notices = weights_for(file, own, use_ema)
+    learned, mine = ([key for key in keys if key.startswith(REDUCERS)] for keys in (state, own))
+    if learned and not mine:
+        name = model.method.__name__
+        notices.append(f"{file}: {left_out(state, learned)} of reducers, which {name} does not have")
+        state = {key: value for key, value in state.items() if key not in learned}
+    elif mine and not learned:
+        numbers = sum(own[key].numel() for key in mine)
+        notices.append(
+            f"{file} lacks the {len(mine)} parameters ({numbers:,} numbers) that {model.method.__name__} learns: they "
+            f"are untrained"
+        )
     differing = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
     try:
         if differing:
             raise ValueError(f"other shapes for {', '.join(differing[:3])}")
+        check_prefix_tokens(state, model.vit, str(file))
         model.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"{file} does not fit the model: {reason}; a file outside its run directory needs the backbone and "
-            f"reducer it was made with named on the command line"
+            f"{file} does not fit the model: {reason}{beginnings(list(state), list(own))}; a file outside its run "
+            f"directory needs the backbone and reducer it was made with named on the command line"
         ) from error
+    for notice in notices:
+        log.warning(notice)
+    return notices

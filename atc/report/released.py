@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,11 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from atc import build
-from atc.received import shown
+from atc.received import load_settings, shown
+from atc.report import runs
 from atc.vit import released
 
 log = logging.getLogger(__name__)
@@ -201,6 +204,38 @@ def with_settings(cfg: DictConfig, name: str, said: list[str]) -> DictConfig:
         del found["hydra"]
     log.info("settings of the checkpoint: %s", text(brought))
     return found
+
+
+def trained_otherwise(cfg: DictConfig, weights: str | Path | None) -> list[str]:
+    """A notice where weights were trained with another reducer than a configuration has; else none.
+
+    Args:
+        cfg: a configuration with its `choices`.
+        weights: the file, or run directory; one outside of any run directory, and not released by the authors, does
+            not say what it was trained with.
+    """
+    now = (cfg.get("choices") or {}).get("reducer")
+    trained = None if weights is None or now is None else _trained_with(released.local(weights))
+    if trained is None or trained == now:
+        return []
+    notice = f"weights trained with {shown(trained, 60)}, not with {now}"
+    log.warning(notice)
+    return [notice]
+
+
+def _trained_with(file: Path) -> str | None:
+    directory = runs.run_directory(file)
+    if directory is not None:
+        try:
+            named = OmegaConf.select(load_settings(directory / runs.COMPOSED), "choices.reducer")
+        except (ValueError, OmegaConfBaseException):
+            return None
+        return named if isinstance(named, str) else None
+    args = released.arguments(file) if file.is_file() else {}
+    if not args:
+        return None
+    method = _text(args, "model").partition("_")[0]
+    return f"atc_{args.get('linkage', 'average')}" if method == "atc" else REDUCERS.get(method, method)
 
 
 def text(brought: Brought) -> str:

@@ -8,9 +8,10 @@ five learn layers of their own, in lists with an entry per stage: see LEARNED.
 import argparse
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,11 +62,14 @@ def local(path: str | Path) -> Path:
         ) from error
 
 
-def read(path: Path) -> Any:
-    """What a .pth file holds. ValueError if that is not readable, or more than tensors, plain values and SAFE."""
+def read(path: Path, mmap: bool = False) -> Any:
+    """What a .pth file holds. ValueError if that is not readable, or more than tensors, plain values and SAFE.
+
+    mmap: leave tensors on disk until they are looked at, where the format of the file allows it.
+    """
     try:
         with torch.serialization.safe_globals(SAFE):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
             f"{path} is not a readable weight file, or holds more than tensors, which is refused as it could run "
@@ -83,26 +87,59 @@ def _reason(error: BaseException) -> str:
     return (said.strip().splitlines() or [type(error).__name__])[0]
 
 
-def better_weights(checkpoint: Any) -> Any:
-    """Of a checkpoint with raw and averaged weights, the state dict that validated better; any other as it is.
+class Chosen(NamedTuple):
+    """One of the sets of weights in a checkpoint.
 
-    The learned layers of a method are named as those of its reducer here; ValueError if there is none.
+    Attributes:
+        state: the state dict.
+        key: where it lay; "" for the checkpoint itself.
+        averaged: whether it is a moving average; None where there was no choice.
+    """
+
+    state: Any
+    key: str = ""
+    averaged: bool | None = None
+
+
+# Where training scripts keep the moving average and the raw weights: timm's, DeiT's, and Lightning's callback.
+_AVERAGES = (("state_dict_ema", "state_dict"), ("model_ema", "model"), ("state_dict", "current_model_state"))
+
+
+def better_weights(checkpoint: Any, use_ema: bool | None = None) -> Chosen:
+    """Of a checkpoint with raw and averaged weights, the ones to take.
+
+    The learned layers of a method are named as those of its reducer here.
+
+    Args:
+        checkpoint: what a file holds.
+        use_ema: true: the average; false: the raw weights; None: what the checkpoint says validated better, and the
+            average where it says nothing.
+
+    Raises:
+        ValueError: there is no such set, or no reducer here has the layers.
     """
     if not isinstance(checkpoint, Mapping):
-        return checkpoint
-    if isinstance(checkpoint.get("model"), Mapping) and "ema_best" in checkpoint:
-        averaged = checkpoint["ema_best"] and isinstance(checkpoint.get("model_ema"), Mapping)
-        return _renamed(checkpoint["model_ema" if averaged else "model"], checkpoint.get("args"))
+        return Chosen(checkpoint)
+    args = checkpoint.get("args")
+    for average, raw in _AVERAGES:
+        there = [key for key in (average, raw) if isinstance(checkpoint.get(key), Mapping)]
+        # Only with the raw weights beside it is Lightning's state_dict an average.
+        if average not in there or (average == "state_dict" and raw not in there):
+            continue
+        said = checkpoint.get("ema_best", checkpoint.get("averaged_best"))
+        averaged = use_ema if use_ema is not None else (True if said is None else bool(said))
+        key = average if averaged else raw
+        if key not in there:
+            raise ValueError(f"the checkpoint holds only averaged weights ({average}), which use_ema=false leaves out")
+        return Chosen(_renamed(checkpoint[key], args), key, averaged)
     if isinstance(checkpoint.get("model"), Mapping):
-        return _renamed(checkpoint["model"], checkpoint.get("args"))
-    if checkpoint.get("averaged_best") is False:  # of atc.tasks.averaging, which keeps the average as state_dict
-        return checkpoint["current_model_state"]
-    return _renamed(checkpoint, None)
+        return Chosen(_renamed(checkpoint["model"], args), "model")
+    return Chosen(_renamed(checkpoint, None))
 
 
 def arguments(path: Path) -> dict[str, Any]:
     """The settings of the training that a released checkpoint comes from; none for any other file."""
-    checkpoint = read(path) if path.suffix in (".pth", ".pt") else None
+    checkpoint = read(path, mmap=True) if path.suffix in (".pth", ".pt") else None
     found = checkpoint.get("args") if isinstance(checkpoint, Mapping) else None
     released = isinstance(found, argparse.Namespace) and hasattr(found, "reduction_loc")
     return dict(vars(found)) if released else {}

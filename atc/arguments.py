@@ -9,6 +9,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from atc import build
+from atc.report import sections
 
 # Settings that are files or directories, which may hold any characters.
 _PATH = re.compile(r"(checkpoint|resume|weights|(paths|hydra)\..+|.+\.(root|checkpoint|dir))$")
@@ -79,7 +80,7 @@ def _check_sweep(arguments: Sequence[str]) -> None:
     if not file.is_file():
         known = sorted(path.stem for path in Path(directory).glob("*.yaml"))
         raise ValueError(f"-cn {name}: {build.nearest(name, known)}")
-    sweep = OmegaConf.load(file)
+    sweep = sections.load(file)
     if "report" in sweep and "defaults" not in sweep:
         of = ", ".join(sweep.report.get("of", [])) or "python -m atc.bench"
         raise ValueError(

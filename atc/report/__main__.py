@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from atc.printable import printable
 from atc.report import layout, report, throughput
@@ -24,7 +25,7 @@ DEFAULT = Path("runs/store")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0, 2 after an error of the user's."""
-    parser = argparse.ArgumentParser("python -m atc.report", description=__doc__, formatter_class=_AsWritten)
+    parser = _Parser("python -m atc.report", description=__doc__, formatter_class=_AsWritten)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a file of sweeps/, or source=wandb project=NAME")
     parser.add_argument("--all", metavar="DIRECTORY", type=Path, help="write one page with all tables and figures")
     parser.add_argument("--list", action="store_true", help="say which there are")
@@ -103,6 +104,14 @@ def _entries(stores: Sequence[Path] | None, settings: dict[str, str]) -> list[di
     if not stores and not DEFAULT.is_dir():
         print(f"no run has left a result here: there is no {DEFAULT.resolve()}", file=sys.stderr)
     return [entry for directory in stores or [DEFAULT] for entry in Store(directory).entries()]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end the process."""
+        self.exit(2, f"error: {printable(message)}\n")
 
 
 class _AsWritten(argparse.RawDescriptionHelpFormatter):

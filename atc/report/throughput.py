@@ -60,16 +60,21 @@ def measurements(directories: Iterable[Path]) -> list[Row]:
     A combination that was measured again on a machine counts as last measured. ValueError names a file that is none.
     """
     found: dict[tuple[Any, ...], Row] = {}
-    files = {file.resolve(): file for directory in directories for file in sorted(directory.glob(FILES))}
+    files = {
+        file.resolve(): file for directory in directories for file in sorted(directory.glob(FILES)) if file.is_file()
+    }
     rows: list[Row] = []
     for file in files.values():
         try:
             read = json.loads(file.read_text(encoding="utf-8"))
-            rows += [_with_origin(row, read["environment"], read["settings"]) for row in read["rows"]]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            found_here = [_with_origin(row, read["environment"], read["settings"]) for row in read["rows"]]
+            for row in found_here:  # what is not well-formed cannot be shown
+                texts(row), _key(row), _origins([row]), tuple(row.get(key) for key in MEASURED_AXES)
+            rows += found_here
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{file} is no result of python -m atc.bench throughput: {error!r}") from error
-    for row in sorted(rows, key=lambda row: row["date"]):
-        found[tuple(row.get(key) for key in ("machine", "schedule", "t", *MEASURED_AXES))] = row
+    for row in sorted(rows, key=lambda row: str(row["date"])):
+        found[tuple(str(row.get(key)) for key in ("machine", "schedule", "t", *MEASURED_AXES))] = row
     return list(found.values())
 
 

@@ -1,0 +1,83 @@
+"""Sweeps with a mistake: in their file, in what is selected, in the sweeper's settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.mistakes import Mistake
+
+HEAD = """\
+defaults:
+  - train
+  - override hydra: sweep
+  - override hydra/sweeper: grid
+  - override logger: none
+  - _self_
+sweep: small
+"""
+LINE = "train --config-dir sweeps -cn small"
+
+
+def sweep(
+    grids: str = "[{reducer: [topk, evit], keep_rate: [0.5, 0.7]}]", rest: str = "", head: str = HEAD
+) -> Callable:
+    """A directory sweeps/ with the file small.yaml."""
+
+    def prepare(here: Path) -> None:
+        (here / "sweeps").mkdir()
+        (here / "sweeps" / "small.yaml").write_text(f"{head}hydra: {{sweeper: {{grids: {grids}{rest}}}}}\n")
+
+    return prepare
+
+
+def mistake(line: str, *says: str, prepare: Callable[[Path], None] | None = None) -> Mistake:
+    return Mistake(f"{LINE} {line}".strip(), says, prepare=prepare or sweep(), without_torch=True)
+
+
+def _file(text: str) -> Callable[[Path], None]:
+    def prepare(here: Path) -> None:
+        (here / "sweeps").mkdir()
+        (here / "sweeps" / "small.yaml").write_text(text)
+
+    return prepare
+
+
+def _damaged_store(here: Path) -> None:
+    sweep()(here)
+    (here / "runs" / "store").mkdir(parents=True)
+    (here / "runs" / "store" / "x.json").write_text('{"identity": "x"}')
+
+
+MISTAKES = [
+    mistake("--dry-run reducer=tome", "no run of small has reducer=tome; its grids: reducer=topk,evit"),
+    mistake("--dry-run keep_rate=0.9", "no run of small has keep_rate=0.9"),
+    mistake("--dry-run reducr=topk", "unknown setting 'reducr': did you mean 'reducer'?"),
+    mistake("--dry-run hydra.sweeper.rerun=chnaged", "hydra.sweeper.rerun=chnaged must be true, false or changed"),
+    mistake("--dry-run hydra.sweeper.rerun=2", "hydra.sweeper.rerun=2 must be true, false or changed"),
+    mistake("hydra.sweeper.dry_run=yes", "hydra.sweeper.dry_run=yes must be true or false"),
+    mistake("--dry-run hydra.sweeper.rerunn=true", "rerunn"),
+    mistake("--dry-run", "grids=5 must be a list of mappings", prepare=sweep("5")),
+    mistake("--dry-run", "grids=[] has no runs", prepare=sweep("[]")),
+    mistake("--dry-run", "grids=['topk'] must be a list of mappings", prepare=sweep("[topk]")),
+    mistake("--dry-run", "grids: keep_rate=[] must be a setting with its value", prepare=sweep("[{keep_rate: []}]")),
+    mistake("--dry-run", "out_of_reach=3 must be a list", prepare=sweep(rest=", out_of_reach: 3")),
+    mistake("--dry-run", "reducr", prepare=sweep("[{reducr: topk}]")),
+    mistake("--dry-run", "unknown reducer 'topkk'", prepare=sweep("[{reducer: topkk}]")),
+    mistake("--dry-run", "small.yaml is no sweep file: it holds a list", prepare=_file("- a\n")),
+    mistake("--dry-run", "small.yaml is no sweep file", prepare=_file("5\n")),
+    mistake("--dry-run", "small.yaml is no sweep file", prepare=_file("a: [1\n")),
+    mistake("--dry-run", "x.json: it has no status, which is one of finished", prepare=_damaged_store),
+    Mistake(
+        "evaluate --config-dir sweeps -cn small --dry-run",
+        ("small is a sweep for train.py, not for evaluate.py",),
+        prepare=sweep(),
+        without_torch=True,
+    ),
+    Mistake("train --config-dir sweeps -cn smal --dry-run", ("-cn smal: did you mean 'small'?",), prepare=sweep()),
+    Mistake("train reducer=topk --dry-run", ("--dry-run lists the runs of a sweep",), without_torch=True),
+    Mistake(
+        "train -m reducer=tome keep_rate=0.25 seed=0,1 trainer.max_epochs=1 optimizer.warmup_epochs=0 baselines=false",
+        ("error: 2 of 2 runs failed, the first of them seed=0: ToMe cannot leave 12 of 49 tokens at block 4",),
+    ),
+    Mistake("train -m reducer=topk,tpok", ("unknown reducer 'tpok': did you mean 'topk'?",)),
+    Mistake("train -m reducer=topk keep_rat=0.5,0.7", ("unknown setting 'keep_rat'",)),
+]

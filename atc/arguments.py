@@ -82,7 +82,8 @@ def _check_sweep(arguments: Sequence[str]) -> None:
         raise ValueError(f"-cn {name}: {build.nearest(name, known)}")
     sweep = sections.load(file)
     if "report" in sweep and "defaults" not in sweep:
-        of = ", ".join(sweep.report.get("of", [])) or "python -m atc.bench"
+        others = sweep.report.get("of") if OmegaConf.is_dict(sweep.report) else None
+        of = ", ".join(map(str, others or [])) or "python -m atc.bench"
         raise ValueError(
             f"{name} has no runs of its own: its numbers are those of {of}; see python -m atc.report {name}"
         )

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+
+from atc.files import write_whole
 
 log = logging.getLogger("atc.search")
 
@@ -70,6 +73,8 @@ class Search(Sweeper):
         for key, value in (("trials", self.trials), ("at_once", self.at_once)):
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"hydra.sweeper.{key}={value} must be a whole number, 1 or more")
+        if not isinstance(self.dry_run, bool):
+            raise ValueError(f"hydra.sweeper.dry_run={self.dry_run} must be true or false")
         if self.direction not in ("maximize", "minimize") or min(self.trials, self.at_once) < 1:
             raise ValueError(
                 f"hydra.sweeper: direction={self.direction} is maximize or minimize; trials={self.trials} and "
@@ -112,11 +117,17 @@ class Search(Sweeper):
         return {item.get_key_element(): item for item in OverridesParser.create().parse_overrides(lines)}
 
     def _run(self, optuna: Any, study: Any, fixed: Sequence[str], distributions: Mapping[str, Any]) -> list[JobReturn]:
+        from atc.complaint import Complaint
+        from atc.report import lock, outcomes
+
         state = optuna.trial.TrialState
+        claims = self.directory / f"{study.study_name}.claims"  # what the processes of this search are at
         for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
-            study.tell(trial.number, state=state.FAIL)  # it was cut off with the process that ran it
-            study.enqueue_trial(trial.params)
+            if lock.holder(claims / str(trial.number)) is None:  # it was cut off with the process that ran it
+                study.tell(trial.number, state=state.FAIL)
+                study.enqueue_trial(trial.params)
         results: list[JobReturn] = []
+        done: list[outcomes.Outcome] = []
         in_a_row: list[str] = []
         while _finished(study) < self.trials:
             number = min(self.at_once, self.trials - _finished(study))
@@ -129,17 +140,23 @@ class Search(Sweeper):
                 ]
                 for trial in asked
             ]
-            returned = list(self.launcher.launch(jobs, len(results)))
+            with ExitStack() as stack:
+                for trial in asked:
+                    stack.enter_context(lock.claimed(claims / str(trial.number)))
+                returned = list(self.launcher.launch(jobs, len(results)))
             results += returned
+            done += [outcomes.of(result, job) for result, job in zip(returned, jobs, strict=True)]
             reasons = [_tell(study, state, trial, result) for trial, result in zip(asked, returned, strict=True)]
             in_a_row = [*in_a_row, *reasons] if all(reasons) else []
             if len(in_a_row) >= HOPELESS:
-                raise ValueError(f"{len(in_a_row)} trials failed one after another, the first of them: {in_a_row[0]}")
+                log.info(outcomes.table(done))
+                raise Complaint(f"{len(in_a_row)} trials failed one after another, the first of them: {in_a_row[0]}")
+        if done:
+            log.info(outcomes.table(done))
         best = study.best_trial
         found = {"score": best.value, "settings": dict(best.params)}
         file = Path(self.config.hydra.sweep.dir) / "best.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(found), file)
+        write_whole(file, OmegaConf.to_yaml(OmegaConf.create(found)))
         log.info("best of %d trials: %.4f with %s", _finished(study), best.value, _typed(best.params))
         return results
 

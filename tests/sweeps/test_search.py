@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
+from atc.report import lock
 from atc.report.store import Store
 from hydra_plugins.atc_optuna import Search
 from tests.harness.commands import ROOT, TINY, environment
@@ -88,6 +92,27 @@ def test_a_number_of_trials_is_a_number() -> None:
         )
         with pytest.raises(ValueError, match=f"^hydra.sweeper.{said} must be a whole number, 1 or more$"):
             search.sweep([])
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_trials_of_another_process_are_left_to_it(tmp_path: Path, busy: bool) -> None:
+    """A search is joined; what was cut off with its process is done again."""
+    lines = []
+
+    def launch(jobs: list[list[str]], _: int) -> list[JobReturn]:
+        lines.extend(jobs)
+        return [JobReturn(status=JobStatus.COMPLETED, _return_value=0.5) for _ in jobs]
+
+    search = Search({}, trials=1, at_once=1, direction="maximize", sampler={}, directory=str(tmp_path))
+    search.launcher = SimpleNamespace(launch=launch)  # type: ignore[assignment]
+    search.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
+    study = optuna.create_study(study_name="mine", direction="maximize")
+    space = {"optimizer.lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
+    cut = study.ask(space)
+    with lock.claimed(tmp_path / "mine.claims" / "0") if busy else nullcontext():
+        search._run(optuna, study, [], space)
+    assert study.trials[0].state.name == ("RUNNING" if busy else "FAIL")
+    assert (lines[0][0] == f"optimizer.lr={cut.params['optimizer.lr']}") is not busy
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ class Grid(Sweeper):
         self._check()
         jobs = self.jobs(arguments)
         progress = Progress(self.config.paths.store, jobs)
+        if not self.dry_run:
+            progress.reconcile()
         adopted = 0 if self.dry_run else progress.adopt()
         pending = list(jobs.values()) if self.rerun is True else progress.missing()
         if self.rerun == CHANGED:

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from atc import code
 from atc.printable import printable
-from atc.report import claim, record
+from atc.report import claim, record, store
 from atc.report.store import Store, entry
 
 log = logging.getLogger(__name__)
@@ -40,13 +41,13 @@ class Attempts(NamedTuple):
 
 
 class Progress:
-    """Compares the runs of a sweep with the results store at `store`.
+    """Compares the runs of a sweep with the results store in `directory`.
 
     jobs: by identity.
     """
 
-    def __init__(self, store: str | Path, jobs: Mapping[str, Job]):
-        self.store, self.jobs = Store(store), jobs
+    def __init__(self, directory: str | Path, jobs: Mapping[str, Job]):
+        self.store, self.jobs = Store(directory), jobs
 
     def states(self) -> dict[str, State]:
         """By identity: done; failed; cut off, by a signal or a crash; missing, that is never started; running now."""
@@ -57,6 +58,8 @@ class Progress:
         if claim.holder(self.store.directory, job.identity) is not None:
             return "running"
         if entry is not None and entry["status"] == "finished":
+            return "done"
+        if entry is None and _status(job) == "finished":  # which `reconcile` enters
             return "done"
         if _status(job) in ("running", "interrupted"):
             return "cut off"
@@ -79,6 +82,14 @@ class Progress:
 
     def _code(self, job: Job) -> dict[str, str]:
         return code.of_config(OmegaConf.to_container(job.cfg))
+
+    def reconcile(self) -> int:
+        """Enter runs that are finished and that the store lacks, as where a process was killed just then; how many."""
+        entered = 0
+        for job in self.jobs.values():
+            with suppress(ValueError):  # a damaged record, of which `states` warns
+                entered += store.reconcile(job.directory, self.store.directory, job.cfg) is not None
+        return entered
 
     def adopt(self) -> int:
         """Enter runs that other sweeps have finished under this one's name too, so that reports find them; how many."""

@@ -1,5 +1,6 @@
 """Two processes do not do a run of a sweep twice; what was done with other code than today's is known."""
 
+import json
 import logging
 import multiprocessing
 import time
@@ -13,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from atc import code, multirun
-from atc.report import claim, lock, outcomes
+from atc.report import claim, identity, lock, outcomes
 from atc.report.progress import Progress
 from atc.report.store import Entry, Store
 from hydra_plugins.atc_grid import Grid, Job
@@ -168,6 +169,25 @@ def test_a_damaged_record_is_one_that_was_cut_off(tmp_path: Path, caplog: pytest
     (one.directory / "results.json").write_text('{"status": "fin')
     assert Progress(tmp_path / "store", {"run0": one}).states() == {"run0": "cut off"}
     assert "results.json is damaged" in caplog.text
+
+
+def test_what_was_finished_and_never_entered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A process was killed between the end of its run and the entry into the store: the next sweep enters it."""
+    caplog.set_level(logging.INFO)
+    one = job(tmp_path / "store", "placeholder")
+    one = one._replace(identity=identity.identity(one.cfg))
+    one.directory.mkdir()
+    times = {"started": "2026-01-31T12:00:00+00:00", "finished": "2026-01-31T12:01:00+00:00"}
+    (one.directory / "results.json").write_text(json.dumps({"status": "finished", "results": {}, "seed": 0, **times}))
+    grid(tmp_path / "store", [one], [], [], dry_run=True).sweep([])
+    assert "1 runs; 1 done" in caplog.text
+    assert Store(tmp_path / "store").entries() == []
+    launched: list[list[str]] = []
+    for _ in range(2):
+        grid(tmp_path / "store", [one], launched, [None]).sweep([])
+    assert launched == []
+    (found,) = Store(tmp_path / "store").entries()
+    assert (found["identity"], found["status"]) == (one.identity, "finished")
 
 
 def test_the_table_at_the_end(tmp_path: Path) -> None:

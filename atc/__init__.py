@@ -9,10 +9,10 @@ logits, trace = model(images), model.trace
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ReducedViT", "__version__", "unwrap", "wrap"]
+__all__ = ["ReducedViT", "__version__", "check_plans", "unwrap", "wrap"]
 
 if TYPE_CHECKING:
-    from atc.api import ReducedViT, unwrap, wrap
+    from atc.api import ReducedViT, check_plans, unwrap, wrap
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 from torch import nn
 
 from atc import build
-from atc.core import Constant, Linear, Reducer, Schedule, Stages
+from atc.core import Constant, Linear, Reducer, Schedule, Stages, check_plans
 from atc.vit.reduced import ReducedViT, reducer_class
 
-__all__ = ["ReducedViT", "unwrap", "wrap"]
+__all__ = ["ReducedViT", "check_plans", "unwrap", "wrap"]
 
 
 def wrap(

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from atc.core import Assign, Plan, Reducer, Stage, TokenView
-from atc.ops.linkage import labels, labels_from_features
+from atc.ops.linkage import BACKENDS, METHODS, labels, labels_from_features, usable_backends
 
 
 class Agglomerative(Reducer):
@@ -33,6 +33,7 @@ class Agglomerative(Reducer):
         as_released: bool = False,
     ):
         super().__init__(stage)
+        check_linkage(linkage, linkage_backend)
         self.linkage, self.linkage_backend, self.as_released = linkage, linkage_backend, as_released
 
     @torch.no_grad()
@@ -43,3 +44,12 @@ class Agglomerative(Reducer):
         keys = view.keys / view.keys.norm(dim=-1, keepdim=True)
         distance = 1 - keys @ keys.transpose(1, 2)
         return Assign(labels(distance, keep, self.linkage, backend=self.linkage_backend), keep)
+
+
+def check_linkage(linkage: str, linkage_backend: str | None) -> None:
+    """Refuse, while the model is built, what would fail at its first image."""
+    if linkage not in METHODS:
+        raise ValueError(f"linkage={linkage!r} must be one of {', '.join(METHODS)}")
+    if linkage_backend is not None and linkage_backend not in (usable := usable_backends()):
+        reason = "cannot run on this machine" if linkage_backend in BACKENDS else "is no backend"
+        raise ValueError(f"linkage_backend={linkage_backend!r} {reason}: take null, {', '.join(usable)}")

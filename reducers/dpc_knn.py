@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from atc.core import Assign, Plan, Reducer, Stage, TokenView
+from atc.ops.scale import power_of_two
 
 
 class DPCKNN(Reducer):
@@ -38,8 +39,11 @@ class DPCKNN(Reducer):
         with torch.autocast(x.device.type, enabled=False):
             x = x if x.dtype == torch.float64 else x.float()
             num_tokens = x.shape[1]
+            # Distances are compared on a scale on which their squares are representable; densities are the true ones.
+            scale = power_of_two(x, (1, 2))
+            x = x * scale
             distance = torch.cdist(x, x) / x.shape[-1] ** 0.5
-            nearest = distance.topk(min(self.k, num_tokens), dim=2, largest=False).values
+            nearest = distance.topk(min(self.k, num_tokens), dim=2, largest=False).values / scale
             density = (-nearest.square().mean(dim=2)).exp()
             if self.as_released:
                 density = density + torch.rand_like(density) * 1e-6

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from atc.core import Plan, Reducer, Select, Stage, TokenView
+from atc.ops.scale import power_of_two
 
 
 class KMedoids(Reducer):
@@ -28,6 +29,8 @@ class KMedoids(Reducer):
         if iterations < 0:
             raise ValueError(f"iterations={iterations} must be 0 or more")
         self.iterations, self.equal_weight, self.as_released = iterations, equal_weight, as_released
+        if as_released:
+            self.exceptions = {"distinct_outputs": "the authors' medoid of an empty cluster is token 0, time and again"}
         if equal_weight:
             self.needs = frozenset()  # no attention, hence no previous block, wanted
 
@@ -61,6 +64,7 @@ class KMedoids(Reducer):
     def forward(self, view: TokenView, keep: int) -> Plan:
         x = view.x if view.x.dtype == torch.float64 else view.x.float()
         with torch.autocast(x.device.type, enabled=False):
+            x = x * power_of_two(x, (1, 2))  # medoids are the same on every scale, squares are not representable on all
             distance = torch.cdist(x, x)
             if self.equal_weight:
                 weight = torch.ones_like(distance[:, 0])

@@ -1,9 +1,9 @@
 """ToMe (Bolya et al., ICLR 2023, arXiv 2210.09461): bipartite soft matching."""
 
 import torch
-from torch.nn import functional as F
 
 from atc.core import Assign, Plan, Reducer, TokenView
+from atc.ops.scale import unit_vectors
 
 
 class ToMe(Reducer):
@@ -22,7 +22,7 @@ class ToMe(Reducer):
         return num_tokens - num_tokens // 2
 
     def forward(self, view: TokenView, keep: int) -> Plan:
-        keys = F.normalize(view.keys, dim=-1)
+        keys = unit_vectors(view.keys)
         b, a = keys[:, ::2], keys[:, 1::2]
         num_a, num_b = a.shape[1], b.shape[1]
         best, partner = (a @ b.transpose(1, 2)).max(dim=-1)

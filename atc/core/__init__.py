@@ -1,5 +1,6 @@
 """The vocabulary every other room speaks: plans, reducers, schedules, traces."""
 
+from atc.core.checking import check_plans
 from atc.core.plan import Assign, Mix, Plan, Select
 from atc.core.reducer import Reducer, Stage, TokenView
 from atc.core.schedule import Constant, Linear, Schedule, StageCount, Stages
@@ -20,5 +21,6 @@ __all__ = [
     "Stages",
     "TokenView",
     "Trace",
+    "check_plans",
     "follow",
 ]

@@ -47,7 +47,8 @@ class Reducer(nn.Module, ABC):
     extra: output tokens beyond `keep` (EViT's fused token).
     released_surplus: patch tokens the authors' every-block code leaves beyond the schedule's count when there
         is a CLS token; used only with `as_released`.
-    exceptions: contract checks a method is known not to meet, each with the reason.
+    exceptions: contract checks a method is known not to meet, each with the reason; "distinct_outputs" allows that an
+        output token has no input token of its own.
     """
 
     site: ClassVar[Literal["after_attention", "before_block"]] = "after_attention"
@@ -57,7 +58,7 @@ class Reducer(nn.Module, ABC):
     reduces: ClassVar[bool] = True
     extra: ClassVar[int] = 0
     released_surplus: ClassVar[int] = 0
-    exceptions: ClassVar[dict[str, str]] = {}
+    exceptions: dict[str, str] = {}  # an instance may have more
 
     def __init__(self, stage: Stage):
         super().__init__()

@@ -30,7 +30,8 @@ def _qkv(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         bias = torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
         fused = attn.qkv(x) + bias if attn.qkv_bias_separate else F.linear(x, attn.qkv.weight, bias)
         projected = fused.chunk(3, dim=-1)
-    q, k, v = (y.reshape(*x.shape[:2], -1, attn.head_dim).transpose(1, 2) for y in projected)
+    # The number of heads is counted, because an empty batch leaves reshape nothing to infer it from.
+    q, k, v = (y.unflatten(-1, (y.shape[-1] // attn.head_dim, attn.head_dim)).transpose(1, 2) for y in projected)
     return attn.q_norm(q), attn.k_norm(k), v
 
 
@@ -73,7 +74,7 @@ def attend(
         weights = _softmax(q, k, attn.scale, bias)
         out = attn.attn_drop(weights) @ v
 
-    out = out.transpose(1, 2).reshape(x.shape[0], x.shape[1], -1)
+    out = out.transpose(1, 2).flatten(2)
     out = attn.norm(out)
     if gate is not None:
         out = out * gate

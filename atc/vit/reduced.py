@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from atc.core import Plan, Reducer, Schedule, Stage, StageCount, StageTrace, TokenView, Trace, follow
+from atc.core.checking import check_plan, check_reduced
 from atc.vit.attention import Seen
 from atc.vit.blocks import attention_half, classify, embed, grid_of, merge_rope, mlp_half
 from atc.vit.state_dict import keep_timm_keys
@@ -195,12 +196,18 @@ class _Stream:
         """Ask the reducer for a plan, and apply it to tokens, sizes, source map and rotary positions."""
         head, patches = self.x[:, : self.prefix], self.x[:, self.prefix :]
         view = TokenView(patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn)
-        plan: Plan = reducer(view, count.keep)
         weight = self.size if self.model.size_weighted else torch.ones_like(self.size)
-        self.x = torch.cat([head, plan.reduce(patches, weight)], dim=1)
+        num_out = count.keep + self.model.method.extra
+        try:
+            plan: Plan = reducer(view, count.keep)
+            check_plan(plan, patches, num_out, getattr(reducer, "exceptions", {}))
+            reduced, self.size = plan.reduce(patches, weight), plan.reduce_size(self.size)
+            check_reduced(reduced, self.size, patches, num_out)
+        except ValueError as error:
+            raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
+        self.x = torch.cat([head, reduced], dim=1)
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)
-        self.size = plan.reduce_size(self.size)
         self.source = follow(self.source, plan.labels)
         if self.model.proportional_attention:
             prefix_size = self.size.new_ones(self.size.shape[0], self.prefix)

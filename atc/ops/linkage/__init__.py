@@ -19,7 +19,7 @@ from atc.ops.linkage.cosine import cosine_distance
 from atc.ops.linkage.dendrogram import Dendrogram, dendrogram
 from atc.ops.linkage.effort import Effort, effort
 from atc.ops.linkage.features import labels_from_features
-from atc.ops.linkage.op import BACKENDS, METHODS, labels
+from atc.ops.linkage.op import BACKENDS, METHODS, labels, usable_backends
 
 __all__ = [
     "BACKENDS",
@@ -31,4 +31,5 @@ __all__ = [
     "effort",
     "labels",
     "labels_from_features",
+    "usable_backends",
 ]

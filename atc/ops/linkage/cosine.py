@@ -9,13 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atc.ops.arguments import described, is_floating
+from atc.ops.scale import unit_vectors, unit_vectors_on_host
+
 
 def cosine_distance(keys: Tensor) -> Tensor:
     """``1 - <x, y> / (|x| |y|)`` for all pairs of tokens (Eq. 1, arXiv 2409.11923).
 
     Computed in float32 (float64 for float64 keys) whatever autocast or the matmul precision say: with TF32 or
     float16 products one image in six gets another partition, with bfloat16 three in four. A zero vector has
-    distance 1 to everything. Not differentiable; one operator under torch.compile.
+    distance 1 to everything. Not differentiable; one operator under torch.compile. Keys may be of any finite size, from
+    subnormal numbers to the largest: each is scaled by a power of two where its square would not be representable.
 
     Args:
         keys: ``[B, N, D]`` floating.
@@ -24,7 +28,7 @@ def cosine_distance(keys: Tensor) -> Tensor:
         ``[B, N, N]`` float32, or float64 for float64 keys.
 
     Raises:
-        ValueError: ``keys`` is not floating or not three-dimensional.
+        ValueError: ``keys`` is not a dense floating tensor of three dimensions.
     """
     check_keys(keys)
     return _cosine_distance(keys.detach())
@@ -32,12 +36,14 @@ def cosine_distance(keys: Tensor) -> Tensor:
 
 @torch.library.custom_op("atc::cosine_distance", mutates_args=())
 def _cosine_distance(keys: Tensor) -> Tensor:
+    check_keys(keys)
     with full_float32(keys.device.type):
         return distance_of_units(normalised(keys))
 
 
 @_cosine_distance.register_fake
 def _(keys: Tensor) -> Tensor:
+    check_keys(keys)
     dtype = torch.float64 if keys.dtype == torch.float64 else torch.float32
     return keys.new_empty((keys.shape[0], keys.shape[1], keys.shape[1]), dtype=dtype)
 
@@ -45,7 +51,7 @@ def _(keys: Tensor) -> Tensor:
 def normalised(keys: Tensor) -> Tensor:
     """Unit vectors, in float32 at least; a zero vector stays zero."""
     wide = keys if keys.dtype == torch.float64 else keys.float()
-    return wide / wide.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return unit_vectors_on_host(wide) if wide.device.type == "cpu" else unit_vectors(wide)
 
 
 def distance_of_units(unit: Tensor, out: Tensor | None = None) -> Tensor:
@@ -55,15 +61,16 @@ def distance_of_units(unit: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def check_keys(keys: Tensor) -> None:
-    if keys.ndim != 3 or not keys.is_floating_point():
-        raise ValueError(f"keys must be floating [B, N, D], got {keys.dtype} {list(keys.shape)}")
+    if not is_floating(keys, 3):
+        raise ValueError(f"keys must be a dense floating tensor [B, N, D], got {described(keys)}")
 
 
 @contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
     """No autocast, and no TF32 or bfloat16 inside float32 products of this device."""
-    # mkldnn.matmul is set at run time, out of the sight of types.
-    backend: Any = torch.backends.cuda.matmul if device_type == "cuda" else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    backend: Any = torch.backends.cuda.matmul
+    if device_type != "cuda":
+        backend = getattr(torch.backends.mkldnn, "matmul", None)  # from torch 2.9 on
     name = "fp32_precision"
     exact: str | bool = "ieee"
     if not hasattr(backend, name):  # torch < 2.9, where only CUDA had a choice

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from atc.ops.linkage.job import check_job
+
 LIBRARY = Path(__file__).with_name("_native.so")
 ABI = 3
 _METHOD = {"single": 0, "complete": 1, "average": 2, "ward": 3}
@@ -94,11 +96,16 @@ def cluster(
         avx2: use AVX2 where the processor has it; False is for tests.
 
     Raises:
+        ValueError: one of these is not as described.
         RuntimeError: there is no compiled kernel, or it ran out of memory.
     """
+    check_job(distance, keep, method, "cpu")
+    if algorithm not in ALGORITHM:
+        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHM)}, got {algorithm!r}")
     run = kernel()
     if run is None:
         raise RuntimeError(f"the compiled clustering kernel is missing: {LIBRARY} could not be loaded")
+    distance = distance.resolve_neg()  # the kernel reads memory, where a lazy minus does not stand
     if distance.stride(-1) != 1:
         distance = distance.contiguous()
     batch, tokens, _ = distance.shape

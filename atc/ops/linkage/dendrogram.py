@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from atc.ops.linkage.op import check_arguments, merge_in_order, refuse_nan, wide
+from atc.ops.arguments import integer, number
+from atc.ops.linkage.op import check_distance, check_options, check_values, merge_in_order, refuse_nan, wide
 from atc.ops.linkage.relabel import labels_from_merges
 
 
@@ -28,16 +29,29 @@ class Dendrogram(NamedTuple):
             ``[B, N]`` int64, numbered by first appearance; what :func:`atc.ops.linkage.labels` returns.
 
         Raises:
-            ValueError: the tree ends before ``keep`` clusters are left.
+            ValueError: ``keep`` is no integer, or the tree ends before ``keep`` clusters are left.
         """
+        keep = integer("keep", keep, least=1)
+        least = self.tokens - self.merges.shape[1]
         needed = max(self.tokens - keep, 0)
-        if keep < 1 or needed > self.merges.shape[1]:
-            least = self.tokens - self.merges.shape[1]
+        if keep < least:
             raise ValueError(f"keep={keep} is less than the {least} clusters this dendrogram ends with")
         return labels_from_merges(self.merges[:, :needed], self.tokens)
 
-    def clusters_below(self, height: float) -> Tensor:
-        """``[B]`` int64: the clusters left after all merges up to ``height``; at least the tree's own K."""
+    def clusters_below(self, height: float | Tensor) -> Tensor:
+        """How many clusters are left after all merges up to a height.
+
+        Args:
+            height: a number, or one for each image, ``[B, 1]``; infinity is one, NaN is not.
+
+        Returns:
+            ``[B]`` int64, at least the tree's own K.
+
+        Raises:
+            ValueError: ``height`` is no number.
+        """
+        if not isinstance(height, Tensor):
+            height = number("height", height)
         return self.tokens - torch.as_tensor(self.heights <= height).sum(1)
 
 
@@ -54,7 +68,9 @@ def dendrogram(
     Arguments and errors are those of :func:`atc.ops.linkage.labels`. A slot is a position among the N tokens: a
     cluster lives in the slot of its largest member.
     """
-    check_arguments(distance, keep, method, backend)
+    check_distance(distance)
+    check_values(distance)
+    keep, check_finite = check_options(keep, method, backend, check_finite)
     distance = wide(distance.detach())
     if check_finite:
         refuse_nan(distance)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from atc.ops.linkage import cpu
-from atc.ops.linkage.op import check_arguments, wide
+from atc.ops.linkage.op import check_distance, check_options, check_values, wide
 
 
 class Effort(NamedTuple):
@@ -29,7 +29,9 @@ def effort(distance: Tensor, keep: int, method: str) -> Effort:
     Raises:
         RuntimeError: there is no compiled kernel.
     """
-    check_arguments(distance, keep, method, "cpu")
+    check_distance(distance)
+    check_values(distance)
+    keep, _ = check_options(keep, method, None, False)
     counters = cpu.cluster(wide(distance.detach()).cpu(), keep, method, want_counters=True).counters
     assert counters is not None
     merges, rescans, cells, replayed, doubts, restarts = counters.double().unbind(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from atc.ops.linkage.cosine import check_keys, distance_of_units, full_float32, normalised
-from atc.ops.linkage.op import check_method, cluster
+from atc.ops.linkage.op import check_options, cluster
 
 # Distances that are held at once, at least one image's: a second-level cache, and a gigabyte.
 _CELLS = {"cpu": 1 << 19, "cuda": 1 << 28}
@@ -38,12 +38,14 @@ def labels_from_features(
         ValueError: as :func:`atc.ops.linkage.labels` does.
     """
     check_keys(keys)
-    check_method(keep, method, backend)
+    keep, check_finite = check_options(keep, method, backend, check_finite)
     return _linkage_from_features(keys.detach(), keep, method, backend, check_finite)
 
 
 @torch.library.custom_op("atc::linkage_from_features", mutates_args=())
 def _linkage_from_features(keys: Tensor, keep: int, method: str, backend: str | None, check_finite: bool) -> Tensor:
+    check_keys(keys)
+    check_options(keep, method, backend, check_finite)
     batch, tokens, _ = keys.shape
     labels = torch.empty(batch, tokens, dtype=torch.int64, device=keys.device)
     with full_float32(keys.device.type):
@@ -61,4 +63,6 @@ def _linkage_from_features(keys: Tensor, keep: int, method: str, backend: str | 
 
 @_linkage_from_features.register_fake
 def _(keys: Tensor, keep: int, method: str, backend: str | None, check_finite: bool) -> Tensor:
+    check_keys(keys)
+    check_options(keep, method, backend, check_finite)
     return keys.new_empty(keys.shape[:2], dtype=torch.int64)

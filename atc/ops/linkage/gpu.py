@@ -10,11 +10,14 @@ one kernel and never waits for it, so that CUDA graphs can capture it.
 
 from __future__ import annotations
 
+import os
+
 import torch
 import triton
 from torch import Tensor
 
 from atc.ops.linkage.gpu_kernel import greedy
+from atc.ops.linkage.job import check_job
 from atc.ops.linkage.order import value_of
 
 MOST_TOKENS = 1024
@@ -35,7 +38,14 @@ def cluster(
 
     Returns:
         labels ``[B, N]`` int64, merges, heights.
+
+    Raises:
+        ValueError: one of the arguments is not as described.
     """
+    check_job(distance, keep, method, "cpu" if os.environ.get("TRITON_INTERPRET") else "cuda")
+    if distance.shape[1] > MOST_TOKENS:
+        raise ValueError(f"distance must have up to {MOST_TOKENS} tokens, got {distance.shape[1]}")
+    distance = distance.resolve_neg()  # the kernel reads memory, where a lazy minus does not stand
     batch, tokens, _ = distance.shape
     merged = max(tokens - keep, 0)
     device = distance.device

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from atc.ops.arguments import boolean, described, integer, is_floating
 from atc.ops.linkage import cpu, portable, reference, rounds
+from atc.ops.linkage.job import METHODS, check_method
 from atc.ops.linkage.relabel import labels_from_merges
 
-METHODS = ("single", "complete", "average", "ward")
+__all__ = ["BACKENDS", "METHODS", "labels", "usable_backends"]
+
 BACKENDS = ("reference", "torch", "cpu", "triton", "cuda")
 MOST_TOKENS_TRITON = 1024  # a program of the triton backend holds the state of one image in registers
 # Up to so many tokens the choice on a GPU is cuda, where that can run; for more it is triton. 0 is never: which one is
@@ -52,20 +55,25 @@ def labels(
         ``[B, N]`` int64, numbered by first appearance.
 
     Raises:
-        ValueError: wrong shape or dtype, ``keep < 1``, unknown ``method`` or ``backend``, or NaN with ``check_finite``
-            (naming the image).
+        ValueError: no dense tensor of this shape and kind, ``keep`` no integer or less than 1, unknown ``method`` or
+            ``backend``, or NaN with ``check_finite`` (naming the image).
     """
-    check_arguments(distance, keep, method, backend)
+    check_distance(distance)
+    keep, check_finite = check_options(keep, method, backend, check_finite)
     return _linkage(distance.detach(), keep, method, backend, check_finite)
 
 
 @torch.library.custom_op("atc::linkage", mutates_args=())
 def _linkage(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool) -> Tensor:
+    check_distance(distance)
+    check_options(keep, method, backend, check_finite)
     return cluster(wide(distance), keep, method, backend, check_finite)
 
 
 @_linkage.register_fake
 def _(distance: Tensor, keep: int, method: str, backend: str | None, check_finite: bool) -> Tensor:
+    check_distance(distance)
+    check_options(keep, method, backend, check_finite)
     return distance.new_empty(distance.shape[:2], dtype=torch.int64)
 
 
@@ -144,6 +152,17 @@ def why_not_cuda(distance: Tensor, method: str) -> str | None:
     return cuda.complaint(distance, method)
 
 
+def usable_backends() -> tuple[str, ...]:
+    """Those of ``BACKENDS`` that can run on this machine, for tensors on the device they are made for."""
+    gpu = torch.cuda.is_available()
+    usable = {"cpu": cpu.kernel() is not None, "triton": has_triton() and (gpu or "TRITON_INTERPRET" in os.environ)}
+    if gpu and torch.version.cuda is not None:
+        from atc.ops.linkage.cuda import program
+
+        usable["cuda"] = program.bindings() is not None
+    return tuple(name for name in BACKENDS if usable.get(name, name != "cuda"))
+
+
 @cache
 def has_triton() -> bool:
     return find_spec("triton") is not None
@@ -172,16 +191,26 @@ def refuse_nan(distance: Tensor, first_image: int = 0) -> None:
         raise ValueError(f"distance of image {first_image + int(has_nan.nonzero()[0])} holds NaN")
 
 
-def check_arguments(distance: Tensor, keep: int, method: str, backend: str | None) -> None:
-    if distance.ndim != 3 or distance.shape[1] != distance.shape[2] or not distance.is_floating_point():
-        raise ValueError(f"distance must be floating [B, N, N], got {distance.dtype} {list(distance.shape)}")
-    check_method(keep, method, backend)
+def check_distance(distance: Tensor) -> None:
+    """Refuse what is not a dense floating ``[B, N, N]``."""
+    if not is_floating(distance, 3) or distance.shape[1] != distance.shape[2]:
+        raise ValueError(f"distance must be a dense floating tensor [B, N, N], got {described(distance)}")
 
 
-def check_method(keep: int, method: str, backend: str | None) -> None:
-    if keep < 1:
-        raise ValueError(f"keep must be at least 1, got {keep}")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if backend is not None and backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+def check_options(keep: int, method: str, backend: str | None, check_finite: bool) -> tuple[int, bool]:
+    """``keep`` and ``check_finite`` as plain Python values; what cannot be one is refused."""
+    check_linkage(method, backend)
+    return integer("keep", keep, least=1), boolean("check_finite", check_finite)
+
+
+def check_linkage(method: str, backend: str | None) -> None:
+    """Refuse names that are not of ``METHODS`` and ``BACKENDS``."""
+    check_method(method)
+    if backend is not None and (not isinstance(backend, str) or backend not in BACKENDS):
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {described(backend)}")
+
+
+def check_values(distance: Tensor) -> None:
+    """Refuse a tensor that has a shape but no values."""
+    if distance.is_meta:
+        raise ValueError(f"distance must hold values, got a meta tensor {list(distance.shape)}")

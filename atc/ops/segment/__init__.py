@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from atc.ops.arguments import described, integer, is_floating
+
 __all__ = ["group_sum"]
 
 
@@ -15,8 +17,8 @@ def group_sum(x: Tensor, labels: Tensor, num_groups: int, weight: Tensor | None 
 
     Args:
         x: ``[B, N, C]`` or ``[B, N]``, floating.
-        labels: ``[B, N]`` int64 in ``[-1, num_groups)``; tokens labelled -1 are dropped. The range
-            is the caller's promise: checking it would make a GPU wait for the host.
+        labels: ``[B, N]`` int64 in ``[-1, num_groups)``; tokens labelled -1 are dropped. A label outside is an index
+            out of range to PyTorch: an error on a CPU, and a failed assertion of the device on a GPU.
         num_groups: K, the number of groups. A group without tokens sums to 0.
         weight: ``[B, N]``; None means 1 each.
 
@@ -24,8 +26,10 @@ def group_sum(x: Tensor, labels: Tensor, num_groups: int, weight: Tensor | None 
         ``[B, K, C]`` or ``[B, K]``, of ``x``'s dtype.
 
     Raises:
-        ValueError: shapes that do not belong together, labels that are not int64, or ``num_groups < 0``.
+        ValueError: no dense tensors, shapes or devices that do not belong together, labels that are not int64 or (on a
+            CPU) out of range, or ``num_groups`` no integer of 0 or more.
     """
+    num_groups = integer("num_groups", num_groups, least=0)
     _check(x, labels, num_groups, weight)
     sum_dtype = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
     batch = x.shape[0]
@@ -33,22 +37,39 @@ def group_sum(x: Tensor, labels: Tensor, num_groups: int, weight: Tensor | None 
     if weight is not None:
         factor = weight.to(sum_dtype)
         values = values * (factor.unsqueeze(-1) if x.ndim == 3 else factor)
-    # One bin for each group of each image, and a last one that collects what is dropped. A flat row index
-    # keeps index_add's index at B*N numbers, where scatter_add would want B*N*C of them.
-    bins = batch * num_groups
-    offset = torch.arange(batch, device=labels.device).unsqueeze(1) * num_groups
-    index = torch.where(labels < 0, bins, labels + offset).flatten()
-    out = values.new_zeros((bins + 1, *x.shape[2:]))
-    out = out.index_add(0, index, values.flatten(0, 1))
-    return out[:bins].unflatten(0, (batch, num_groups)).to(x.dtype)
+    # One bin for what an image drops, then one for each of its groups. A flat row index keeps index_add's index at
+    # B*N numbers, where scatter_add would want B*N*C of them.
+    bins = num_groups + 1
+    first = torch.arange(1, batch * bins + 1, bins, device=labels.device).unsqueeze(1)
+    within = labels.clamp(-1, num_groups - 1) == labels  # another image's bins are out of reach
+    index = torch.where(within, labels + first, batch * bins).flatten()
+    out = values.new_zeros((batch * bins, *x.shape[2:]))
+    try:
+        out = out.index_add(0, index, values.flatten(0, 1))
+    except (IndexError, RuntimeError):
+        _refuse_out_of_range(labels, num_groups)
+        raise
+    return out.unflatten(0, (batch, bins))[:, 1:].to(x.dtype)
 
 
 def _check(x: Tensor, labels: Tensor, num_groups: int, weight: Tensor | None) -> None:
-    if x.ndim not in (2, 3) or not x.is_floating_point():
-        raise ValueError(f"x must be floating [B, N, C] or [B, N], got {x.dtype} {list(x.shape)}")
-    if labels.dtype != torch.int64 or labels.shape != x.shape[:2]:
-        raise ValueError(f"labels must be int64 {list(x.shape[:2])}, got {labels.dtype} {list(labels.shape)}")
-    if weight is not None and weight.shape != x.shape[:2]:
-        raise ValueError(f"weight must be {list(x.shape[:2])}, got {list(weight.shape)}")
-    if num_groups < 0:
-        raise ValueError(f"num_groups must be at least 0, got {num_groups}")
+    if not is_floating(x, 2, 3):
+        raise ValueError(f"x must be a dense floating tensor [B, N, C] or [B, N], got {described(x)}")
+    wanted = list(x.shape[:2])
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.layout != torch.strided:
+        raise ValueError(f"labels must be int64 {wanted}, got {described(labels)}")
+    if labels.shape != x.shape[:2]:
+        raise ValueError(f"labels must be int64 {wanted}, got {described(labels)}")
+    if weight is not None and (not is_floating(weight, 2) or weight.shape != x.shape[:2]):
+        raise ValueError(f"weight must be floating {wanted}, got {described(weight)}")
+    for name, other in (("labels", labels), ("weight", weight)):
+        if other is not None and other.device != x.device:
+            raise ValueError(f"{name} must be on the device of x, {x.device}, got {other.device}")
+
+
+def _refuse_out_of_range(labels: Tensor, num_groups: int) -> None:
+    outside = (labels < -1) | (labels >= num_groups)
+    if outside.any():
+        image, token = outside.nonzero()[0].tolist()
+        wrong = int(labels[image, token])
+        raise ValueError(f"labels must lie in [-1, {num_groups}), got {wrong} for token {token} of image {image}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from atc.ops.linkage.cuda import program
+from atc.ops.linkage.job import check_job
 
 # Warps hide each other's latency: where an image takes so much shared memory that only one block fits on a
 # multiprocessor, the block has more of them. Registers suffice for either. Neither number has been measured.
@@ -59,9 +60,16 @@ def cluster(
         method: single, complete, average or ward.
         want_merges: also return the merges in order, and their heights.
         want_counters: also return how much work was done.
+
+    Raises:
+        ValueError: one of these is not as described.
+        RuntimeError: the device refuses the launch, for instance because an image needs more shared memory than it has.
     """
-    batch, tokens, _ = distance.shape
+    if distance.get_device() < 0:
+        raise ValueError(f"distance must be on a cuda device, got one on {distance.device}")
+    distance = distance.resolve_neg()  # the kernel reads memory, where a lazy minus does not stand
     job, result = prepare(distance, keep, method, want_merges=want_merges, want_counters=want_counters)
+    batch, tokens, _ = distance.shape
     if batch and tokens:
         device = distance.get_device()
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(job))  # copied by the launch
@@ -79,6 +87,7 @@ def cluster(
 
 def prepare(distance: Tensor, keep: int, method: str, *, want_merges: bool, want_counters: bool) -> tuple[Job, Result]:
     """Memory for the answer, and the job that fills it."""
+    check_job(distance, keep, method, distance.device.type)
     batch, tokens, _ = distance.shape
     keep = min(keep, tokens)
     wanted: dict[str, tuple[list[int], torch.dtype]] = {"labels": ([batch, tokens], torch.int64)}

@@ -1,0 +1,81 @@
+"""Whether a reducer kept its contract: shapes always, values on request."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atc.core.plan import Plan
+
+_ALWAYS = os.environ.get("ATC_CHECK_PLANS", "").strip().lower() not in ("", "0", "false", "no", "off")
+_lock = threading.Lock()
+_blocks_entered = 0
+
+
+@contextmanager
+def check_plans() -> Iterator[None]:
+    """Within this block, wrapped models check the values of every plan their reducers return.
+
+    Labels and indices have to be in range, every output token needs an input token, weights and reduced tokens have
+    to be finite if the tokens were: ValueError names the reducer, its block and what was wrong. The environment
+    variable ``ATC_CHECK_PLANS=1`` does the same for a whole process. Shapes and dtypes are checked at all times. Values
+    cost a GPU a wait for the host at each reducing block; they are not looked at inside torch.compile, torch.export
+    and CUDA graphs. The block counts for all threads of the process.
+    """
+    global _blocks_entered
+    with _lock:
+        _blocks_entered += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks_entered -= 1
+
+
+def plans_are_checked() -> bool:
+    """Whether values are looked at here and now."""
+    return not torch.compiler.is_compiling() and (_ALWAYS or _blocks_entered > 0)
+
+
+def check_plan(plan: Any, tokens: Tensor, num_out: int, exceptions: dict[str, str]) -> None:
+    """Raise ValueError where a plan does not fit the tokens it was made for.
+
+    plan: what a reducer returned; tokens: [B, N, C], which it saw; num_out: tokens that have to come out;
+    exceptions: as in `Reducer.exceptions`.
+    """
+    if not isinstance(plan, Plan):
+        raise ValueError(f"forward must return a Plan (Select, Assign or Mix), got a {type(plan).__name__}")
+    batch, num_in = tokens.shape[:2]
+    if not isinstance(plan.num_out, (int, torch.SymInt)) or plan.num_out != num_out:
+        raise ValueError(f"{num_out} of {num_in} tokens have to come out, got num_out={plan.num_out}")
+    plan.check_shapes(batch, num_in)
+    if plans_are_checked() and _has_values(plan.labels) and bool(tokens.isfinite().all()):
+        plan.check_contents(distinct="distinct_outputs" not in exceptions)
+
+
+def check_reduced(x: Tensor, size: Tensor, tokens: Tensor, num_out: int) -> None:
+    """Raise ValueError where a plan's own arithmetic went wrong.
+
+    x, size: what the plan made, to be [B, K, C] and [B, K]; tokens: [B, N, C], of which it made them.
+    """
+    batch, _, channels = tokens.shape
+    if x.shape != (batch, num_out, channels) or x.dtype != tokens.dtype:
+        wanted = f"{tokens.dtype} {[batch, num_out, channels]}"
+        raise ValueError(f"reduced tokens must be {wanted}, got {x.dtype} {list(x.shape)}")
+    if size.shape != (batch, num_out) or not size.is_floating_point():
+        raise ValueError(f"sizes must be floating {[batch, num_out]}, got {size.dtype} {list(size.shape)}")
+    if plans_are_checked() and _has_values(x.detach()) and bool(tokens.isfinite().all()):
+        for name, made in (("reduced tokens", x), ("sizes", size)):
+            if not made.isfinite().all():
+                raise ValueError(f"{name} are not finite, although the tokens were")
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """False for shapes without numbers (meta, fake), and where a GPU may not be waited for."""
+    if type(tensor) is not Tensor or tensor.is_meta:
+        return False
+    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())

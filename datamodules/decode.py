@@ -92,7 +92,7 @@ def decode(
         if rawmode in ("L;2", "L;4") and "transparency" in image.info:  # pixels are scaled to 8 bits, this is not
             image.info["transparency"] *= {"L;2": 85, "L;4": 17}[rawmode]
     picture = _flat(picture, background, kinds)
-    turn = _TURNS.get(_orientation(image)) if exif else None
+    turn = _TURNS.get(_orientation(image)) if exif and image.format != "TIFF" else None
     if turn is not None:
         kinds.add("turned by EXIF")
         picture = picture.transpose(turn)
@@ -184,6 +184,9 @@ def _flat(image: Image.Image, background: tuple[int, int, int], kinds: set[str])
         return image.convert("RGB")
     if image.mode in ("La", "RGBa"):  # premultiplied
         image = image.convert(image.mode[:-1] + "A")
+    if image.mode == "1":  # of which not every version of Pillow makes the colour that is transparent so
+        hidden, image = image.info["transparency"], image.convert("L")
+        image.info["transparency"] = hidden
     image = image.convert("RGBA")
     alpha = image.getchannel("A")
     picture = image.convert("RGB")

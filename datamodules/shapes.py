@@ -52,6 +52,7 @@ class Shapes(LightningDataModule):
 
     classes = tuple(KINDS)
     num_classes = len(KINDS)
+    reader = None  # reads no pictures, see datamodules.base
 
     def __init__(
         self,

@@ -219,5 +219,6 @@ def _complain(error: Exception, name: str, verbose: bool) -> None:
     if line is None:
         traceback.print_exception(error)
         sys.exit(1)
-    print(f"error: {line}", file=sys.stderr)
+    if lock.is_first() or not getattr(error, "in_all_processes", False):  # else another process says it
+        print(f"error: {line}", file=sys.stderr)
     sys.exit(2)

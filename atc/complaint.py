@@ -10,7 +10,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from atc import build
+from atc import build, faults
 
 # What the code raises for bad settings, files and downloads. Anything else is a bug and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
@@ -37,6 +37,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
     overrides = list(overrides)
     if isinstance(error, Complaint):
         return str(error)
+    if fault := faults.told(error, config_name):
+        return fault
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} '{name}': {build.nearest(name, sorted(error.options))}"
@@ -158,7 +160,7 @@ def _composed(config_name: str, overrides: Iterable[str]) -> tuple[DictConfig, l
 
 def _whole(error: BaseException) -> str:
     """Our own messages are meant to be read as they are; OmegaConf's have small print."""
-    return _flat(error) if isinstance(error, OmegaConfBaseException) else str(error) or type(error).__name__
+    return _flat(error) if isinstance(error, OmegaConfBaseException) else faults.first_words(error)
 
 
 def _flat(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from timm.data import resolve_model_data_config
 from torch import nn
 
-from atc import build, code
+from atc import build, code, faults
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
 from atc.files import write_whole
@@ -229,7 +229,9 @@ class Experiment:
 
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Close the record, and put it into the results store."""
-        self.record.update(error=None if error is None else printable(str(error) or type(error).__name__, keep="\n"))
+        command = "train" if "optimizer" in self.cfg else "evaluate"
+        said = None if error is None else faults.told(error, command) or faults.first_words(error)
+        self.record.update(error=None if said is None else printable(said, keep="\n"))
         self.record.finish(status)
         store.Store(self.cfg.paths.store).append(store.entry(self.cfg, self.record.data))
         try:

@@ -11,6 +11,7 @@ processes may write.
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -170,6 +171,9 @@ def _tell(study: Any, state: Any, trial: Any, result: JobReturn) -> str:
     if not isinstance(value, int | float):
         study.tell(trial, state=state.FAIL)
         return "the run has no score on validation to go by: search with train.py, and with validation in it"
+    if not math.isfinite(value):
+        study.tell(trial, state=state.FAIL)
+        return f"the run's score on validation is {value}"
     study.tell(trial, float(value))
     log.info("trial %d: %.4f with %s", trial.number, value, _typed(trial.params))
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from atc import provenance
+from atc.files import json_text, write_whole
 from atc.ops.linkage import cpu
 
 RIVALS = ("scikit-learn", "fastcluster", "triton")  # what is measured against, or with
@@ -44,7 +44,6 @@ def unmeasurable(device: str) -> str | None:
 
 def write(path: Path, settings: Mapping[str, object], rows: Sequence[Mapping[str, object]]) -> None:
     """Write one result as JSON, a row a line so that versions can be compared."""
-    head = json.dumps({"environment": environment(), "settings": dict(settings)}, indent=1)
-    lines = ",\n  ".join(json.dumps(row) for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{head[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n')
+    head = json_text({"environment": environment(), "settings": dict(settings)}, indent=1).rstrip()
+    lines = ",\n  ".join(json_text(dict(row), indent=None).rstrip() for row in rows)
+    write_whole(path, f'{head[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n')

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 
 class NotFinite(ValueError):
-    """A loss, a score or a weight is NaN or infinite; the same message in all processes."""
+    """A loss, a score or a weight is NaN or infinite."""
+
+    in_all_processes = True  # of a run, with the same message
 
 
 class StopNotFinite(Callback):
@@ -90,10 +93,11 @@ class StopNotFinite(Callback):
         """Wait for the device; NotFinite if the loss of any process was not finite."""
         if self._first is None or self._last is None or not _any(trainer, self._first >= 0):
             return
-        first = trainer.strategy.all_gather(self._first).flatten()
-        last = trainer.strategy.all_gather(self._last).flatten()[first >= 0]
-        first = first[first >= 0]
-        step, loss = int(first.min()), float(last[first.argmin()])
+        found = [(int(self._first), float(self._last))]
+        if trainer.world_size > 1:
+            found *= trainer.world_size
+            dist.all_gather_object(found, (int(self._first), float(self._last)))
+        step, loss = min(one for one in found if one[0] >= 0)
         before = "" if math.isnan(loss) else f"; the last finite loss was {loss:.4g}"
         raise NotFinite(f"the loss is not finite at step {step:,}{before}; {_advice(trainer)}")
 

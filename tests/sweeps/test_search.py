@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from atc.report import lock
 from atc.report.store import Store
-from hydra_plugins.atc_optuna import Search
+from hydra_plugins.atc_optuna import Search, _tell
 from tests.harness.commands import ROOT, TINY, environment
 
 optuna = pytest.importorskip("optuna", reason="needs the extra optuna: pip install optuna")
@@ -135,3 +135,15 @@ def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], complaint: 
     assert status == 2, said
     assert said.splitlines()[-1].startswith(f"error: {complaint}"), said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_a_score_that_is_not_finite_is_a_failed_trial(value: float | None) -> None:
+    study = optuna.create_study(direction="maximize")
+    result = JobReturn(_return_value=value, status=JobStatus.COMPLETED)
+    assert "score on validation" in _tell(study, optuna.trial.TrialState, study.ask(), result)
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
+    assert not _tell(
+        study, optuna.trial.TrialState, study.ask(), JobReturn(_return_value=0.5, status=JobStatus.COMPLETED)
+    )
+    assert study.best_value == 0.5

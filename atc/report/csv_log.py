@@ -16,14 +16,19 @@ def without_failing(logger: Any) -> None:
     """
     if not isinstance(logger, CSVLogger):
         return
-    save, said = logger.save, []
+    logger.save = _Tolerant(logger)  # type: ignore[method-assign]
 
-    def tolerant() -> None:
+
+class _Tolerant:
+    """`save` of a CSVLogger; a class, for loggers are sent to processes that are started afresh."""
+
+    def __init__(self, logger: CSVLogger):
+        self.logger, self.said = logger, False
+
+    def __call__(self) -> None:
         try:
-            save()
+            type(self.logger).save(self.logger)
         except OSError as error:
-            if not said:
-                log.warning("metrics are not logged in %s: %s", logger.log_dir, error)
-            said.append(error)
-
-    logger.save = tolerant  # type: ignore[method-assign]
+            if not self.said:
+                log.warning("metrics are not logged in %s: %s", self.logger.log_dir, error)
+            self.said = True

@@ -22,7 +22,7 @@ LONG_TEST = [*TINY, "trainer.limit_test_batches=1.0", "datamodule.eval_batch_siz
 
 def wait_for(folder: Path, file: str, process: subprocess.Popen[bytes]) -> Path:
     """The file of that name in the only run directory."""
-    end = time.monotonic() + 200
+    end = time.monotonic() + 250
     while time.monotonic() < end and process.poll() is None:
         for found in folder.glob(f"runs/train/*/{file}"):
             return found
@@ -67,7 +67,7 @@ def test_a_closed_terminal(tmp_path: Path) -> None:
     closing.set()
     reader.join()
     os.close(ours)
-    assert process.wait(100) == 128 + signal.SIGHUP
+    assert process.wait(250) == 128 + signal.SIGHUP
     record = json.loads((last.parent / "results.json").read_text())
     assert (record["status"], record["error"]) == ("interrupted", "SIGHUP")
     log = (last.parent / "train.log").read_text()
@@ -98,7 +98,7 @@ def test_a_signal_to_all_processes(tmp_path: Path, settings: list[str], begun: s
     directory = wait_for(tmp_path, begun, process).parent
     time.sleep(1)
     os.killpg(process.pid, number)
-    said = process.communicate(timeout=100)[0].decode()
+    said = process.communicate(timeout=250)[0].decode()
     assert process.returncode == 128 + number, said
     assert "Traceback" not in said
     assert "interrupted" in said.splitlines()[-1]

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from timm.data import resolve_model_data_config
 from torch import nn
 
-from atc import build, code, faults
+from atc import build, code, faults, processes
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
 from atc.files import write_whole
@@ -32,7 +32,7 @@ from atc.tasks.labels import check_labels
 from atc.tasks.moved import FollowsItsRun
 from atc.tasks.optim import check_length
 from atc.tasks.resuming import Begin
-from atc.tasks.sharding import shards
+from atc.tasks.sharding import check_launcher, shards
 from atc.vit.reduced import ReducedViT
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Experiment:
         callbacks += [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
         callbacks.append(FollowsItsRun(self.directory))
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
+        check_launcher(self.trainer)
         write_whole_files(self.trainer)
         interrupt.arrange(self.trainer)
         self.shards = shards(self.trainer)
@@ -250,8 +251,10 @@ class Experiment:
     def recorded(self) -> Iterator[None]:
         """However the run ends, its record says so."""
         try:
-            yield
-        except BaseException as error:
+            with processes.of_this_run(self.directory):
+                yield
+        except BaseException as problem:
+            error = interrupt.behind(problem, self.trainer)
             if self.trainer.is_global_zero and self._begun:
                 if self._finished and not getattr(self.task, "began", True):
                     self._leave()
@@ -266,6 +269,8 @@ class Experiment:
                     self.end("interrupted" if stopped else "failed", error)
                 except OSError as second:  # the same full disk; the first error is the one to tell
                     log.warning("how the run ended could not be recorded: %s", second)
+            if error is not problem:
+                raise error from problem
             raise
 
 

@@ -14,6 +14,8 @@ from timm.data.distributed_sampler import RepeatAugSampler
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from datamodules.workers import undisturbed
+
 
 class EpochSampler(DistributedSampler[int]):
     """A new order every epoch, decided by the seed and the epoch alone, so that a resumed run repeats it.
@@ -120,6 +122,7 @@ def train_loader(
         num_workers=workers,
         drop_last=len(sampler) >= batch_size,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=undisturbed,
         generator=sampler.generator,
     )
 
@@ -135,6 +138,7 @@ def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None)
         sampler=sampler,
         num_workers=_workers(num_workers),
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=undisturbed,
         generator=torch.Generator(),
     )
 

@@ -97,6 +97,15 @@ class StopSafely(Callback):
         self._restore()
 
 
+def behind(error: BaseException, trainer: Trainer) -> BaseException:
+    """What ended a run: the signal, where the same signal has ended a loader worker first; else the error."""
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's types
+            if isinstance(callback, StopSafely) and callback.received:
+                return Interrupted(callback.received)
+    return error
+
+
 def arrange(trainer: Trainer) -> None:
     """Share the signals with Lightning, before it runs anything.
 

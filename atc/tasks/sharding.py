@@ -5,6 +5,19 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import FSDPStrategy
 
 
+def check_launcher(trainer: Trainer) -> None:
+    """Refuse strategies whose processes hand back nothing but weights: ddp_spawn, ddp_fork, ddp_notebook.
+
+    Raises:
+        ValueError: what they log, skip and select would be missing when the training has ended.
+    """
+    if any("MultiProcessingLauncher" in kind.__name__ for kind in type(trainer.strategy.launcher).__mro__):
+        raise ValueError(
+            "trainer.strategy: its processes keep to themselves what they log, so that a run would fail at its end: "
+            "trainer.strategy=ddp starts them another way"
+        )
+
+
 def shards(trainer: Trainer) -> bool:
     """Whether the trainer's strategy leaves each device a share of the weights, of every model it is given.
 

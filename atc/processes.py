@@ -1,0 +1,51 @@
+"""Processes for the other devices of a run, which Lightning starts with the command line of the first."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import open_dict, read_write
+
+# What makes several runs of one command, and where they lie.
+_OF_MULTIRUNS = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
+
+
+@contextmanager
+def of_this_run(directory: Path) -> Iterator[None]:
+    """Have processes that are started in the block do this run of a multirun, not all of them in turn.
+
+    Args:
+        directory: that of the run, which they share.
+    """
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        yield
+        return
+    before, config = sys.argv, HydraConfig.instance().cfg
+    assert config is not None
+    where = config.hydra.run.dir
+    try:
+        sys.argv = [before[0], *_command_line()]
+        with read_write(config), open_dict(config):
+            config.hydra.run.dir = str(directory)
+        yield
+    finally:
+        sys.argv = before
+        with read_write(config), open_dict(config):
+            config.hydra.run.dir = where
+
+
+def _command_line() -> list[str]:
+    """The arguments that make this one run."""
+    hydra = HydraConfig.get()
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    kept = [item for item in hydra.overrides.hydra if not item.lstrip("+~").startswith(_OF_MULTIRUNS)]
+    return [
+        *(f"--config-dir={folder}" for folder in folders),
+        f"--config-name={hydra.job.config_name}",
+        *hydra.overrides.task,
+        *kept,
+        "hydra.mode=RUN",
+    ]

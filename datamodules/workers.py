@@ -14,7 +14,7 @@ OF_THE_RUN = tuple(
 
 
 def undisturbed(worker: int) -> None:
-    """The `worker_init_fn` of a DataLoader: its seeds as Lightning sets them, and no end but by the process it reads for.
+    """The `worker_init_fn` of a DataLoader: seeds as Lightning sets them, ended by its parent alone.
 
     PyTorch ends a worker at a SIGTERM of anybody's, which ends the run with an error. Here one that is not of its
     parent is passed over, where the platform says whose it is; a worker whose parent is gone ends all the same.

@@ -1,25 +1,27 @@
 """The library without the harness: wrap a timm ViT, run it, unwrap it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from atc import build
 from atc.core import Constant, Linear, Reducer, Schedule, Stages, check_plans
+from atc.values import Blocks, CountOrNone, KeepRate, checked
 from atc.vit.reduced import ReducedViT, reducer_class
 
 __all__ = ["ReducedViT", "check_plans", "unwrap", "wrap"]
 
 
+@checked
 def wrap(
     vit: nn.Module,
     reducer: str | type[Reducer] = "atc_average",
-    keep_rate: float | None = None,
-    blocks: Sequence[int] = (4, 7, 10),
+    keep_rate: KeepRate | None = None,
+    blocks: Blocks = (4, 7, 10),
     *,
-    schedule: Literal["stages", "constant", "linear"] | Schedule = "stages",
-    t: int | None = None,
+    schedule: str | Schedule = "stages",
+    t: CountOrNone | None = None,
     proportional_attention: bool | None = None,
     size_weighted: bool | None = None,
     as_released: bool = False,
@@ -31,6 +33,7 @@ def wrap(
     reducer: a name of conf/reducer/*.yaml ("atc_average", "tome", "topk", ...) or a Reducer class.
     keep_rate: for schedule "stages": share of the source patches kept per stage, in (0, 1].
     blocks: for schedule "stages": the reducing blocks, 1-based.
+    schedule: "stages", "constant" or "linear", or a Schedule.
     t: for schedules "constant" and "linear": tokens removed per block (on average), at every block.
     proportional_attention, size_weighted: None takes what the method's paper states; see `ReducedViT`.
     as_released: compute as the authors' code does where that departs from the papers; handed to the reducer

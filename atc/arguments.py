@@ -15,6 +15,7 @@ from atc.report import sections
 _PATH = re.compile(r"(checkpoint|resume|weights|(paths|hydra)\..+|.+\.(root|checkpoint|dir))$")
 # What comes with a checkpoint's run, and has other settings than the defaults that Hydra composes first.
 _SAVED = ("datamodule", "backbone", "reducer", "schedule", "optimizer", "task")
+_GRAMMAR = set("[]{}()'\",\\=$")  # what Hydra's grammar is made of; other text is text
 _DRY_RUN, _NAME = "--dry-run", ("--config-name", "-cn")
 _EXAMPLE = "--config-dir sweeps -cn digits_all"
 
@@ -98,7 +99,7 @@ def _literal(argument: str) -> str:
         OverridesParser.create().parse_overrides([argument])
     except OverrideParseException:
         if not _PATH.match(key.lstrip("+")):
-            return argument
+            return argument if set(value) & _GRAMMAR else f"{key}={quoted(value)}"
         return f"{key}={quoted(str(Path(value).expanduser()) if value.startswith('~') else value)}"
     return argument
 

@@ -22,6 +22,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from atc import arguments, multirun, signals, terminal
 from atc.build import conf_dir
 from atc.complaint import one_line
+from atc.config import machine, streams
+from atc.config.check import check
 from atc.report import lock, runs
 
 log = logging.getLogger(__name__)
@@ -55,14 +57,18 @@ def main(name: str, own: set[str]) -> None:
     asked = bool(os.environ.get("HYDRA_FULL_ERROR"))
     verbose = asked or "debug=true" in (arg.lower() for arg in sys.argv)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
-    OmegaConf.register_new_resolver("run_dir", functools.partial(_run_dir, started), replace=True)
+    OmegaConf.register_new_resolver("run_dir", functools.partial(_run_dir, started, name), replace=True)
     OmegaConf.register_new_resolver("sweep_dir", functools.partial(_sweep_dir, started), replace=True)
-    OmegaConf.register_new_resolver("sweep_subdir", _sweep_subdir, replace=True)
+    OmegaConf.register_new_resolver("sweep_subdir", functools.partial(_sweep_subdir, name), replace=True)
+    streams.never_fail()
 
     def job(cfg: DictConfig) -> float | None:
         _hydra_raises(asked)  # processes that the run starts for other devices see what the user set
         try:
-            return _goal(multirun.once(_settled(name, cfg, own), HydraConfig.get(), functools.partial(_run, name)))
+            settled = _settled(name, cfg, own)
+            check(settled, name)
+            machine.check(settled)
+            return _goal(multirun.once(settled, HydraConfig.get(), functools.partial(_run, name)))
         except Exception as error:
             if not isinstance(error, lock.InUse):  # else the files are another process's
                 _tidy(Path(HydraConfig.get().runtime.output_dir))
@@ -82,6 +88,10 @@ def main(name: str, own: set[str]) -> None:
         sys.argv[1:] = arguments.readable(name, sys.argv[1:])
         multirun.be_the_default()
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        streams.end_if_unread()
+        _complain(error, name, verbose)
     except Exception as error:
         _complain(error, name, verbose)
     except (signals.Interrupted, KeyboardInterrupt) as stop:  # outside of a run: before it, or between two of a sweep
@@ -162,11 +172,16 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     return cfg
 
 
-def _run_dir(started: str, runs_dir: str, resume: str | None, *, _root_: DictConfig) -> str:
-    """The directory of a run: a new one, that of the run to resume, or the one that the same command always has."""
+def _run_dir(started: str, name: str, runs_dir: str, resume: str | None, *, _root_: DictConfig) -> str:
+    """The directory of a run: a new one, that of the run to resume, or the one that the same command always has.
+
+    Before there is one, all values are checked.
+    """
+    cfg = _checked(name, _root_)
+    machine.check(cfg)
     resume, found = runs.named(resume, "resume"), None
     if resume == "auto":
-        found = Path(runs_dir) / _identity(_root_)
+        found = Path(runs_dir) / _identity(cfg)
     elif resume is not None:
         found = runs.newest(runs_dir) if resume == "last" else runs.run_directory(resume)
     if found is not None:
@@ -180,16 +195,24 @@ def _sweep_dir(started: str, runs_dir: str, name: str, resume: str | None) -> st
     return str(Path(runs_dir) / name if resume == "auto" else Path(runs_dir) / f"{name}_sweep" / started)
 
 
-def _sweep_subdir(number: Any, resume: str | None, *, _root_: DictConfig) -> str:
-    return _identity(_root_) if resume == "auto" else str(number)
+def _sweep_subdir(name: str, number: Any, resume: str | None, *, _root_: DictConfig) -> str:
+    return _identity(_checked(name, _root_)) if resume == "auto" else str(number)
+
+
+def _checked(name: str, root: DictConfig) -> DictConfig:
+    """A copy of the configuration whose values are checked, as far as they do not come with another run."""
+    cfg = root.copy()
+    with open_dict(cfg):
+        cfg.choices = _choices(cfg.hydra.runtime.choices)
+        del cfg["hydra"]
+    saved = cfg.get("resume" if name == "train" else "checkpoint") not in (None, "auto")
+    check(cfg, name, partly=saved)
+    return cfg
 
 
 def _identity(cfg: DictConfig) -> str:
     from atc.report.identity import identity
 
-    cfg = cfg.copy()
-    with open_dict(cfg):
-        cfg.choices = _choices(cfg.hydra.runtime.choices)
     return identity(cfg)
 
 

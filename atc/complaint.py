@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from atc import build, faults
+from atc.config import settings as of_the_command
+from atc.values import shown
 
 # What the code raises for bad settings, files and downloads. Anything else is a bug and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
@@ -22,6 +24,7 @@ MOVED = {
 # What Python says when a setting was added, +group.setting=..., that a constructor does not take.
 _TYPO = re.compile(r"Error parsing override '([^'=]+)'\n? ?missing EQUAL")
 _SEVERAL = re.compile(r"Ambiguous value for argument '([^'=]+)=([^']*)'")
+_MERGING = re.compile(r"Error merging override (\S+)")
 _UNEXPECTED = re.compile(r"([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
@@ -46,6 +49,9 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         return _from_target(error)
     if "Config group override must be a string" in str(error):  # Hydra's, which does not say which
         empty = [said for said in overrides if said.endswith("=null")]
+        for group in (said.removesuffix("=null") for said in empty):
+            if group in of_the_command.GROUPS:
+                return f"{group}=null: a run needs one; {of_the_command.GROUPS[group]}"
         return f"{', '.join(empty) or error}: an option of a group is left out with a tilde, as in ~experiment"
     cause = error.__cause__ or error.__context__
     if isinstance(error, InterpolationResolutionError) and isinstance(cause, (ValueError, OSError)):
@@ -66,6 +72,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
             key = error.override.partition("=")[0]
             quoted = f"text with special characters is quoted twice, as in {key}=\"'TEXT'\""
             return f"cannot read {error.override}: brackets and quotes come in pairs, and {quoted}"
+        if found := _MERGING.search(str(error)):
+            return _other_form(found[1], config_name, overrides)
         key = _unknown_key(f"{error} {cause or ''}")
         return _flat(error) if key is None else _no_such_key(key, config_name, overrides)
     if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))):
@@ -120,6 +128,15 @@ def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
     return f"unknown setting '{key}': {build.nearest(key, sorted({*known, *groups} - of_the_run))}"
 
 
+def _other_form(said: str, config_name: str, overrides: Iterable[str]) -> str:
+    """A list where there are settings by default, or the other way."""
+    key = said.partition("=")[0].lstrip("+")
+    default = OmegaConf.select(_composed(config_name, overrides)[0], key, throw_on_resolution_failure=False)
+    if OmegaConf.is_list(default):
+        return f"{said} must be a list, such as {shown(OmegaConf.to_container(default))}"
+    return f"{said} must be settings as in {{name: value}}" if OmegaConf.is_dict(default) else f"{said} does not fit"
+
+
 def _mistyped(error: BaseException, config_name: str, overrides: Iterable[str]) -> str | None:
     """Text where there is a number by default, if that can be what the error is about."""
 
@@ -127,11 +144,12 @@ def _mistyped(error: BaseException, config_name: str, overrides: Iterable[str]) 
         said = str(error)
         return repr(value) in said or (isinstance(error, TypeError) and ("str" in said or "sequence" in said))
 
-    texts = {key: value for key, _, value in (said.partition("=") for said in overrides) if not _is_number(value)}
+    said = (override.partition("=") for override in overrides)
+    texts = {key: value for key, _, value in said if not _is_number(value) and of_text(error, value)}
     cfg, _ = _composed(config_name, overrides) if texts else (None, [])
     for key, value in texts.items():
         default = OmegaConf.select(cfg, key, throw_on_resolution_failure=False)
-        if of_text(error, value) and isinstance(default, (int, float)) and not isinstance(default, bool):
+        if isinstance(default, (int, float)) and not isinstance(default, bool):
             return f"{key}={value} must be a number, such as {default}"
     return None
 

@@ -20,6 +20,7 @@ from torch import nn
 from atc import build, code, faults, processes
 from atc.bench.flops import gflops_per_image
 from atc.bench.throughput import images_per_second
+from atc.config.together import check_length
 from atc.files import write_whole
 from atc.printable import printable
 from atc.report import csv_log, record, runs, store, summary, wandb_log
@@ -30,7 +31,6 @@ from atc.tasks.compiled import compile_in_place
 from atc.tasks.finite import NotFinite, StopNotFinite
 from atc.tasks.labels import check_labels
 from atc.tasks.moved import FollowsItsRun
-from atc.tasks.optim import check_length
 from atc.tasks.resuming import Begin
 from atc.tasks.sharding import check_launcher, shards
 from atc.vit.reduced import ReducedViT
@@ -131,7 +131,7 @@ class Experiment:
             self.datamodule.check_training()
         if self.cfg.trainer.limit_train_batches == 0:
             raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
-        check_length(self.trainer)
+        check_length(self.trainer.max_epochs, self.trainer.max_steps)
         batch = getattr(self.datamodule, "batch_size", 0)
         if hasattr(self.task, "check_batch"):
             self.task.check_batch(batch)

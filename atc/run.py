@@ -15,7 +15,6 @@ from atc.files import remove_partial, write_whole
 from atc.report import checkpoints, lock, record, runs, store, summary
 from atc.report.released import trained_otherwise
 from atc.tasks import resuming
-from atc.tasks.optim import check_warmup
 from atc.vit.keys import beginnings, check_prefix_tokens
 from atc.vit.reduced import ReducedViT
 from atc.vit.weights import REDUCERS, left_out, weights_for
@@ -55,8 +54,6 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         return known
     resume = checkpoints.training_state(cfg.resume, Path(cfg.output_dir))
     _say_why_it_failed(cfg)
-    if (cfg.trainer.max_epochs or 0) > 0:  # else max_steps says how long; refused before anything is evaluated
-        check_warmup(cfg.optimizer.warmup_epochs, cfg.trainer.max_epochs)
     experiment = Experiment(cfg, with_weights=resume is None, resume=resume is not None, training=True)
     if resume is None:
         experiment.begin(trained_otherwise(cfg, cfg.backbone.get("checkpoint")))

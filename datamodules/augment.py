@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from PIL import Image
 from timm.data import auto_augment as timm_policies
@@ -13,7 +13,10 @@ from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
 
+from datamodules.ranges import Share, Side, Strength
+
 Transform = Callable[[Image.Image], Tensor]
+Interpolation = Literal["bicubic", "bilinear", "nearest", "lanczos", "hamming", "box", "random"]
 
 
 def posterize(image: Image.Image, bits_to_keep: int, **settings: Any) -> Image.Image:
@@ -45,14 +48,14 @@ class Crop:
     the centre crop takes (DeiT and both papers: .875; timm's own DeiT config says .9).
     """
 
-    size: int | None = None
+    size: Side | None = None
     auto_augment: str | None = None
-    color_jitter: float | None = None
-    random_erasing: float = 0.0
-    scale: tuple[float, float] = (0.08, 1.0)
-    hflip: float = 0.5
-    crop_pct: float = 0.875
-    interpolation: str = "bicubic"
+    color_jitter: Strength | None = None
+    random_erasing: Share = 0.0
+    scale: tuple[Share, Share] = (0.08, 1.0)
+    hflip: Share = 0.5
+    crop_pct: Annotated[float, "(0, 1]"] = 0.875
+    interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
         _check_policy(self.auto_augment)
@@ -83,10 +86,10 @@ class Squash:
     the picture, 0 = none; auto_augment: timm's policy string, None = none. No flip, no crop, no erasing.
     """
 
-    size: int | None = None
-    cutout: float = 0.5
+    size: Side | None = None
+    cutout: Share = 0.5
     auto_augment: str | None = "rand-m9-mstd0.5-inc1"
-    interpolation: str = "bicubic"
+    interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
         _check_policy(self.auto_augment)
@@ -107,7 +110,8 @@ class Squash:
 
     def _resize(self, data: Mapping[str, Any]) -> transforms.Resize:
         size = _target(self, data)["input_size"]
-        return transforms.Resize((size, size), str_to_interp_mode(self.interpolation))
+        sides = (size, size) if isinstance(size, int) else size
+        return transforms.Resize(sides, str_to_interp_mode(self.interpolation))
 
 
 class Cutout:
@@ -150,10 +154,16 @@ def _check_policy(policy: str | None) -> None:
         ) from error
 
 
+def _sides(data: Mapping[str, Any]) -> int | tuple[int, int]:
+    """Pixels per side of the backbone's pictures, or height and width where they differ."""
+    height, width = map(int, data["input_size"][-2:])
+    return height if height == width else (height, width)
+
+
 def _target(settings: Crop | Squash, data: Mapping[str, Any]) -> dict[str, Any]:
     """What every transform of timm is told about the backbone."""
     return {
-        "input_size": settings.size or int(data["input_size"][-1]),
+        "input_size": settings.size or _sides(data),
         "interpolation": settings.interpolation,
         "mean": tuple(data["mean"]),
         "std": tuple(data["std"]),

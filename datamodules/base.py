@@ -20,6 +20,7 @@ from datamodules.layout import Layout, LayoutError
 from datamodules.listing import LOOPS, Listing
 from datamodules.loaders import eval_loader, train_loader
 from datamodules.pictures import READER, OnCorrupt, Pictures, Reader, colour, name_of, open_file
+from datamodules.ranges import Count, HeldOut, Seed, Workers
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +57,14 @@ class PictureData(LightningDataModule):
         self,
         root: str | PathLike[str] | None,
         transforms: Transforms,
-        batch_size: int,
-        eval_batch_size: int,
-        num_workers: int | None,
-        seed: int,
+        batch_size: Count,
+        eval_batch_size: Count,
+        num_workers: Workers | None,
+        seed: Seed,
         on_corrupt: OnCorrupt = "fail",
         selection: Literal["validation", "test_as_released"] = "validation",
-        held_out: float = 0.1,
-        repeats: int | None = None,
+        held_out: HeldOut = 0.1,
+        repeats: Count | None = None,
         repeats_alone: bool | None = None,
         exif: bool | None = None,
         background: str | Sequence[int] | None = None,

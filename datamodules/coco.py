@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datamodules.base import Part, PictureData, multi_hot
 from datamodules.files import read_list
@@ -33,7 +33,7 @@ class COCO(PictureData):
 
     multilabel = True
 
-    def __init__(self, *args: Any, year: int = 2014, **kwargs: Any):
+    def __init__(self, *args: Any, year: Literal[2014, 2017] = 2014, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if year not in PUBLISHED:
             raise ValueError(f"datamodule.year={year}: there are {', '.join(map(str, PUBLISHED))}")

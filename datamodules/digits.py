@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from datamodules.loaders import eval_loader, train_loader
+from datamodules.ranges import Count, Seed, Side, Workers
 
 SPLIT_SEED = 1797  # fixed: every run, whatever its seed, has the same three parts
 SPLIT_SIZES = {"train": 1077, "val": 270, "test": 450}
@@ -29,15 +30,17 @@ def split() -> dict[str, Tensor]:
 
 
 class DigitsDataset(Dataset[tuple[Tensor, int]]):
-    """Scans [3, size, size], normalised by mean and std, with their digit.
+    """Scans [3, H, W], normalised by mean and std, with their digit.
 
+    size: pixels per side, or height and width.
     part: "train", "val" or "test"; augment: shift, turn and scale each scan a little, anew every time.
     """
 
-    def __init__(self, part: str, size: int, mean: Tensor, std: Tensor, augment: bool = False):
+    def __init__(self, part: str, size: int | tuple[int, int], mean: Tensor, std: Tensor, augment: bool = False):
         digits, indices = load_digits(), split()[part]
         scans = torch.from_numpy(digits.images).float()[indices, None] / 16  # [n, 1, 8, 8] in [0, 1]
-        self.images = F.interpolate(scans, size=(size, size), mode="bilinear", align_corners=False)
+        sides = (size, size) if isinstance(size, int) else size
+        self.images = F.interpolate(scans, size=sides, mode="bilinear", align_corners=False)
         self.targets = torch.from_numpy(digits.target)[indices]
         self.mean, self.std = mean[:, None, None], std[:, None, None]
         bilinear = v2.InterpolationMode.BILINEAR
@@ -67,27 +70,29 @@ class Digits(LightningDataModule):
 
     def __init__(
         self,
-        batch_size: int,
-        eval_batch_size: int,
-        size: int | None,
-        num_workers: int,
-        seed: int,
-        repeats: int | None = None,
+        batch_size: Count,
+        eval_batch_size: Count,
+        size: Side | None,
+        num_workers: Workers | None,
+        seed: Seed,
+        repeats: Count | None = None,
         repeats_alone: bool | None = None,
     ):
         super().__init__()
         self.repeats, self.repeats_alone = repeats, repeats_alone
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.size, self.num_workers, self.seed = size, num_workers, seed
+        self.sides = (size or 28, size or 28)
         self.mean = self.std = torch.full((3,), 0.5)
 
     def adapt(self, data_config: Mapping[str, Any]) -> None:
         """Take image size, mean and std from timm's data config of the backbone."""
-        self.size = self.size or int(data_config["input_size"][-1])
+        height, width = map(int, data_config["input_size"][-2:])
+        self.sides = (self.size, self.size) if self.size else (height, width)
         self.mean, self.std = torch.tensor(data_config["mean"]), torch.tensor(data_config["std"])
 
     def _dataset(self, part: str, augment: bool = False) -> DigitsDataset:
-        return DigitsDataset(part, self.size or 28, self.mean, self.std, augment)
+        return DigitsDataset(part, self.sides, self.mean, self.std, augment)
 
     def train_dataloader(self) -> DataLoader[Any]:
         return train_loader(self, self._dataset("train", augment=True), self.batch_size, self.num_workers, self.seed)

@@ -1,7 +1,7 @@
 """Data sets that anybody can download: torchvision fetches them, with `datamodule.download=true`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import torch
@@ -70,7 +70,7 @@ class Imagenette(Downloaded):
     num_labels = 10
     published = {"classes": 10, "train": 9_469, "test": 3_925}
 
-    def __init__(self, *args: Any, resolution: str = "320px", **kwargs: Any):
+    def __init__(self, *args: Any, resolution: Literal["full", "320px", "160px"] = "320px", **kwargs: Any):
         super().__init__(*args, **kwargs)
         folders = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}
         if resolution not in folders:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.loaders import eval_loader, train_loader
+from datamodules.ranges import Count, Seed, Side, Workers
 from datamodules.scenes import KINDS, Scene, draw
 
 PARTS = ("train", "val", "test")  # a scene's seed is (its part, its number), so that no scene is in two parts
@@ -56,16 +57,16 @@ class Shapes(LightningDataModule):
 
     def __init__(
         self,
-        batch_size: int,
-        eval_batch_size: int,
-        num_workers: int | None,
-        seed: int,
-        size: int | None = None,
+        batch_size: Count,
+        eval_batch_size: Count,
+        num_workers: Workers | None,
+        seed: Seed,
+        size: Side | None = None,
         target: Literal["labels", "class"] = "labels",
-        train: int = 4_096,
-        val: int = 512,
-        test: int = 1_024,
-        repeats: int | None = None,
+        train: Count = 4_096,
+        val: Count = 512,
+        test: Count = 1_024,
+        repeats: Count | None = None,
         repeats_alone: bool | None = None,
     ):
         super().__init__()
@@ -80,7 +81,10 @@ class Shapes(LightningDataModule):
 
     def adapt(self, data_config: Mapping[str, Any]) -> None:
         """Take image size, mean and std from timm's data config of the backbone."""
-        self.size = self.size or int(data_config["input_size"][-1])
+        height, width = map(int, data_config["input_size"][-2:])
+        if height != width and not self.size:
+            raise ValueError(f"datamodule=shapes draws squares, and the backbone takes {height} x {width} pixels")
+        self.size = self.size or width
         self.mean, self.std = torch.tensor(data_config["mean"]), torch.tensor(data_config["std"])
 
     def dataset(self, part: str) -> ShapesDataset:

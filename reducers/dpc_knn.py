@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from atc.core import Assign, Plan, Reducer, Stage, TokenView
+from atc.core import Assign, Count, Plan, Reducer, Stage, TokenView
 from atc.ops.scale import power_of_two
 
 
@@ -20,10 +20,8 @@ class DPCKNN(Reducer):
 
     site = "before_block"
 
-    def __init__(self, stage: Stage, k: int = 5, equal_weight: bool = False, as_released: bool = False):
+    def __init__(self, stage: Stage, k: Count = 5, equal_weight: bool = False, as_released: bool = False):
         super().__init__(stage)
-        if k < 1:
-            raise ValueError(f"k={k} must be 1 or more: the neighbours in the density estimate")
         self.k, self.as_released = k, as_released
         self.weight = None if equal_weight else nn.Linear(stage.dim, 1)
         if self.weight is not None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from atc.core import Plan, Reducer, Select, Stage, TokenView
+from atc.core import CountOrNone, Plan, Reducer, Select, Stage, TokenView
 from atc.ops.scale import power_of_two
 
 
@@ -24,10 +24,10 @@ class KMedoids(Reducer):
     site = "before_block"
     needs: frozenset[str] = frozenset({"attn"})
 
-    def __init__(self, stage: Stage, iterations: int = 3, equal_weight: bool = False, as_released: bool = False):
+    def __init__(
+        self, stage: Stage, iterations: CountOrNone = 3, equal_weight: bool = False, as_released: bool = False
+    ):
         super().__init__(stage)
-        if iterations < 0:
-            raise ValueError(f"iterations={iterations} must be 0 or more")
         self.iterations, self.equal_weight, self.as_released = iterations, equal_weight, as_released
         if as_released:
             self.exceptions = {"distinct_outputs": "the authors' medoid of an empty cluster is token 0, time and again"}

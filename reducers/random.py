@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from atc.core import Plan, Reducer, Select, Stage, TokenView
+from atc.core import Plan, Reducer, Seed, Select, Stage, TokenView
 
 _PRIME = 2_147_483_647  # 2**31 - 1, so that products of two residues stay inside int64
 
@@ -15,7 +15,7 @@ class RandomPruning(Reducer):
     `seed`, the block and the position alone, so that results repeat and no image depends on its batch.
     """
 
-    def __init__(self, stage: Stage, seed: int = 0):
+    def __init__(self, stage: Stage, seed: Seed = 0):
         super().__init__(stage)
         self.seed = seed
 

@@ -5,16 +5,21 @@ from atc.core.plan import Assign, Mix, Plan, Select
 from atc.core.reducer import Reducer, Stage, TokenView
 from atc.core.schedule import Constant, Linear, Schedule, StageCount, Stages
 from atc.core.trace import StageTrace, Trace, follow
+from atc.values import Count, CountOrNone, Seed, Share
 
 __all__ = [
     "Assign",
     "Constant",
+    "Count",
+    "CountOrNone",
     "Linear",
     "Mix",
     "Plan",
     "Reducer",
     "Schedule",
+    "Seed",
     "Select",
+    "Share",
     "Stage",
     "StageCount",
     "StageTrace",

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from atc.core.plan import Plan
+from atc.values import checked
 
 
 class TokenView(NamedTuple):
@@ -59,6 +60,12 @@ class Reducer(nn.Module, ABC):
     extra: ClassVar[int] = 0
     released_surplus: ClassVar[int] = 0
     exceptions: dict[str, str] = {}  # an instance may have more
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check the constructor arguments of every method against their annotations."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]  # the same function, behind a check
 
     def __init__(self, stage: Stage):
         super().__init__()

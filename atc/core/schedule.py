@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from atc.values import Blocks, Count, CountOrNone, KeepRate, checked
 
 
 class StageCount(NamedTuple):
@@ -29,6 +31,13 @@ class Schedule(ABC):
         token is always taken, and reported. Implied by `as_released`.
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check the arguments of every schedule against their annotations."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]  # the same function, behind a check
+
+    @checked
     def __init__(self, *, as_released: bool = False, clamp: bool = False):
         self.as_released = as_released
         self.clamp = clamp or as_released
@@ -79,26 +88,22 @@ class Stages(Schedule):
 
     def __init__(
         self,
-        keep_rate: float | None = None,
-        blocks: Sequence[int] = (4, 7, 10),
-        keep: Sequence[int] | None = None,
+        keep_rate: KeepRate | None = None,
+        blocks: Blocks = (4, 7, 10),
+        keep: Sequence[Count] | None = None,
         *,
         as_released: bool = False,
         clamp: bool = False,
     ):
         super().__init__(as_released=as_released, clamp=clamp)
-        if isinstance(blocks, (int, str)):
-            raise ValueError(f"blocks={blocks} must be a list of blocks, such as [4, 7, 10]")
-        self.blocks = tuple(int(block) for block in blocks)
+        self.blocks = tuple(blocks)
         if list(self.blocks) != sorted(set(self.blocks)) or not self.blocks:
             raise ValueError(f"blocks={list(blocks)} must be distinct and ascending, such as [4, 7, 10]")
         if (keep_rate is None) == (keep is None):
             raise ValueError(f"give either keep_rate or keep, got keep_rate={keep_rate} and keep={keep}")
-        if keep_rate is not None and not (isinstance(keep_rate, (int, float)) and 0 < keep_rate <= 1):
-            raise ValueError(f"keep_rate={keep_rate} must lie in (0, 1]: the share of tokens kept at each stage")
-        if keep is not None and (len(keep) != len(self.blocks) or min(keep) < 1):
+        if keep is not None and len(keep) != len(self.blocks):
             raise ValueError(f"keep={list(keep)} needs one positive count for each of the blocks {list(blocks)}")
-        self.keep_rate, self.keep = keep_rate, None if keep is None else tuple(int(k) for k in keep)
+        self.keep_rate, self.keep = keep_rate, None if keep is None else tuple(keep)
 
     def _steps(self, num_tokens: int, depth: int, extra: int, surplus: int) -> Iterator[Step]:
         if not 1 <= self.blocks[0] <= self.blocks[-1] <= depth:
@@ -126,11 +131,9 @@ class EveryBlock(Schedule):
     as_released: for methods that have a `released_surplus`, that many tokens fewer are removed at a block.
     """
 
-    def __init__(self, t: int, *, as_released: bool = False, clamp: bool = False):
+    def __init__(self, t: CountOrNone, *, as_released: bool = False, clamp: bool = False):
         super().__init__(as_released=as_released, clamp=clamp)
-        if not isinstance(t, (int, float)) or int(t) != t or t < 0:
-            raise ValueError(f"t={t} must be a whole number, 0 or more: the tokens removed per block")
-        self.t = int(t)
+        self.t = t
 
     @abstractmethod
     def removed(self, depth: int) -> list[int]:

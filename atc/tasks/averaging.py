@@ -5,6 +5,8 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
+from atc.values import Share
+
 
 class RawOrAveraged(EMAWeightAveraging):
     """Validates the exponential moving average of the weights and the weights as trained; notes which are better.
@@ -17,7 +19,7 @@ class RawOrAveraged(EMAWeightAveraging):
     val/SCORE_best, the higher one, to select the epoch by. A checkpoint says in "averaged_best" which one that was.
     """
 
-    def __init__(self, score: str, decay: float, **settings: Any):
+    def __init__(self, score: str, decay: Share, **settings: Any):
         super().__init__(decay=decay, **settings)
         self.score, self.averaged_best = score, True
         self._raw: Any = None

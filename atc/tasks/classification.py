@@ -1,7 +1,7 @@
 """Single-label classification."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from lightning import LightningModule
@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from atc.tasks.evaluated import Evaluated, counts
 from atc.tasks.finite import StopNotFinite
 from atc.tasks.optim import training_length
+from atc.values import NotNegative, Share
 from atc.vit.state_dict import timm_keys
 
 Batch = tuple[Tensor, Tensor]  # images [B, 3, H, W], classes [B] int64
@@ -46,11 +47,11 @@ class Classification(LightningModule):
         num_classes: int,
         configure: Callable[..., dict[str, Any]] | None = None,
         *,
-        label_smoothing: float = 0.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
+        label_smoothing: Share = 0.0,
+        mixup: NotNegative = 0.0,
+        cutmix: NotNegative = 0.0,
         loss: Literal["bce"] | None = None,
-        target_threshold: float | None = None,
+        target_threshold: Annotated[float, "[0, 1)"] | None = None,
         sum_classes: bool | None = None,
     ):
         super().__init__()

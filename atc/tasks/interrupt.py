@@ -12,6 +12,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from atc import signals
 from atc.signals import Interrupted, raise_interrupted
+from atc.values import NotNegative
 
 __all__ = ["Interrupted", "StopSafely", "arrange", "raise_interrupted"]
 
@@ -26,7 +27,7 @@ class StopSafely(Callback):
 
     signals = signals.SIGNALS
 
-    def __init__(self, path: str, minutes: float | None = None):
+    def __init__(self, path: str, minutes: NotNegative | None = None):
         if minutes is not None and minutes < 0:
             raise ValueError(f"callbacks.stop_safely.minutes={minutes} is negative")
         self.path, self.minutes = Path(path), minutes

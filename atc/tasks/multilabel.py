@@ -11,6 +11,7 @@ from torchmetrics.classification import MultilabelAveragePrecision
 from atc.tasks.average_precision import MeanAveragePrecision
 from atc.tasks.classification import Batch, Classification
 from atc.tasks.losses import asymmetric_loss
+from atc.values import NotNegative, Share
 
 
 class Multilabel(Classification):
@@ -35,9 +36,9 @@ class Multilabel(Classification):
         configure: Callable[..., dict[str, Any]] | None = None,
         *,
         loss: Literal["asymmetric", "bce"] = "asymmetric",
-        gamma_neg: float = 4.0,
-        gamma_pos: float = 0.0,
-        clip: float = 0.05,
+        gamma_neg: NotNegative = 4.0,
+        gamma_pos: NotNegative = 0.0,
+        clip: Share = 0.05,
     ):
         super().__init__(model, num_classes, configure)
         if loss not in ("asymmetric", "bce"):

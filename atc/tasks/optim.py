@@ -1,7 +1,7 @@
 """timm's optimisers and schedulers, as Lightning wants them."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from lightning import Trainer
 from timm.optim import create_optimizer_v2
@@ -9,7 +9,9 @@ from timm.scheduler import create_scheduler_v2
 from torch import nn
 from torch.utils.data.distributed import DistributedSampler
 
+from atc.config.together import check_length, check_warmup
 from atc.tasks.groups import Freeze, parameter_groups
+from atc.values import NotNegative, Positive
 
 
 class Length(NamedTuple):
@@ -26,7 +28,7 @@ def training_length(trainer: Trainer) -> Length:
     Unlike Lightning's `estimated_stepping_batches` it does not open the training data, which before a resumed
     run has its state back would start it at the wrong place.
     """
-    check_length(trainer)
+    check_length(trainer.max_epochs, trainer.max_steps)
     data: Any = trainer.datamodule  # type: ignore[attr-defined]  # not in Lightning's types
     loader = data.train_dataloader()
     batches = len(loader)
@@ -49,24 +51,6 @@ def training_length(trainer: Trainer) -> Length:
     return Length(updates, epochs, batch)
 
 
-def check_length(trainer: Trainer) -> None:
-    """ValueError if a trainer's settings do not say how long to train."""
-    if (trainer.max_epochs is None or trainer.max_epochs < 1) and trainer.max_steps < 1:
-        raise ValueError(
-            f"trainer.max_epochs={trainer.max_epochs} and trainer.max_steps={trainer.max_steps} do not say how long "
-            f"to train: one of them has to be positive (to evaluate only, there is the evaluate command)"
-        )
-
-
-def check_warmup(warmup_epochs: float, epochs: int) -> None:
-    """ValueError if a training is all warm-up."""
-    if warmup_epochs >= epochs and warmup_epochs:
-        raise ValueError(
-            f"optimizer.warmup_epochs={warmup_epochs} leaves nothing of trainer.max_epochs={epochs}: for a short "
-            f"training, optimizer.warmup_epochs=0"
-        )
-
-
 def configure(
     model: nn.Module,
     total_steps: int,
@@ -74,17 +58,17 @@ def configure(
     batch: int = 0,
     *,
     opt: str,
-    lr: float,
-    weight_decay: float,
+    lr: NotNegative,
+    weight_decay: NotNegative,
     sched: str,
-    lr_batch_normalizer: float | None = None,
-    backbone_lr_scale: float | None = None,
-    backbone_freeze_epochs: float | None = None,
-    layer_decay: float | None = None,
-    warmup_epochs: float = 0,
+    lr_batch_normalizer: Positive | None = None,
+    backbone_lr_scale: NotNegative | None = None,
+    backbone_freeze_epochs: NotNegative | None = None,
+    layer_decay: Annotated[float, "(0, 1]"] | None = None,
+    warmup_epochs: NotNegative = 0,
     warmup_prefix: bool = True,
-    warmup_lr: float = 0.0,
-    min_lr: float = 0.0,
+    warmup_lr: NotNegative = 0.0,
+    min_lr: NotNegative = 0.0,
     as_released: bool = False,
     opt_args: dict[str, Any] | None = None,
     sched_args: dict[str, Any] | None = None,

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from atc.values import Seed
+
 
 class Reproducible(Callback):
     """Makes everything random in training a function of the seed, the rank and the number of the batch.
@@ -15,7 +17,7 @@ class Reproducible(Callback):
     workers see to it by themselves: datamodules.loaders.SeededBatches.)
     """
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: Seed):
         self.seed = seed
 
     def _reseed(self, trainer: Trainer) -> None:

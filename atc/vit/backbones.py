@@ -10,7 +10,7 @@ import difflib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import timm
 import torch
@@ -18,11 +18,14 @@ from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from atc.values import NotNegative, Side
 from atc.vit.weights import first_line, load_weights, read_weights
 
 __all__ = ["SHIPPED_DIGITS", "digits", "load_weights", "read_weights", "timm_vit"]
 
 log = logging.getLogger(__name__)
+
+DropRate = Annotated[float, "[0, 1)"]
 
 SHIPPED_DIGITS = Path(__file__).resolve().parent.parent / "assets" / "vit_digits.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
@@ -32,8 +35,8 @@ def digits(
     num_classes: int | None = 10,
     pretrained: bool = True,
     checkpoint: str | None = None,
-    drop_path_rate: float = 0.0,
-    img_size: int | None = None,
+    drop_path_rate: DropRate = 0.0,
+    img_size: Side | None = None,
     use_ema: bool | None = None,
 ) -> VisionTransformer:
     """A ViT small enough to train in a minute on one core: 28 x 28 images, 49 patches, 12 blocks of width 48.
@@ -73,20 +76,26 @@ def timm_vit(
     pretrained: bool = True,
     checkpoint: str | None = None,
     url: str | None = None,
-    head_std: float | None = None,
+    head_std: NotNegative | None = None,
     data_config: Mapping[str, Any] | None = None,
     use_ema: bool | None = None,
+    *,
+    drop_path_rate: DropRate | None = None,
+    img_size: Side | tuple[Side, Side] | None = None,
+    in_chans: Literal[3] | None = None,
     **args: Any,
 ) -> nn.Module:
     """Any model of timm's registry: `name` as in `timm.list_models()`, `args` for its constructor.
 
     url: where to get the weights instead of from timm's hub. head_std: a new head starts at a truncated normal of
     this standard deviation and a bias of 0, instead of PyTorch's own. data_config: mean and std, where the weights
-    want others than timm says for `name`. None-valued `args` keep timm's defaults.
+    want others than timm says for `name`. img_size: pixels per side, or height and width; in_chans: what pictures have.
+    None-valued `args` keep timm's defaults.
     ConnectionError if the weights cannot be downloaded; ValueError for an unknown name or setting.
     """
     if not timm.is_model(name):
         raise ValueError(f"timm has no model '{name}'{_similar(name)}")
+    args |= {"drop_path_rate": drop_path_rate, "img_size": img_size, "in_chans": in_chans}
     args = {key: value for key, value in args.items() if value is not None}
     download = pretrained and not checkpoint
     try:

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from atc.core import Plan, Reducer, Schedule, Stage, StageCount, StageTrace, TokenView, Trace, follow
 from atc.core.checking import check_plan, check_reduced
+from atc.values import checked
 from atc.vit.attention import Seen
 from atc.vit.blocks import attention_half, classify, embed, grid_of, merge_rope, mlp_half
 from atc.vit.state_dict import keep_timm_keys
@@ -42,6 +43,7 @@ class ReducedViT(nn.Module):
     timm's key names, plus `reducers.BLOCK.*` for methods with parameters; a plain timm state dict loads.
     """
 
+    @checked
     def __init__(
         self,
         vit: nn.Module,

@@ -1,6 +1,7 @@
 """Every mistake gets one clear line and exit status 2, over the real command line.
 
-Each command runs in a child of this process, which has imported PyTorch already, so that hundreds take a minute.
+Each command runs in a child of this process, which has imported PyTorch already, so that hundreds take a minute; those
+that have to be answered without it, in a child of a process that has not.
 """
 
 import importlib
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,43 @@ FOUND: list[Mistake] = [
     for mistake in importlib.import_module(f"tests.mistakes.{module.name}").MISTAKES
 ]
 SECONDS = 60
+
+
+class _Bare:
+    """A process that has not imported PyTorch, as a user's has not; commands are run in children of it."""
+
+    def __init__(self) -> None:
+        code = "from tests.mistakes.test_mistakes import serve; serve()"
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stdin=pipe, stdout=pipe, text=True
+        )
+
+    def answer(self, mistake: Mistake) -> tuple[int, str, bool]:
+        """Exit status, what stands on stderr, and whether PyTorch was imported."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(FOUND.index(mistake), file=self.process.stdin, flush=True)
+        status, said, torch = json.loads(self.process.stdout.readline())
+        return status, said, torch
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[_Bare]:
+    process = _Bare()
+    yield process
+    process.process.communicate()
+
+
+def serve() -> None:
+    """What runs in the process without PyTorch: a number of a mistake on each line, a line with its answer for each."""
+    importlib.import_module("atc.cli")  # once, for all its children
+    for line in sys.stdin:
+        with tempfile.TemporaryDirectory() as name:
+            status, said = _answer(FOUND[int(line)], Path(name))
+            torch = Path(name, ".torch")
+            print(json.dumps([status, said, not torch.is_file() or torch.read_text() == "True"]), flush=True)
 
 
 def _name(mistake: Mistake) -> str:
@@ -62,33 +101,14 @@ def _check(mistake: Mistake, status: int, said: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # the child runs one command and ends
 @pytest.mark.parametrize("mistake", FOUND, ids=_name)
-def test_one_line(mistake: Mistake, tmp_path: Path) -> None:
-    _check(mistake, *_answer(mistake, tmp_path))
+def test_one_line(mistake: Mistake, tmp_path: Path, bare: _Bare) -> None:
+    if not mistake.without_torch:
+        _check(mistake, *_answer(mistake, tmp_path))
+        return
+    status, said, torch = bare.answer(mistake)
+    _check(mistake, status, said)
+    assert not torch, f"{_name(mistake)} imports torch"
 
 
 def test_there_are_many_and_no_two_alike() -> None:
     assert len({(mistake.line, mistake.arguments, mistake.prepare) for mistake in FOUND}) == len(FOUND)
-
-
-def test_without_torch() -> None:
-    """In a process that has not imported PyTorch, as a user's has not."""
-    wanted = [mistake for mistake in FOUND if mistake.without_torch]
-    code = "from tests.mistakes.test_mistakes import main; main()"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    answers = json.loads(done.stdout)
-    assert len(answers) == len(wanted)
-    for mistake, (status, said, torch) in zip(wanted, answers, strict=True):
-        _check(mistake, status, said)
-        assert not torch, f"{_name(mistake)} imports torch"
-
-
-def main() -> None:
-    """What `test_without_torch` runs: the answers as JSON."""
-    answers = []
-    for mistake in FOUND:
-        if mistake.without_torch:
-            with tempfile.TemporaryDirectory() as name:
-                status, said = _answer(mistake, Path(name))
-                answers.append((status, said, (Path(name) / ".torch").read_text() == "True"))
-    print(json.dumps(answers))

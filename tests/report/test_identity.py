@@ -52,11 +52,11 @@ def test_resume_auto_names_the_directory(tmp_path: Path) -> None:
     with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
         said = [*TINY, "reducer=tome", "seed=3", "logger=none", "datamodule.num_workers=1", "resume=auto"]
         root = compose("train", said, return_hydra_config=True)
-    assert cli._run_dir("now", "runs/train", "auto", _root_=root) == f"runs/train/{expected}"
+    assert cli._run_dir("now", "train", "runs/train", "auto", _root_=root) == f"runs/train/{expected}"
     assert cli._sweep_dir("now", "runs", "train", "auto") == "runs/train"
-    assert cli._sweep_subdir(7, "auto", _root_=root) == expected
-    assert cli._run_dir("now", "runs/train", None, _root_=root) == "runs/train/now"
-    assert (cli._sweep_dir("now", "runs", "train", None), cli._sweep_subdir(7, None, _root_=root)) == (
+    assert cli._sweep_subdir("train", 7, "auto", _root_=root) == expected
+    assert cli._run_dir("now", "train", "runs/train", None, _root_=root) == "runs/train/now"
+    assert (cli._sweep_dir("now", "runs", "train", None), cli._sweep_subdir("train", 7, None, _root_=root)) == (
         "runs/train_sweep/now",
         "7",
     )

@@ -174,7 +174,7 @@ def test_clamped_counts_are_reported():
         ({"reducer": "topk", "keep_rate": 0.5, "reducer_args": {"k": 3}}, "TopK has no argument 'k': it takes none"),
         ({"reducer": "dpc_knn", "keep_rate": 0.5, "reducer_args": {"kk": 3}}, "it takes k, equal_weight, as_rel"),
         ({"reducer": "topk", "keep_rate": 2}, "keep_rate=2 must lie in"),
-        ({"reducer": "topk", "keep_rate": 0.5, "blocks": 4}, r"blocks=4 must be a list of blocks, such as \[4, 7"),
+        ({"reducer": "topk", "keep_rate": 0.5, "blocks": 4}, r"blocks=4 must be a list of whole numbers of 1"),
         ({"reducer": "topk", "keep_rate": 0.5, "t": 8}, 't=8 is for schedule="constant" and "linear"'),
         ({"reducer": "topk", "keep_rate": 0.5, "t": 8, "schedule": "linear"}, "keep_rate=0.5 is for schedule="),
     ],

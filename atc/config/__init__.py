@@ -1,0 +1,1 @@
+"""From a composed configuration to one that can be built: every value checked before anything is imported for it."""

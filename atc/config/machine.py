@@ -1,0 +1,41 @@
+"""What this machine cannot do, refused before it hangs."""
+
+import os
+
+from omegaconf import DictConfig
+
+_PROCESSES = 8  # on CPUs, whatever the number of cores: several on one core are slow, for a trial they will do
+# Set by what starts the processes of other nodes: SLURM, torchrun, LSF, MPI; or by hand.
+_LAUNCHED = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+
+
+def check(cfg: DictConfig) -> None:
+    """ValueError for more processes than there is anything to run them on, or nodes that nobody starts.
+
+    Args:
+        cfg: composed, with values that are checked.
+    """
+    devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
+    if str(devices).isdecimal():
+        most = max(_PROCESSES, _cores())
+        if int(devices) > most and _on_cpu(cfg.trainer.get("accelerator", "auto")):
+            raise ValueError(
+                f"trainer.devices={devices}: on a CPU a device is a process; with {_cores()} cores at most {most}"
+            )
+    if isinstance(nodes, int) and nodes > 1 and not any(name in os.environ for name in _LAUNCHED):
+        raise ValueError(
+            f"trainer.num_nodes={nodes} waits for processes on other machines, and nothing starts them: submit the "
+            f"command with SLURM (srun) or torchrun, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on every node"
+        )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _on_cpu(accelerator: str) -> bool:
+    if accelerator != "auto":
+        return accelerator == "cpu"
+    import torch
+
+    return not (torch.cuda.is_available() or torch.backends.mps.is_available())

@@ -1,0 +1,50 @@
+"""Settings that have to go together."""
+
+import re
+
+from omegaconf import DictConfig
+
+
+def check(cfg: DictConfig, command: str) -> None:
+    """ValueError for settings each of which may be, but not with the others.
+
+    Args:
+        cfg: composed, with values that are checked.
+        command: "train" or "evaluate".
+    """
+    trainer = cfg.trainer
+    if trainer.get("limit_test_batches") == 0:
+        raise ValueError("trainer.limit_test_batches=0 leaves nothing to test")
+    if trainer.get("devices") in (0, "0") or trainer.get("devices") == []:
+        raise ValueError(f"trainer.devices={trainer.devices} leaves nothing to run on; trainer.devices=1")
+    devices = trainer.get("devices")
+    if isinstance(devices, str) and not re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices):
+        raise ValueError(f"trainer.devices={devices} must be a number of devices, a list of them as in [0, 1], or auto")
+    if command != "train":
+        return
+    if trainer.get("limit_train_batches") == 0:
+        raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
+    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
+    check_length(epochs, steps)
+    warmup = cfg.optimizer.get("warmup_epochs")
+    if epochs is not None and epochs > 0 and isinstance(warmup, (int, float)):
+        check_warmup(warmup, epochs)
+
+
+def check_length(epochs: int | None, steps: int) -> None:
+    """ValueError if neither the epochs nor the steps of a trainer say how long to train."""
+    if (epochs is None or epochs < 1) and steps < 1:
+        said = "null" if epochs is None else epochs
+        raise ValueError(
+            f"trainer.max_epochs={said} and trainer.max_steps={steps} do not say how long to train: one of them has to "
+            f"be positive (to evaluate only, there is the evaluate command)"
+        )
+
+
+def check_warmup(warmup_epochs: float, epochs: int) -> None:
+    """ValueError if a training is all warm-up."""
+    if warmup_epochs >= epochs and warmup_epochs:
+        raise ValueError(
+            f"optimizer.warmup_epochs={warmup_epochs} leaves nothing of trainer.max_epochs={epochs}: for a short "
+            f"training, optimizer.warmup_epochs=0"
+        )

@@ -6,36 +6,43 @@ python .ci/lowest.py > lowest.txt && pip install -c lowest.txt -e ".[all]"
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-_FLOOR = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?>=([\w.]+)(?:,<[\w.]+)?")
+_FLOOR = re.compile(r"([\w.-]+)>=([\w.]+)(?:,<[\w.]+)?")
 
 
 def lowest(pyproject: str) -> list[str]:
-    """Constraints `name==version` for the dependencies and every extra.
+    """Constraints `name==version`, sorted.
 
     Args:
         pyproject: the text of pyproject.toml.
+    """
+    return sorted(f"{name}=={floor}" for name, floor in floors(tomllib.loads(pyproject)["project"]).items())
 
-    Returns:
-        Sorted lines.
+
+def floors(project: Mapping[str, Any]) -> dict[str, str]:
+    """The lowest versions of the dependencies and of what every extra brings, by name.
+
+    Args:
+        project: the table of that name.
 
     Raises:
         ValueError: a requirement has no floor, or two different ones.
     """
-    project = tomllib.loads(pyproject)["project"]
+    found: dict[str, str] = {}
     extras = project["optional-dependencies"].values()
-    floors: dict[str, str] = {}
     for requirement in [*project["dependencies"], *(one for extra in extras for one in extra)]:
         if requirement.startswith(f"{project['name']}["):
             continue
-        found = _FLOOR.fullmatch(requirement)
-        if found is None:
+        match = _FLOOR.fullmatch(requirement)
+        if match is None:
             raise ValueError(f"'{requirement}' must be of the form NAME>=VERSION or NAME>=VERSION,<VERSION")
-        name, floor = found.groups()
-        if floors.setdefault(name, floor) != floor:
-            raise ValueError(f"{name} has two floors: {floors[name]} and {floor}")
-    return sorted(f"{name}=={floor}" for name, floor in floors.items())
+        name, floor = match.groups()
+        if found.setdefault(name, floor) != floor:
+            raise ValueError(f"{name} has two floors: {found[name]} and {floor}")
+    return found
 
 
 if __name__ == "__main__":

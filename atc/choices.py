@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 class Choice(NamedTuple):
     """One combination of the settings that were given as lists."""
 
-    reducer: str
+    reducer: str | None  # None where the group was left out
     cfg: DictConfig
 
 
@@ -43,4 +43,4 @@ def combinations(config: str, given: Sequence[str], several: Collection[str]) ->
         for values in itertools.product(*lists.values()):
             single = cfg.copy()
             single.update(zip(lists, values, strict=True))
-            yield Choice(single.choices.reducer, single)
+            yield Choice(single.choices.get("reducer"), single)

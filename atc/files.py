@@ -73,6 +73,14 @@ def remove_partial(directory: str | os.PathLike[str]) -> None:
                 file.unlink()
 
 
+def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file: other spellings, links and hard links too, or none that is there yet."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
 def json_text(data: Any, indent: int | None = 2) -> str:
     """JSON that every reader accepts: a number that is not finite becomes null."""
     return json.dumps(_finite(data), indent=indent, allow_nan=False) + "\n"

@@ -64,6 +64,18 @@ def machine() -> dict[str, Any]:
     }
 
 
+def memory() -> int | None:
+    """Bytes of memory that this process may use: the machine's, or what its container is given; None if unknown."""
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+    try:
+        return min(there, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such file, or "max"
+        return there
+
+
 @functools.cache
 def processor() -> str:
     """The CPU's name as the system has it, which on Linux only /proc says."""

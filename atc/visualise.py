@@ -16,44 +16,57 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import initialize_config_dir
-from omegaconf import DictConfig
-from timm.data.config import resolve_model_data_config
 
 from atc import build
-from atc.analysis import animation, figure, methods, page, photo
+from atc.analysis import settings
 from atc.arguments import quoted
 from atc.choices import Choice, combinations
 from atc.complaint import one_line
+from atc.config import streams
+from atc.printable import Printable, printable
 
 CONFIG = "visualise"
 PATHS = ("image", "output", "html", "backbone.checkpoint", "datamodule.root")  # taken literally, whatever is in them
 SEVERAL = ("reducer", "keep_rate", "t")  # settings that may be lists: every combination is drawn
-DRAWN = (".png", ".svg", ".pdf", ".gif")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0, 2 after an error of the user's, 1 after any other."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    streams.never_fail()
+    try:
+        status = _run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        streams.end_if_unread()
+        raise
+    return status
+
+
+def _run(given: list[str]) -> int:
     if {"-h", "--help"} & set(given):
         print(__doc__ + "\n" + (build.conf_dir() / f"{CONFIG}.yaml").read_text())
         return 0
     said = logging.getLogger("atc")
     said.setLevel(logging.INFO)
     if not said.handlers:
-        said.addHandler(logging.StreamHandler())
+        handler = logging.StreamHandler()
+        handler.addFilter(Printable())
+        said.addHandler(handler)
     try:
         with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
             for path in visualise(overrides(given)):
-                print(path)
+                print(printable(str(path)))
+    except BrokenPipeError:
+        raise
     except Exception as error:
         line = None if "debug=true" in given else one_line(error, CONFIG, [said for said in given if "[" not in said])
         if line is None:
             traceback.print_exception(error)
             return 1
-        print(f"error: {line}", file=sys.stderr)
+        print("error:", printable(line, keep="\n"), file=sys.stderr)
         return 2
     return 0
 
@@ -88,92 +101,18 @@ def overrides(arguments: Sequence[str]) -> list[str]:
 
 def visualise(given: Sequence[str]) -> list[Path]:
     """Draw what the overrides of conf/visualise.yaml ask for; the files written. Needs Hydra initialised on conf/."""
-    first = next(choices(given)).cfg
-    wanted = _wanted(first)
-    picture = None if first.image is None else photo.opened(first.image)
-    vit = build.instantiate(first.backbone).eval()
-    data = resolve_model_data_config(vit)
-    if picture is None:
-        datamodule = build.instantiate(first.datamodule)
-        shown = photo.from_data_set(datamodule, first.part, first.index, data, _name(first))
-    else:
-        shown = photo.from_picture(picture, data, _name(first))
-    written = []
-    if first.html is not None:
-        written.append(Path(first.html))
-        written[0].write_text(
-            page.render(shown, list(_switchable(given, vit)), methods.setting(first)), encoding="utf-8"
-        )
-    if wanted is not None:
-        written.append(wanted)
-        drawn = [methods.build_method(choice.cfg, vit, choice.reducer) for choice in choices(given)]
-        _draw(first, shown, drawn, wanted)
-    return written
+    for choice in choices(given):
+        settings.check_values(choice.cfg)
+    wanted = settings.wanted(next(choices(given)).cfg)
 
+    from atc.analysis import outputs  # imports PyTorch, which no mistake found above needs
 
-def _draw(cfg: DictConfig, shown: photo.Photo, drawn: Sequence[methods.Method], path: Path) -> None:
-    if path.suffix == ".gif":
-        sheets = animation.frames(methods.parts(shown, drawn), cfg.gif.per_stage)
-        animation.save(sheets, path, cfg.gif.milliseconds)
-    else:
-        figure.save(figure.figure(methods.rows(shown, drawn, _looks(cfg))), path, palette=cfg.png_colours)
+    return outputs.write(given, choices, wanted)
 
 
 def choices(given: Sequence[str]) -> Iterator[Choice]:
     """Every combination of the settings given as lists, as if it had been given alone."""
     return combinations(CONFIG, given, SEVERAL)
-
-
-def _switchable(given: Sequence[str], vit: Any) -> Iterator[methods.Method]:
-    """What the page can switch to: the reducers and settings named, or all that work."""
-    cfg = next(choices(given)).cfg
-    named = {argument.partition("=")[0] for argument in given}
-    wanted = list(given)
-    if "keep_rate" not in named and "keep_rate" in cfg.schedule:
-        wanted.append(f"keep_rate=[{','.join(map(str, cfg.page.keep_rates))}]")
-    if "reducer" in named:
-        yield from (methods.build_method(choice.cfg, vit, choice.reducer) for choice in choices(wanted))
-        return
-    wanted.append(f"reducer=[{','.join(cfg.page.reducers or build.names('reducer'))}]")
-    left_out = set()
-    for choice in choices(wanted):
-        method = None if choice.reducer in left_out else methods.worth_switching_to(choice.cfg, vit, choice.reducer)
-        if method is None:
-            left_out.add(choice.reducer)
-        else:
-            yield method
-
-
-def _wanted(cfg: DictConfig) -> Path | None:
-    """The picture to write, or None if only a page is asked for. All that can be refused early is refused here."""
-    if cfg.image is None and (cfg.get("datamodule") is None or cfg.index is None):
-        raise ValueError("no image: give image=PATH, or an image of a data set as in image=digits:12")
-    _looks(cfg)
-    for key in ("output", "html"):
-        folder = Path(cfg[key] or ".").parent
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{key}={cfg[key]}: there is no directory {folder}")
-    if cfg.output is None:
-        return None if cfg.html else Path(f"{_name(cfg)}_tokens.png")
-    path = Path(cfg.output)
-    if path.suffix not in DRAWN:
-        raise ValueError(f"output={cfg.output} must end in one of {', '.join(DRAWN)}")
-    return path
-
-
-def _looks(cfg: DictConfig) -> list[Any]:
-    looks = [cfg.look] if isinstance(cfg.look, str) else list(cfg.look)
-    unknown = [look for look in looks if look not in figure.LOOKS]
-    if unknown or not looks:
-        raise ValueError(f"look={cfg.look}: {build.nearest(str([*unknown, ''][0]), list(figure.LOOKS))}")
-    return looks
-
-
-def _name(cfg: DictConfig) -> str:
-    """What the image is called: cat, digits_12."""
-    if cfg.image is not None:
-        return Path(cfg.image).stem
-    return f"{str(cfg.datamodule._target_).rpartition('.')[2].lower()}_{cfg.index}"
 
 
 if __name__ == "__main__":

@@ -13,12 +13,16 @@ os.environ.setdefault("ATC_CHECK_PLANS", "1")
 import pytest
 import torch
 
+from tests.skips import pytest_sessionfinish  # noqa: F401 (a hook)
+
 torch.set_num_threads(1)  # pytest-xdist runs one worker per core
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
+    if item.get_closest_marker("no_gpu") and torch.cuda.is_available():
+        pytest.skip("needs a machine without a CUDA device")
 
 
 @pytest.fixture(autouse=True)

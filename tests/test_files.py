@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atc.files import json_text, whole_file, write_whole
+from atc.files import json_text, same_file, whole_file, write_whole
 
 
 def test_replaces_and_makes_directories(tmp_path: Path) -> None:
@@ -68,6 +68,20 @@ def test_a_directory_is_named(tmp_path: Path) -> None:
 def test_the_longest_names(tmp_path: Path, letter: str) -> None:
     name = letter * (255 // len(letter.encode()))
     assert write_whole(tmp_path / name, "text").read_text() == "text"
+
+
+def test_one_file_under_several_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write_whole(tmp_path / "a.txt", "text")
+    (tmp_path / "link.txt").symlink_to(file)
+    os.link(file, tmp_path / "hard.txt")
+    (tmp_path / "folder").mkdir()
+    for name in ("a.txt", "./folder/../a.txt", "link.txt", "hard.txt"):
+        assert same_file(file, name)
+    assert same_file("new.txt", "folder/../new.txt")
+    write_whole("copy.txt", "text")
+    assert not same_file(file, "copy.txt")
+    assert not same_file(file, "new.txt")
 
 
 def test_json_is_strict() -> None:

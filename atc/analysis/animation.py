@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from atc.analysis import drawing
 from atc.analysis.order import History, moments, replay
 from atc.analysis.regions import Pixels
+from atc.files import whole_file
 
 _CLEAR = 255  # palette entry that leaves a pixel as it was
 _GAP, _BAND = 12, 44  # pixels between methods, and of the band of text under each
@@ -36,7 +37,7 @@ def frames(parts: Sequence[Part], per_stage: int = 24, side: int = 336) -> list[
     times = [moments(part.history, per_stage) for part in parts]
     longest = max(map(len, times))
     photos = [drawing.enlarged(part.photo, part.history.grid, side) for part in parts]
-    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 13)
+    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", 13)
     sheets = []
     for number in range(longest):
         sheet = Image.new("RGB", _sheet_size(photos), "white")
@@ -53,7 +54,12 @@ def frames(parts: Sequence[Part], per_stage: int = 24, side: int = 336) -> list[
 
 
 def save(sheets: Sequence[Image.Image], path: Path, milliseconds: int = 80, pause: int = 25) -> None:
-    """Write frames as an endless GIF; the first and the last stay for `pause` frames."""
+    """Write frames as an endless GIF, whole or not at all; the first and the last stay for `pause` frames.
+
+    ValueError for times that a GIF cannot hold: it counts hundredths of a second, up to 65,535.
+    """
+    if milliseconds < 10 or pause < 1 or milliseconds * pause > 655_350:
+        raise ValueError(f"frames of {milliseconds} ms, {pause} for a pause: a GIF has from 10 to 655,350 ms for each")
     # One palette for all frames, so that nothing flickers: between the ends there are only mixtures of their colours.
     ends = Image.fromarray(np.concatenate([np.asarray(sheets[0]), np.asarray(sheets[-1])]))
     palette = ends.quantize(_CLEAR, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
@@ -66,10 +72,11 @@ def save(sheets: Sequence[Image.Image], path: Path, milliseconds: int = 80, paus
         images[-1].putpalette(palette.getpalette() or [])
     duration = [milliseconds] * len(images)
     duration[0] = duration[-1] = milliseconds * pause
-    images[0].save(
-        path, save_all=True, append_images=images[1:], duration=duration, loop=0, transparency=_CLEAR, disposal=1,
-        optimize=False,
-    )  # fmt: skip
+    with whole_file(path) as file:
+        images[0].save(
+            file, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, transparency=_CLEAR,
+            disposal=1, optimize=False,
+        )  # fmt: skip
 
 
 def _sheet_size(photos: Sequence[Pixels]) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """Rows of pictures as a figure: the input, then one picture per stage (layout of Fig. 5, arXiv 2409.11923)."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -14,9 +15,8 @@ from PIL import Image
 
 from atc.analysis import colours, drawing
 from atc.analysis.regions import Array, Labels, Pixels, edges, patch_size
-
-Look = Literal["mean", "detail", "distinct"]
-LOOKS: tuple[Look, ...] = ("mean", "detail", "distinct")
+from atc.analysis.settings import LOOKS, Look
+from atc.files import write_whole
 
 
 class Snapshot(NamedTuple):
@@ -89,25 +89,31 @@ def figure(rows: Sequence[Row], inches: float = 2.0) -> Figure:
             for ax, panel in zip(line, shown, strict=False):
                 _show(ax, panel, row)
             line[0].text(-0.04, 0.5, row.title, rotation=90, ha="right", va="center", transform=line[0].transAxes,
-                         fontsize=10, fontweight="bold")  # fmt: skip
+                         fontsize=10, fontweight="bold", parse_math=False)  # fmt: skip
         for ax, name in zip(axes[0], _names(rows), strict=True):
             ax.set_title(name, fontsize=10, pad=4)
     return sheet
 
 
 def save(sheet: Figure, path: Path, dpi: int = 150, palette: int | None = None) -> None:
-    """Write the figure as its suffix says: .png, .svg or .pdf.
+    """Write the figure as its suffix says, .png, .svg or .pdf, whole or not at all.
 
-    palette: for .png: at most so many colours, 256 or fewer, which makes a file of a third of the size.
+    palette: for .png: at most so many colours, 256 or fewer, which makes a file of a third of the size. ValueError for
+    other numbers.
     """
+    if palette is not None and not 1 <= palette <= 256:
+        raise ValueError(f"a palette of {palette} colours: a PNG has from 1 to 256")
     # Text stays text, and the same figure is the same file.
     metadata = {"Date": None} if path.suffix == ".svg" else None
+    drawn, kind = io.BytesIO(), path.suffix.removeprefix(".")
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "atc"}):
-        sheet.savefig(path, dpi=dpi, metadata=metadata, facecolor="white")
-    if palette is not None and path.suffix == ".png":
-        with Image.open(path) as picture:
+        sheet.savefig(drawn, format=kind, dpi=dpi, metadata=metadata, facecolor="white")
+    if palette is not None and kind == "png":
+        with Image.open(drawn) as picture:
             few = picture.convert("RGB").quantize(palette, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
-        few.save(path, optimize=True)
+        drawn = io.BytesIO()
+        few.save(drawn, "PNG", optimize=True)
+    write_whole(path, drawn.getvalue())
 
 
 def _show(ax: Axes, panel: Panel, row: Row) -> None:

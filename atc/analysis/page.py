@@ -25,12 +25,20 @@ def render(photo: Photo, methods: Sequence[Method], setting: str = "") -> str:
     """
     if not methods:
         raise ValueError("no method to show on the page: none works on this backbone")
-    data = json.dumps(content(photo, methods, setting), separators=(",", ":")).replace("</", "<\\/")
+    data = for_script(content(photo, methods, setting))
     files = resources.files("atc.analysis") / "template"
     page = (files / "page.html").read_text(encoding="utf-8")
     for place, name in (("style", "page.css"), ("drawing", "draw.js"), ("controls", "page.js")):
         page = page.replace(f"/*{place}*/", (files / name).read_text(encoding="utf-8"))
     return page.replace("/*data*/", data)
+
+
+def for_script(data: Any) -> str:
+    """Data as JSON that can stand in an HTML script element: no text in it, such as <!--<script>, is markup there."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
 
 
 def content(photo: Photo, methods: Sequence[Method], setting: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from atc.analysis.regions import Pixels
+from atc.analysis.settings import existing_image
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 READ = "datamodules.pictures.read_rgb"  # bound by name, as data sets are
@@ -30,11 +31,7 @@ def opened(path: str | Path) -> Image.Image:
 
     FileNotFoundError if there is none, ValueError if it is not an image.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        what = "is a directory, not an image file" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"the image {path} {what} (looked from {Path.cwd()})")
-    return get_method(READ)(path)
+    return get_method(READ)(existing_image(path))
 
 
 def from_picture(picture: Image.Image, data_config: Mapping[str, Any], name: str) -> Photo:

@@ -5,18 +5,42 @@ from __future__ import annotations
 import importlib
 import sys
 
+from atc.bench import options
+from atc.config import streams
+from atc.printable import printable
+
 BENCHMARKS = {
     "linkage": "atc.bench.linkage",  # distances in, labels out
     "pipeline": "atc.bench.pipeline",  # keys in, merged tokens out
-    "throughput": "atc.bench.forward",  # images in, logits out
+    "throughput": "atc.bench.command",  # images in, logits out
     "targets": "atc.bench.targets",  # what result files say of the project's aims
 }
 
 
 def main(arguments: list[str]) -> None:
+    """Run the benchmark that the first argument names; ends the process with 2 after a mistake."""
+    streams.never_fail()
+    try:
+        _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        streams.end_if_unread()
+        raise
+
+
+def _run(arguments: list[str]) -> None:
+    usage = f"usage: python -m atc.bench {{{','.join(BENCHMARKS)}}} [options]; --help for each"
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(usage)
+        return
     if not arguments or arguments[0] not in BENCHMARKS:
-        raise SystemExit(f"usage: python -m atc.bench {{{','.join(BENCHMARKS)}}} [options]; --help for each")
-    importlib.import_module(BENCHMARKS[arguments[0]]).main(arguments[1:])
+        unknown = f"unknown benchmark '{printable(arguments[0])}'" if arguments else "no benchmark is named"
+        print(f"error: {unknown}; {usage}", file=sys.stderr)
+        raise SystemExit(2)
+    name, rest = arguments[0], arguments[1:]
+    if name in options.PARSERS:
+        options.parsed(name, rest)  # before PyTorch is imported
+    importlib.import_module(BENCHMARKS[name]).main(rest)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from atc import build
 from atc.bench.flops import gflops_by_formula, gflops_per_image
+from atc.bench.memory import memory
 from atc.bench.tokens import smooth
 from atc.choices import Choice
 from atc.vit.reduced import ReducedViT, reducer_class
@@ -72,11 +73,21 @@ class Models:
                 self._reduced[combination.reduction, precision] = self._reduce(choice.cfg, precision)
             found |= {combination.dense: None, combination: None}
         place = {one.reduction: number for number, one in reversed(list(enumerate(found)))}  # where it comes first
+        self._check_memory(max(one.batch_size for one in found))
         precisions = list(self._vits)
         self.combinations = sorted(
             found,
             key=lambda one: (one.batch_size, precisions.index(one.precision), one.compile, place[one.reduction]),
         )
+
+    def _check_memory(self, number: int) -> None:
+        """ValueError for a batch whose images alone could not be held; what else a forward takes shows when it runs."""
+        needed, there = 4 * number * self.images(1).numel(), memory(self.device)
+        if there is not None and needed > there:
+            where = "the GPU" if self.device.type == "cuda" else "this machine"
+            raise ValueError(
+                f"batch_size={number}: the images alone take {needed / 1e9:,.0f} GB, {where} has {there / 1e9:,.0f}"
+            )
 
     def _reduce(self, cfg: DictConfig, precision: str) -> nn.Module:
         parts = build.instantiate(cfg.reducer), build.instantiate(cfg.schedule)
@@ -115,8 +126,6 @@ class Models:
 def device(cfg: DictConfig) -> torch.device:
     """Where to measure; ValueError for what is not there."""
     name = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise ValueError(f"device={name}: there are cpu and cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda: PyTorch finds no GPU here; device=cpu measures on the CPU")
     return torch.device(name)
@@ -124,14 +133,8 @@ def device(cfg: DictConfig) -> torch.device:
 
 def _combination(choice: Choice, where: torch.device) -> Combination:
     cfg = choice.cfg
-    if isinstance(cfg.batch_size, bool) or not isinstance(cfg.batch_size, int) or cfg.batch_size < 1:
-        raise ValueError(f"batch_size={cfg.batch_size}: a number of images, 1 or more")
-    if cfg.precision not in PRECISIONS:
-        raise ValueError(f"precision={cfg.precision}: {build.nearest(cfg.precision, list(PRECISIONS))}")
     if cfg.precision == "fp16" and where.type == "cpu":
         raise ValueError("precision=fp16 is for GPUs: on a CPU there are fp32 and bf16")
-    if not isinstance(cfg.compile, bool):
-        raise ValueError(f"compile={cfg.compile}: true or false")
     schedule = OmegaConf.to_container(cfg.schedule, resolve=True)
     assert isinstance(schedule, dict)
     reduction = Reduction(DENSE)

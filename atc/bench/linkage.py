@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterable
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from atc.bench import options as command
 from atc.bench import record, rivals
 from atc.bench.interleaved import interleave
 from atc.bench.tokens import DATA
@@ -21,28 +20,26 @@ from atc.ops.linkage import cosine_distance, labels
 from atc.ops.linkage.op import chosen_backend
 
 OURS = "ATC"
-LINKAGES = ("single", "complete", "average")
 GPU_BACKENDS = ("triton", "cuda", "torch")
 
 
 def main(arguments: list[str]) -> None:
-    command = parser()
-    options = command.parse_args(arguments)
+    options = command.parsed("linkage", arguments)
     if reason := record.unmeasurable(options.device):
-        command.error(reason)
+        command.linkage().error(reason)
     torch.set_num_threads(options.threads)
     watch = Watch(options.device, options.threads)
     rows: list[dict[str, object]] = []
     for tokens in options.tokens:
-        batch = max(1, min(options.batch, options.batch * 196**2 // tokens**2))
+        batch = command.batch_of(options.batch, tokens)
         for name in options.data:
             distance = cosine_distance(DATA[name](batch, tokens).to(options.device))
             for method in options.methods:
                 for rate in options.keep_rates:
                     rows += measure(distance, max(1, int(tokens * rate)), method, options.runs, watch, name)
-    if options.out is not None:
-        settings = {"device": options.device, "clock": watch.name, "runs": options.runs}
-        record.write(options.out, settings, rows)
+        if options.out is not None:  # what is measured stays, should a larger problem fail
+            settings = {"device": options.device, "clock": watch.name, "runs": options.runs}
+            record.write(options.out, settings, rows)
     Console(width=140).print(table(rows, watch))
 
 
@@ -122,14 +119,6 @@ def times(row: dict[str, object]) -> str:
     return "" if row["candidate"] == OURS else f"  {row['times_ours']:.1f}x"
 
 
-def share(text: str) -> float:
-    """A share of tokens to keep, as an argument."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} must lie in (0, 1]")
-    return value
-
-
 class Watch:
     """How time is taken: of one thread by its own clock, of several or of a GPU by the wall's."""
 
@@ -139,17 +128,3 @@ class Watch:
         self.clock = time.thread_time if alone else time.perf_counter
         self.wait = torch.cuda.synchronize if device == "cuda" else lambda: None
         self.name = f"{'thread CPU' if alone else 'wall-clock'} time, {threads} CPU thread(s), {device}"
-
-
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="python -m atc.bench linkage", description=__doc__)
-    found.add_argument("--tokens", type=int, nargs="+", default=[196, 98, 49, 1024, 4096])
-    found.add_argument("--keep-rates", type=share, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
-    found.add_argument("--methods", nargs="+", choices=LINKAGES, default=list(LINKAGES))
-    found.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
-    found.add_argument("--batch", type=int, default=32, help="images of 196 tokens; fewer for more tokens")
-    found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    found.add_argument("--threads", type=int, default=1)
-    found.add_argument("--runs", type=int, default=7)
-    found.add_argument("--out", type=Path, help="result file, such as benchmarks/linkage_cpu.json")
-    return found

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import torch
 
+from atc import provenance
+
 _PROCESS = Path("/proc/self")
+
+
+def memory(device: torch.device) -> int | None:
+    """Bytes that a device has; None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return provenance.memory()
 
 
 def peak_growth(call: Callable[[], object], device: torch.device) -> int | None:

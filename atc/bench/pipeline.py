@@ -7,19 +7,20 @@ remove as many (``--every-block 16``).
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from atc.bench import options as command
 from atc.bench import record, rivals
 from atc.bench.interleaved import interleave
-from atc.bench.linkage import LINKAGES, OURS, Watch, share
+from atc.bench.linkage import OURS, Watch
 from atc.bench.tokens import smooth
 from atc.ops.linkage import cosine_distance, labels, labels_from_features
 from atc.ops.segment import group_sum
@@ -28,12 +29,9 @@ Step = Callable[[], object]
 
 
 def main(arguments: list[str]) -> None:
-    command = parser()
-    options = command.parse_args(arguments)
-    if not 0 <= options.every_block < options.tokens:
-        command.error(f"--every-block {options.every_block}: there are {options.tokens} tokens to begin with")
+    options = command.parsed("pipeline", arguments)
     if reason := record.unmeasurable(options.device):
-        command.error(reason)
+        command.pipeline().error(reason)
     torch.set_num_threads(options.threads)
     watch = Watch(options.device, options.threads)
     with torch.inference_mode():
@@ -74,18 +72,21 @@ def every_block(tokens: int, fewer: int) -> list[int]:
 def measure(
     options: argparse.Namespace, counts: list[int], watch: Watch, dense: float, what: dict[str, object]
 ) -> list[dict[str, object]]:
-    """A row a candidate: the sum over all steps from each count of tokens to the next."""
+    """A row a candidate: the sum over the steps from each count of tokens to the next, and how many it can do."""
     channels = {"deit_tiny": 192, "deit_small": 384, "deit_base": 768}[options.model]
     totals: dict[str, float] = {}
+    done: Counter[str] = Counter()
     for number, (tokens, keep) in enumerate(pairwise(counts)):
         candidates = steps(options.batch, tokens, keep, channels, options.method, options.device, seed=number)
         for name, timing in interleave(candidates, options.runs, watch.clock, watch.wait).items():
             totals[name] = totals.get(name, 0.0) + timing.least
+        done.update(list(candidates))
     return [
         {
             **what,
             "method": options.method,
             "candidate": name,
+            "steps": f"{done[name]} of {len(counts) - 1}",
             "us_an_image": round(total / options.batch * 1e6, 1),
             "percent_of_dense": round(100 * total / dense, 3),
         }
@@ -108,8 +109,10 @@ def steps(batch: int, tokens: int, keep: int, channels: int, method: str, device
         "authors' code (scikit-learn)": partial(as_released, keys, x, size, keep, method, rivals.scikit_learn),
         "the same with SciPy": partial(as_released, keys, x, size, keep, method, rivals.scipy),
     }
-    if 2 * keep >= tokens:
-        result["ToMe"] = lambda: rivals.tome_merge(x, size.unsqueeze(-1), rivals.tome_match(keys, keep))
+    least = tokens - tokens // 2  # what ToMe leaves at least; off by one, it counts as the step
+    if tokens > 1 and least <= keep + 1:
+        match = partial(rivals.tome_match, keys, max(keep, least))
+        result["ToMe"] = lambda: rivals.tome_merge(x, size.unsqueeze(-1), match())
     return result
 
 
@@ -154,25 +157,11 @@ def table(rows: list[dict[str, object]], settings: dict[str, object]) -> Table:
         "every block" if "every_block" in rows[0] else "keep rate",
         "linkage",
         "candidate",
+        "steps",
         "µs an image",
         "% of the dense forward",
     ):
         found.add_column(heading, justify="right")
     for row in rows:
         found.add_row(*(str(value) for value in row.values()))
-    return found
-
-
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="python -m atc.bench pipeline", description=__doc__)
-    found.add_argument("--model", default="deit_small", choices=["deit_tiny", "deit_small", "deit_base"])
-    found.add_argument("--tokens", type=int, default=196)
-    found.add_argument("--keep-rates", type=share, nargs="+", default=[0.25, 0.5, 0.7, 0.9])
-    found.add_argument("--every-block", type=int, default=0, metavar="T", help="remove T tokens at each of 12 blocks")
-    found.add_argument("--method", choices=LINKAGES, default="average")
-    found.add_argument("--batch", type=int, default=16)
-    found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    found.add_argument("--threads", type=int, default=1)
-    found.add_argument("--runs", type=int, default=7)
-    found.add_argument("--out", type=Path, help="result file, such as benchmarks/pipeline_cpu.json")
     return found

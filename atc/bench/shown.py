@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
+
+from atc.printable import printable
 
 Row = Mapping[str, Any]
 WHERE = ("batch_size", "precision", "compile", "reducer", "keep_rate", "t")
@@ -63,12 +66,13 @@ def texts(row: Row) -> list[str]:
 def table(rows: Sequence[Row], backbone: str) -> Table:
     """A line per combination; ± is the distance between the quartiles."""
     used = [key for key in WHERE if any(row.get(key) is not None for row in rows)]
-    found = Table(title=f"Throughput of {backbone}", show_edge=False, pad_edge=False)
+    # As text: what stands in brackets, as in the messages of errors, would be markup.
+    found = Table(title=Text(f"Throughput of {printable(backbone)}"), show_edge=False, pad_edge=False)
     for key in used:
         found.add_column("mode" if key == "compile" else key.replace("_", " "), justify="right")
     for head in COLUMNS:
         found.add_column(head, justify="right")
     for row in rows:
         shown = dict(zip(WHERE, where(row), strict=True))
-        found.add_row(*(shown[key] for key in used), *texts(row))
+        found.add_row(*(Text(printable(cell)) for cell in (*(shown[key] for key in used), *texts(row))))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -11,8 +10,11 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from atc import provenance
+from atc.bench.options import Parser
+from atc.printable import printable
 
 Row = dict[str, Any]
 
@@ -29,16 +31,19 @@ class Target(NamedTuple):
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m atc.bench targets", description=__doc__)
+    parser = Parser(prog="python -m atc.bench targets", description=__doc__)
     parser.add_argument("--folder", type=Path, help="where the result files lie; default benchmarks")
     given = parser.parse_args(arguments).folder
     folder = given or Path("benchmarks")
     if not folder.is_dir():
         if given is not None:
-            print(f"error: --folder {given}: no such directory (looked from {Path.cwd()})", file=sys.stderr)
-            raise SystemExit(2)
+            parser.error(f"--folder {given}: no such directory (looked from {Path.cwd()})")
         print(f"nothing was measured here: there is no {folder.resolve()}", file=sys.stderr)
-    Console(width=140).print(table(folder))
+    try:
+        shown = table(folder)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    Console(width=140).print(shown)
 
 
 def times(rival: str, rate: float) -> Callable[[Row], float | None]:
@@ -89,11 +94,21 @@ def table(folder: Path) -> Table:
     for heading in ("", "aim", "measured", "reached", "machine", "commit"):
         found.add_column(heading, justify="left" if heading in ("", "machine") else "right")
     for target in TARGETS:
-        path = folder / f"{target.file}.json"
-        result = json.loads(path.read_text()) if path.is_file() else {"rows": []}
-        figures = {of(row): figure for row in result["rows"] if (figure := target.pick(row)) is not None}
-        found.add_row(target.what, *texts(target, figures), *where(result))
+        cells = measured(target, folder / f"{target.file}.json")
+        found.add_row(*(Text(printable(cell)) for cell in (target.what, *cells)))
     return found
+
+
+def measured(target: Target, path: Path) -> tuple[str, ...]:
+    """The cells beside an aim; ValueError for a file that is no result of a benchmark."""
+    if not path.is_file():
+        return (*texts(target, {}), *where({}))
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        figures = {of(row): figure for row in result["rows"] if (figure := target.pick(row)) is not None}
+        return (*texts(target, figures), *where(result))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is no result of python -m atc.bench: {error!r}") from error
 
 
 def of(row: Row) -> str:

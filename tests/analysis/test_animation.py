@@ -46,3 +46,27 @@ def test_the_file_plays_what_was_drawn(tmp_path):
 def test_no_frames_are_refused():
     with pytest.raises(ValueError, match="per_stage=0"):
         animation.frames([animation.Part("tome", PHOTO, MERGING)], per_stage=0)
+
+
+@pytest.mark.parametrize("times", [(0, 25), (9, 25), (-80, 25), (80, 0), (30_000, 25)])
+def test_times_that_a_gif_cannot_hold_are_refused(tmp_path, times):
+    sheets = animation.frames([animation.Part("tome", PHOTO, MERGING)], per_stage=1, side=32)
+    with pytest.raises(ValueError, match="a GIF has from 10 to 655,350 ms"):
+        animation.save(sheets, tmp_path / "a.gif", *times)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_animation_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.gif"
+    path.write_text("before")
+    sheets = animation.frames([animation.Part("tome", PHOTO, MERGING)], per_stage=1, side=32)
+
+    def cut(self, file, *_, **__):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", cut)
+    with pytest.raises(OSError, match=r"a\.gif"):
+        animation.save(sheets, path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]

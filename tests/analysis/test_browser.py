@@ -158,3 +158,17 @@ def test_the_keyboard_moves_from_patch_to_patch(opened):
     opened.execute_script("arguments[0].focus()", canvas)
     ActionChains(opened).send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT).perform()
     assert text(opened, "patch").startswith("Patch in row 2, column 2:")
+
+
+def test_names_with_markup_are_text(browser, tmp_path, histories):
+    """A picture called so used to leave the page without its script."""
+    name = "<!--<script>alert(1)</script>"
+    photo = Photo(name, golden.outputs("backbone")["images"][3], golden.images(torch.float32)[3:4])
+    model, _ = histories["topk", 0.5]
+    file = tmp_path / "page.html"
+    file.write_text(page.render(photo, [Method(name, name, model)], name), encoding="utf-8")
+    browser.get(file.as_uri())
+    assert text(browser, "count") == "24 tokens"
+    assert [option.text for option in Select(browser.find_element("id", "reducer")).options] == [name]
+    assert Select(browser.find_element("id", "setting")).first_selected_option.text == name
+    assert browser.get_log("browser") == [], "the console must stay empty"

@@ -145,3 +145,33 @@ def test_what_does_not_fit_is_said_in_one_line(call, said):
     with pytest.raises(ValueError, match=said) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_picture_is_there_whole_or_not_at_all(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_text("before")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    sheet = figure.figure([figure.Row("a", PHOTO, GRID, [])])
+    with pytest.raises(OSError, match=rf"a\{suffix}"):
+        figure.save(sheet, path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("palette", [0, -1, 257])
+def test_a_palette_has_from_1_to_256_colours(tmp_path, palette):
+    with pytest.raises(ValueError, match=f"a palette of {palette} colours: a PNG has from 1 to 256"):
+        figure.save(figure.figure([figure.Row("a", PHOTO, GRID, [])]), tmp_path / "a.png", palette=palette)
+    assert not list(tmp_path.iterdir())
+
+
+def test_titles_are_text_and_no_formula(tmp_path):
+    """A method of the user's own may be called anything."""
+    path = tmp_path / "a.svg"
+    figure.save(figure.figure([figure.Row("$\\frac$ <b>&", PHOTO, GRID, [])]), path)
+    assert ">$\\frac$ &lt;b&gt;&amp;</text>" in path.read_text()

@@ -83,9 +83,21 @@ def test_it_holds_every_step_of_every_method(data, shown, methods):
         assert max(run["colours"]) < len(data["palette"]) == len(colours.palette()[0])
 
 
-def test_text_in_the_data_cannot_end_the_script(shown, methods):
-    text = page.render(shown._replace(name="</script><b>"), methods[:1])
-    assert "</script><b>" not in text
+HOSTILE = ["</script><b>", "<!--<script>", "<!--", "]]>", "\u2028&amp;'\"\\", "\x1b[31m", "caf\udce9"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_text_in_the_data_is_markup(shown, methods, name):
+    """Names of pictures, and of reducers and settings, which anybody may have chosen."""
+    hostile = methods[0]._replace(reducer=f"{name}_own", setting=name)
+    text = page.render(shown._replace(name=name), [hostile], name)
+    text.encode("utf-8")
+    plain = page.render(shown._replace(name=""), [methods[0]._replace(reducer="own", setting="")], "")
+    for mark in ("<", ">", "&"):
+        assert text.count(mark) == plain.count(mark), f"{mark} of the name is in the page"
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    found = json.loads(data)
+    assert (found["name"], found["setting"], found["runs"][0]["reducer"]) == (name, name, f"{name}_own")
 
 
 def test_a_page_without_methods_is_refused(shown):

@@ -50,7 +50,10 @@ def test_a_folder_that_does_not_exist_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         bench.main(["targets", "--folder", "nowhere"])
-    assert capsys.readouterr().err == f"error: --folder nowhere: no such directory (looked from {tmp_path})\n"
+    said = (
+        f"error: --folder nowhere: no such directory (looked from {tmp_path}); see python -m atc.bench targets --help\n"
+    )
+    assert capsys.readouterr().err == said
     bench.main(["targets"])
     said = capsys.readouterr()
     assert said.err == f"nothing was measured here: there is no {tmp_path / 'benchmarks'}\n"
@@ -69,5 +72,8 @@ def test_every_block_removes_as_many_each_time(tmp_path, capsys):
     bench.main(["pipeline", *small, "--every-block", "16", "--out", str(out)])
     rows = json.loads(out.read_text())["rows"]
     assert {row["candidate"] for row in rows} >= {"ATC", "ATC: clustering", "ToMe"}
+    steps = {row["candidate"]: row["steps"] for row in rows}
+    assert steps["ATC"] == "12 of 12"
+    assert steps["ToMe"] == "11 of 12", "16 of 20 tokens are more than half"
     assert all(row["every_block"] == 16 and row["percent_of_dense"] > 0 for row in rows)
     assert "every block" in capsys.readouterr().out

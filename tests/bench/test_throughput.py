@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import atc
 from atc import build
 from atc.bench import __main__ as bench
-from atc.bench import forward
+from atc.bench import command, forward
 from atc.bench.flops import gflops_by_formula, gflops_per_image
 from atc.bench.interleaved import summary
 from atc.bench.memory import peak_growth
 from atc.bench.share import reducers_share
-from atc.bench.shown import tokens
+from atc.bench.shown import table, tokens
 from atc.report import __main__ as reports
 from atc.vit import backbones
 from tests import golden
@@ -104,17 +105,39 @@ def test_what_runs_out_of_memory_is_said_and_the_rest_goes_on(tmp_path, monkeypa
     assert "out of memory" in capsys.readouterr().out
 
 
+def test_a_batch_that_cannot_be_made_is_said_and_the_rest_goes_on(tmp_path, monkeypatch):
+    images = forward.Models.images
+
+    def full(models, number):
+        if number == 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory")
+        return images(models, number)
+
+    monkeypatch.setattr(forward.Models, "images", full)
+    rows = measured(tmp_path, "reducer=random", "batch_size=[1,2]")["rows"]
+    assert [row["status"] for row in rows] == ["measured", "measured", "out of memory", "out of memory"]
+
+
+def test_brackets_in_a_message_are_no_markup():
+    row = {"batch_size": 1, "precision": "fp32", "compile": False, "reducer": "[bold]own", "status": "failed: [/tmp/x]"}
+    console = Console(width=300)
+    with console.capture() as shown:
+        console.print(table([row], "[red]my\x1b[31m"))
+    for text in ("[bold]own", "failed: [/tmp/x]", "[red]my\\x1b[31m"):
+        assert text in shown.get()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ("reducer=tomme", "unknown reducer 'tomme': did you mean 'tome'?"),
         ("backbone=deit_smal", "unknown backbone 'deit_smal': did you mean 'deit_small'?"),
-        ("batch_size=[1,0]", "batch_size=0: a number of images, 1 or more"),
-        ("precision=fp8", "precision=fp8: did you mean"),
+        ("batch_size=[1,0]", "batch_size=0 must be 1 or more"),
+        ("precision=fp8", "precision=fp8 must be fp32, fp16 or bf16"),
         ("device=cpu precision=fp16", "precision=fp16 is for GPUs: on a CPU there are fp32 and bf16"),
-        ("compile=perhaps", "compile=perhaps: true or false"),
-        ("device=tpu", "device=tpu: there are cpu and cuda"),
-        ("seconds=0", "seconds=0: the time to spend"),
+        ("compile=perhaps", "compile=perhaps must be true or false"),
+        ("device=tpu", "device=tpu must be cpu or cuda"),
+        ("seconds=0", "seconds=0 must be positive"),
         ("reducer=tome keep_rate=0.25", "ToMe cannot leave 12 of 49 tokens"),
         ("kep_rate=0.5", "unknown setting 'kep_rate': did you mean 'keep_rate'?"),
         ("-cn nothing", "there is no nothing.yaml"),
@@ -133,7 +156,7 @@ def test_mistakes_get_one_line(settings, said, tmp_path, monkeypatch, capsys):
 
 def test_a_sweep_file_comes_first_and_the_command_line_wins():
     sweeps = str(build.conf_dir().parent / "sweeps")
-    given = forward.overrides(["--config-dir", sweeps, "-cn", "throughput", "batch_size=[1,8]", "threads=2"])
+    given = command.overrides(["--config-dir", sweeps, "-cn", "throughput", "batch_size=[1,8]", "threads=2"])
     assert "reducer=[none,tome,atc_average,topk,random]" in given
     assert "precision=[fp32,fp16,bf16]" in given
     assert "compile=[false,true]" in given

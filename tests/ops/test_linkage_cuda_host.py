@@ -79,7 +79,8 @@ def launched():
 
 
 @needs_nvrtc
-@pytest.mark.skipif(torch.cuda.is_available() or sys.platform != "linux", reason="for Linux without a GPU")
+@pytest.mark.no_gpu
+@pytest.mark.skipif(sys.platform != "linux", reason="emulates a driver of Linux")
 def test_launches_through_the_driver_s_interface(tmp_path):
     compile_emulation(tmp_path / "libcuda.so.1", "-O1", "-fPIC", "-shared", source="driver.cpp")
     root = Path(__file__).parents[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,20 +69,21 @@ def check_keys(keys: Tensor) -> None:
 @contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
     """No autocast, and no TF32 or bfloat16 inside float32 products of this device."""
-    backend: Any = torch.backends.cuda.matmul
-    if device_type != "cuda":
-        backend = getattr(torch.backends.mkldnn, "matmul", None)  # from torch 2.9 on
-    name = "fp32_precision"
-    exact: str | bool = "ieee"
-    if not hasattr(backend, name):  # torch < 2.9, where only CUDA had a choice
-        backend, name, exact = torch.backends.cuda.matmul, "allow_tf32", False
-    before = getattr(backend, name)
+    parts: Any = torch.backends.cuda if device_type == "cuda" else torch.backends.mkldnn
+    backend, name = getattr(parts, "matmul", None), "fp32_precision"
+    if hasattr(backend, name):
+        get, put = partial(getattr, backend, name), partial(setattr, backend, name)
+        exact = "ieee"
+    else:  # torch < 2.9, which has one choice for all devices
+        get, put = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+        exact = "highest"
+    before = get()
     autocast = torch.is_autocast_enabled(device_type)
     try:
         if before != exact:
-            setattr(backend, name, exact)
+            put(exact)
         with torch.autocast(device_type, enabled=False) if autocast else nullcontext():
             yield
     finally:
         if before != exact:
-            setattr(backend, name, before)
+            put(before)

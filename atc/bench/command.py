@@ -1,0 +1,123 @@
+"""Throughput: images in, logits out, of every combination of settings that the command line lists.
+
+    python -m atc.bench throughput backbone=deit_small reducer=[none,tome,atc_average] keep_rate=0.5 batch_size=[1,64]
+    python -m atc.bench throughput --config-dir sweeps -cn throughput           what sweeps/throughput.yaml lists
+    python -m atc.report throughput                                             the table of all that was measured
+
+The combinations of one batch size take turns after a warm-up, and every time is taken with the device idle before and
+after it. The model without reduction is always among them. All settings with their meaning: --help.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from hydra import initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from atc import build
+from atc.bench.options import MOST_THREADS, Parser, unwritable
+from atc.choices import combinations
+from atc.complaint import one_line
+from atc.files import same_file
+from atc.printable import printable
+from atc.values import Blocks, Count, CountOrNone, KeepRate, Positive, Seed, check
+
+CONFIG = "throughput"
+RANDOM_WEIGHTS = "backbone.pretrained=false"  # no download, for numbers that do not depend on weights
+SEVERAL = ("reducer", "keep_rate", "t", "batch_size", "precision", "compile")
+_TYPES: dict[str, Any] = {
+    "batch_size": Count,
+    "precision": Literal["fp32", "fp16", "bf16"],
+    "compile": bool,
+    "device": Literal["cpu", "cuda"] | None,
+    "warmup": CountOrNone,
+    "seconds": Positive,
+    "runs": Count | None,
+    "output": os.PathLike[str] | None,
+    "keep_rate": KeepRate,
+    "blocks": Blocks,
+    "t": CountOrNone,
+    "as_released": bool,
+    "proportional_attention": bool | None,
+    "size_weighted": bool | None,
+    "seed": Seed,
+    "threads": Annotated[int, f"[1, {MOST_THREADS}]"] | None,
+    "debug": bool,
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command; ends the process with 2 after an error of the user's, told in one line, 1 after any other."""
+    if {"-h", "--help"} & set(arguments):
+        print(f"{__doc__}\n{(build.conf_dir() / f'{CONFIG}.yaml').read_text()}")
+        return
+    given = list(arguments)
+    try:
+        with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
+            given = overrides(arguments)
+            choices = list(combinations(CONFIG, [RANDOM_WEIGHTS, *given], SEVERAL))
+            for choice in choices:
+                check_values(choice.cfg)
+
+            from atc.bench import forward  # imports PyTorch, which no mistake found above needs
+
+            cfg, rows = forward.measure(choices)
+        forward.show(cfg, rows)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        line = None if "debug=true" in given else one_line(error, CONFIG, [said for said in given if "[" not in said])
+        if line is None:
+            traceback.print_exception(error)
+            raise SystemExit(1) from None
+        print("error:", printable(line, keep="\n"), file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def overrides(arguments: Sequence[str]) -> list[str]:
+    """The command line, with what a sweep file's `bench` section sets before it: --config-dir DIR -cn NAME."""
+    parser = Parser("python -m atc.bench throughput", usage="%(prog)s [setting=value ...]; see --help")
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--config-name", "-cn")
+    parser.add_argument("settings", nargs="*")
+    given = parser.parse_args(arguments)
+    if given.config_name is None:
+        return list(given.settings)
+    file = (given.config_dir or Path()) / f"{given.config_name}.yaml"
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no {file}; sweeps are named as in --config-dir sweeps -cn throughput")
+    sweep = OmegaConf.load(file)
+    section = sweep.get("bench") if isinstance(sweep, DictConfig) else None
+    if not isinstance(section, DictConfig):
+        raise ValueError(f"{file} has no `bench` section of settings: it is a sweep for train.py or evaluate.py")
+    said = {setting.partition("=")[0] for setting in given.settings}
+    items = OmegaConf.to_container(section).items()  # type: ignore[union-attr]  # a section is a mapping
+    return [*(f"{key}={_typed(value)}" for key, value in items if key not in said), *given.settings]
+
+
+def check_values(cfg: DictConfig) -> None:
+    """ValueError, one line, for a setting of conf/throughput.yaml that cannot have its value."""
+    for group in ("reducer", "schedule", "backbone"):
+        if not isinstance(cfg.get(group), DictConfig):
+            raise ValueError(f"{group}={cfg.get(group)}: a measurement needs a {group}")
+    for name, annotation in _TYPES.items():
+        value = cfg.get(name)
+        check(name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, annotation)
+    if cfg.output is None:
+        return
+    if reason := unwritable(Path(str(cfg.output))):
+        raise ValueError(f"output={cfg.output} {reason}")
+    weights = cfg.backbone.get("checkpoint")
+    if weights is not None and same_file(Path(str(weights)).expanduser(), str(cfg.output)):
+        raise ValueError(f"output={cfg.output} is backbone.checkpoint={weights}, which would be overwritten")
+
+
+def _typed(value: Any) -> str:
+    """As on a command line: [none,tome], 0.5, true."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

@@ -1,0 +1,140 @@
+"""The command lines of the benchmarks of clustering. Imports no PyTorch: a mistake is answered at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from atc import provenance
+from atc.printable import printable
+
+LINKAGES = ("single", "complete", "average")
+DATA = ("smooth", "independent")
+MODELS = ("deit_tiny", "deit_small", "deit_base")
+RATES = [0.25, 0.5, 0.7, 0.9]
+MOST_THREADS = 1024
+_COPIES = 4  # squares of distances that are held at a time: ours, the rivals', and what they make of it
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake with one line and exit status 2, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process."""
+        print(f"error: {printable(message)}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an argument that is a whole number of at least, and at most, so much."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            wanted = f"{least} or more" if most is None else f"from {least} to {most:,}"
+            raise argparse.ArgumentTypeError(f"{text} must be a whole number, {wanted}")
+        return value
+
+    return number
+
+
+def share(text: str) -> float:
+    """A share of tokens to keep, as an argument."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} must lie in (0, 1]")
+    return value
+
+
+def result_file(text: str) -> Path:
+    """A file to write, as an argument; looked at before anything is measured."""
+    path = Path(text)
+    if reason := unwritable(path):
+        raise argparse.ArgumentTypeError(f"{text} {reason}")
+    return path
+
+
+def unwritable(path: Path) -> str | None:
+    """Why no file can be written there, if so; missing directories are made."""
+    if path.is_dir():
+        return "is a directory: name the file to write in it"
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir():
+        return f"cannot be written: {there} is a file"
+    return None if os.access(there, os.W_OK) else f"cannot be written: {there} takes no files"
+
+
+def linkage() -> Parser:
+    """The command line of `python -m atc.bench linkage`."""
+    found = Parser(
+        prog="python -m atc.bench linkage",
+        description="Clustering alone: distances in, labels out, against the libraries that can do the same.",
+    )
+    found.add_argument("--tokens", type=whole(2), nargs="+", default=[196, 98, 49, 1024, 4096])
+    found.add_argument("--keep-rates", type=share, nargs="+", default=RATES)
+    found.add_argument("--methods", nargs="+", choices=LINKAGES, default=list(LINKAGES))
+    found.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    found.add_argument("--batch", type=whole(1), default=32, help="images of 196 tokens; fewer for more tokens")
+    _machine(found)
+    found.add_argument("--out", type=result_file, help="result file, such as benchmarks/linkage_cpu.json")
+    return found
+
+
+def pipeline() -> Parser:
+    """The command line of `python -m atc.bench pipeline`."""
+    found = Parser(
+        prog="python -m atc.bench pipeline",
+        description="Whole reduction steps: keys in, merged tokens out, and their share of the dense model's forward.",
+    )
+    found.add_argument("--model", default="deit_small", choices=MODELS)
+    found.add_argument("--tokens", type=whole(2), default=196)
+    found.add_argument("--keep-rates", type=share, nargs="+", default=RATES)
+    found.add_argument(
+        "--every-block", type=whole(0), default=0, metavar="T", help="remove T tokens at each of 12 blocks"
+    )
+    found.add_argument("--method", choices=LINKAGES, default="average")
+    found.add_argument("--batch", type=whole(1), default=16)
+    _machine(found)
+    found.add_argument("--out", type=result_file, help="result file, such as benchmarks/pipeline_cpu.json")
+    return found
+
+
+PARSERS = {"linkage": linkage, "pipeline": pipeline}
+
+
+def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
+    """The arguments of a benchmark, with what no machine could measure refused; ends the process after a mistake."""
+    command = PARSERS[name]()
+    options = command.parse_args(arguments)
+    if name == "pipeline" and not 0 <= options.every_block < options.tokens:
+        command.error(f"--every-block {options.every_block}: there are {options.tokens} tokens to begin with")
+    most = max(options.tokens) if name == "linkage" else options.tokens
+    images = batch_of(options.batch, most) if name == "linkage" else options.batch
+    needed, there = _COPIES * 4 * images * most**2, provenance.memory()
+    if options.device == "cpu" and there is not None and needed > there:
+        command.error(
+            f"--tokens {most} with --batch {options.batch}: the distances of {images:,} images take "
+            f"{needed / 1e9:,.0f} GB, this machine has {there / 1e9:,.0f}"
+        )
+    return options
+
+
+def batch_of(batch: int, tokens: int) -> int:
+    """Images of so many tokens that take the room of `batch` images of 196, at least one."""
+    return max(1, min(batch, batch * 196**2 // tokens**2))
+
+
+def _machine(found: Parser) -> None:
+    found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    found.add_argument("--threads", type=whole(1, MOST_THREADS), default=1)
+    found.add_argument("--runs", type=whole(1), default=7)

@@ -1,0 +1,50 @@
+"""What of a test run was skipped, for `.ci/run`: nothing but what needs a GPU may be.
+
+ATC_SKIPS_TO=FILE writes the test files in which something was skipped, one a line; ATC_NO_SKIPS=1 fails the run
+instead. ATC_CI_NO_BROWSER=1 lets tests of the browser be skipped.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NO_BROWSER = "needs Chromium"  # how the reason begins where the browser is not there
+_OF_A_GPU = {"gpu", "no_gpu"}  # markers
+
+
+def skipped(reports: Iterable[Any]) -> dict[str, str]:
+    """The tests, or files, that were skipped for another reason than a GPU.
+
+    Args:
+        reports: pytest's, of tests or of collecting files.
+
+    Returns:
+        Reasons by node id.
+    """
+    found = {}
+    for report in reports:
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        of_browser = os.environ.get("ATC_CI_NO_BROWSER") == "1" and reason.startswith(NO_BROWSER)
+        if not (_OF_A_GPU & set(getattr(report, "keywords", ())) or of_browser):
+            found[report.nodeid] = reason
+    return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the files, or fail the run; in the process that has the reports of all others."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    found = skipped(reporter.stats.get("skipped", []))
+    if place := os.environ.get("ATC_SKIPS_TO"):
+        files = sorted({name.partition("::")[0] for name in found})
+        Path(place).write_text("".join(f"{name}\n" for name in files))
+    if found and os.environ.get("ATC_NO_SKIPS") == "1":
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        for name, reason in found.items():
+            reporter.write_line(f"ERROR: {name} may not be skipped: {reason}", red=True)

@@ -7,7 +7,7 @@ from torch import nn
 
 from atc import build
 from atc.core import Constant, Linear, Reducer, Schedule, Stages, check_plans
-from atc.values import Blocks, CountOrNone, KeepRate, checked
+from atc.values import Blocks, KeepRate, Whole, checked
 from atc.vit.reduced import ReducedViT, reducer_class
 
 __all__ = ["ReducedViT", "check_plans", "unwrap", "wrap"]
@@ -21,7 +21,7 @@ def wrap(
     blocks: Blocks = (4, 7, 10),
     *,
     schedule: str | Schedule = "stages",
-    t: CountOrNone | None = None,
+    t: Whole | None = None,
     proportional_attention: bool | None = None,
     size_weighted: bool | None = None,
     as_released: bool = False,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from atc.core import CountOrNone, Plan, Reducer, Select, Stage, TokenView
+from atc.core import Plan, Reducer, Select, Stage, TokenView, Whole
 from atc.ops.scale import power_of_two
 
 
@@ -24,9 +24,7 @@ class KMedoids(Reducer):
     site = "before_block"
     needs: frozenset[str] = frozenset({"attn"})
 
-    def __init__(
-        self, stage: Stage, iterations: CountOrNone = 3, equal_weight: bool = False, as_released: bool = False
-    ):
+    def __init__(self, stage: Stage, iterations: Whole = 3, equal_weight: bool = False, as_released: bool = False):
         super().__init__(stage)
         self.iterations, self.equal_weight, self.as_released = iterations, equal_weight, as_released
         if as_released:

@@ -12,7 +12,7 @@ from atc.analysis import drawing
 from atc.analysis.photo import unnormalised
 from atc.analysis.regions import Labels, Pixels
 from atc.core import StageTrace, Trace
-from atc.values import Count, CountOrNone
+from atc.values import Count, Whole
 from atc.vit.blocks import grid_of
 
 _SIDE = 224  # least length of a picture's longer side in pixels
@@ -30,7 +30,7 @@ class Gallery(Callback):
     none.
     """
 
-    def __init__(self, images: CountOrNone = 8, every_n_epochs: Count = 1, stages: Count = 4):
+    def __init__(self, images: Whole = 8, every_n_epochs: Count = 1, stages: Count = 4):
         for name, value, least in (("images", images, 0), ("every_n_epochs", every_n_epochs, 1), ("stages", stages, 1)):
             if value < least:
                 raise ValueError(f"callbacks.gallery.{name}={value} must be {least} or more")

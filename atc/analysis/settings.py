@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from atc import build
 from atc.files import same_file
-from atc.values import Blocks, CountOrNone, KeepRate, Seed, check, shown
+from atc.values import Blocks, KeepRate, Seed, Whole, check, shown
 
 Look = Literal["mean", "detail", "distinct"]
 LOOKS: tuple[Look, ...] = get_args(Look)
@@ -19,7 +19,7 @@ PerStage = Annotated[int, "[1, 1000]"]
 Milliseconds = Annotated[int, "[10, 26000]"]  # a GIF counts hundredths of a second in 16 bits, and pauses for 25 frames
 _TYPES: dict[str, Any] = {
     "image": os.PathLike[str] | None,
-    "index": CountOrNone | None,
+    "index": Whole | None,
     "part": Literal["test", "val"],
     "output": os.PathLike[str] | None,
     "html": os.PathLike[str] | None,
@@ -30,7 +30,7 @@ _TYPES: dict[str, Any] = {
     "page.keep_rates": Sequence[KeepRate],
     "keep_rate": KeepRate,
     "blocks": Blocks,
-    "t": CountOrNone,
+    "t": Whole,
     "as_released": bool,
     "proportional_attention": bool | None,
     "size_weighted": bool | None,

@@ -24,7 +24,7 @@ from atc.choices import combinations
 from atc.complaint import one_line
 from atc.files import same_file
 from atc.printable import printable
-from atc.values import Blocks, Count, CountOrNone, KeepRate, Positive, Seed, check
+from atc.values import Blocks, Count, KeepRate, Positive, Seed, Whole, check
 
 CONFIG = "throughput"
 RANDOM_WEIGHTS = "backbone.pretrained=false"  # no download, for numbers that do not depend on weights
@@ -34,13 +34,13 @@ _TYPES: dict[str, Any] = {
     "precision": Literal["fp32", "fp16", "bf16"],
     "compile": bool,
     "device": Literal["cpu", "cuda"] | None,
-    "warmup": CountOrNone,
+    "warmup": Whole,
     "seconds": Positive,
     "runs": Count | None,
     "output": os.PathLike[str] | None,
     "keep_rate": KeepRate,
     "blocks": Blocks,
-    "t": CountOrNone,
+    "t": Whole,
     "as_released": bool,
     "proportional_attention": bool | None,
     "size_weighted": bool | None,

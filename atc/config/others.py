@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from atc.values import Count, CountOrNone, NotNegative, Share
+from atc.values import Count, NotNegative, Share, Whole
 from atc.values.kinds import Built
 
 Part = Annotated[int, "[0, inf)"] | Share | None  # a number of batches, or a share of them
@@ -11,29 +11,29 @@ FromMinusOne = Annotated[int, "[-1, inf)"]  # -1: without end
 _TRAINER: dict[str, Any] = {
     "accelerator": Literal["auto", "cpu", "gpu", "cuda", "mps"],
     "strategy": str | Built,
-    "devices": FromMinusOne | list[CountOrNone] | str,
+    "devices": FromMinusOne | list[Whole] | str,
     "num_nodes": Count,
     "max_epochs": FromMinusOne | None,
-    "min_epochs": CountOrNone | None,
+    "min_epochs": Whole | None,
     "max_steps": FromMinusOne,
-    "min_steps": CountOrNone | None,
+    "min_steps": Whole | None,
     **{f"limit_{part}_batches": Part for part in ("train", "val", "test", "predict")},
-    "overfit_batches": CountOrNone | Share,
+    "overfit_batches": Whole | Share,
     "check_val_every_n_epoch": Count | None,
     "num_sanity_val_steps": FromMinusOne | None,
-    "log_every_n_steps": CountOrNone | None,
+    "log_every_n_steps": Whole | None,
     "accumulate_grad_batches": Count,
     "gradient_clip_val": NotNegative | None,
     "gradient_clip_algorithm": Literal["norm", "value"] | None,
-    "reload_dataloaders_every_n_epochs": CountOrNone,
+    "reload_dataloaders_every_n_epochs": Whole,
 }
 RANGES: dict[str, dict[str, Any]] = {
     "lightning.pytorch.trainer.trainer.Trainer": _TRAINER,
     "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint": {
         "mode": Literal["min", "max"],
         "save_top_k": FromMinusOne,
-        "every_n_epochs": CountOrNone | None,
-        "every_n_train_steps": CountOrNone | None,
+        "every_n_epochs": Whole | None,
+        "every_n_train_steps": Whole | None,
     },
     "lightning.pytorch.callbacks.weight_averaging.EMAWeightAveraging": {"decay": Share},
 }

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_type_hints
 
-from atc.values import Blocks, Count, CountOrNone, KeepRate, NotNegative, Seed
+from atc.values import Blocks, Count, KeepRate, NotNegative, Seed, Whole
 
 Threads = Annotated[int, "[1, 1024]"]
 
@@ -12,7 +12,7 @@ Threads = Annotated[int, "[1, 1024]"]
 class _Reduction:
     keep_rate: KeepRate | None
     blocks: Blocks
-    t: CountOrNone
+    t: Whole
     as_released: bool
     proportional_attention: bool | None
     size_weighted: bool | None

@@ -5,13 +5,12 @@ from atc.core.plan import Assign, Mix, Plan, Select
 from atc.core.reducer import Reducer, Stage, TokenView
 from atc.core.schedule import Constant, Linear, Schedule, StageCount, Stages
 from atc.core.trace import StageTrace, Trace, follow
-from atc.values import Count, CountOrNone, Seed, Share
+from atc.values import Count, Seed, Share, Whole
 
 __all__ = [
     "Assign",
     "Constant",
     "Count",
-    "CountOrNone",
     "Linear",
     "Mix",
     "Plan",
@@ -26,6 +25,7 @@ __all__ = [
     "Stages",
     "TokenView",
     "Trace",
+    "Whole",
     "check_plans",
     "follow",
 ]

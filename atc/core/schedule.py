@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from atc.values import Blocks, Count, CountOrNone, KeepRate, checked
+from atc.values import Blocks, Count, KeepRate, Whole, checked
 
 
 class StageCount(NamedTuple):
@@ -131,7 +131,7 @@ class EveryBlock(Schedule):
     as_released: for methods that have a `released_surplus`, that many tokens fewer are removed at a block.
     """
 
-    def __init__(self, t: CountOrNone, *, as_released: bool = False, clamp: bool = False):
+    def __init__(self, t: Whole, *, as_released: bool = False, clamp: bool = False):
         super().__init__(as_released=as_released, clamp=clamp)
         self.t = t
 

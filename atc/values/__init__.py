@@ -13,13 +13,13 @@ from atc.values.fitting import check
 from atc.values.kinds import (
     Blocks,
     Count,
-    CountOrNone,
     KeepRate,
     NotNegative,
     Positive,
     Seed,
     Share,
     Side,
+    Whole,
     Workers,
 )
 from atc.values.wording import described, shown
@@ -27,13 +27,13 @@ from atc.values.wording import described, shown
 __all__ = [
     "Blocks",
     "Count",
-    "CountOrNone",
     "KeepRate",
     "NotNegative",
     "Positive",
     "Seed",
     "Share",
     "Side",
+    "Whole",
     "Workers",
     "check",
     "checked",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -71,6 +71,8 @@ def full_float32(device_type: str) -> Iterator[None]:
     """No autocast, and no TF32 or bfloat16 inside float32 products of this device."""
     parts: Any = torch.backends.cuda if device_type == "cuda" else torch.backends.mkldnn
     backend, name = getattr(parts, "matmul", None), "fp32_precision"
+    get: Callable[[], Any]
+    put: Callable[[Any], None]
     if hasattr(backend, name):
         get, put = partial(getattr, backend, name), partial(setattr, backend, name)
         exact = "ieee"

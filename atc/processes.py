@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import open_dict, read_write
+from omegaconf import OmegaConf, open_dict, read_write
 
 # What makes several runs of one command, and where they lie.
 _OF_MULTIRUNS = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
@@ -25,16 +25,17 @@ def of_this_run(directory: Path) -> Iterator[None]:
         return
     before, config = sys.argv, HydraConfig.instance().cfg
     assert config is not None
-    where = config.hydra.run.dir
+    run = config.hydra.run  # what Hydra keeps is locked, each part by itself
+    where = OmegaConf.to_container(run)["dir"]  # as it stands: what it refers to may not hold for a multirun
     try:
         sys.argv = [before[0], *_command_line()]
-        with read_write(config), open_dict(config):
-            config.hydra.run.dir = str(directory)
+        with read_write(config), read_write(config.hydra), open_dict(config.hydra):
+            run.dir = str(directory)
         yield
     finally:
         sys.argv = before
-        with read_write(config), open_dict(config):
-            config.hydra.run.dir = where
+        with read_write(config), read_write(config.hydra), open_dict(config.hydra):
+            run.dir = where
 
 
 def _command_line() -> list[str]:

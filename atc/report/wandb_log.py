@@ -49,5 +49,7 @@ def measured(record: Mapping[str, Any]) -> dict[str, float]:
     for kind in ("gflops", "images_per_second"):
         found |= {f"{kind}/{model}": value for model, value in results.get(kind, {}).items()}
     for name, result in results.items():
+        if not isinstance(result, Mapping):  # measured_at_batch_size
+            continue
         found |= {f"{name}/{key}": result[key] for key in ("images", "images_of") if key in result}
     return found

@@ -36,16 +36,22 @@ def check_plans() -> Iterator[None]:
             _blocks_entered -= 1
 
 
-def plans_are_checked() -> bool:
-    """Whether values are looked at here and now."""
-    return not torch.compiler.is_compiling() and (_ALWAYS or _blocks_entered > 0)
+def values_are_checked(tokens: Tensor) -> bool:
+    """Whether to look at what is made of these tokens here and now, which they are to be asked before it is made."""
+    if torch.compiler.is_compiling() or not (_ALWAYS or _blocks_entered > 0):
+        return False
+    if type(tokens) is not Tensor or tokens.is_meta:  # shapes without numbers
+        return False
+    if tokens.is_cuda and torch.cuda.is_current_stream_capturing():  # a GPU that may not be waited for
+        return False
+    return bool(tokens.isfinite().all())
 
 
-def check_plan(plan: Any, tokens: Tensor, num_out: int, exceptions: dict[str, str]) -> None:
+def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions: dict[str, str]) -> None:
     """Raise ValueError where a plan does not fit the tokens it was made for.
 
     plan: what a reducer returned; tokens: [B, N, C], which it saw; num_out: tokens that have to come out;
-    exceptions: as in `Reducer.exceptions`.
+    values: whether they are looked at, not only shapes; exceptions: as in `Reducer.exceptions`.
     """
     if not isinstance(plan, Plan):
         raise ValueError(f"forward must return a Plan (Select, Assign or Mix), got a {type(plan).__name__}")
@@ -53,14 +59,15 @@ def check_plan(plan: Any, tokens: Tensor, num_out: int, exceptions: dict[str, st
     if not isinstance(plan.num_out, (int, torch.SymInt)) or plan.num_out != num_out:
         raise ValueError(f"{num_out} of {num_in} tokens have to come out, got num_out={plan.num_out}")
     plan.check_shapes(batch, num_in)
-    if plans_are_checked() and _has_values(plan.labels) and bool(tokens.isfinite().all()):
+    if values:
         plan.check_contents(distinct="distinct_outputs" not in exceptions)
 
 
-def check_reduced(x: Tensor, size: Tensor, tokens: Tensor, num_out: int) -> None:
+def check_reduced(x: Tensor, size: Tensor, tokens: Tensor, num_out: int, values: bool) -> None:
     """Raise ValueError where a plan's own arithmetic went wrong.
 
-    x, size: what the plan made, to be [B, K, C] and [B, K]; tokens: [B, N, C], of which it made them.
+    x, size: what the plan made, to be [B, K, C] and [B, K]; tokens: [B, N, C], of which it made them; num_out, values:
+    as for check_plan.
     """
     batch, _, channels = tokens.shape
     if x.shape != (batch, num_out, channels) or x.dtype != tokens.dtype:
@@ -68,14 +75,7 @@ def check_reduced(x: Tensor, size: Tensor, tokens: Tensor, num_out: int) -> None
         raise ValueError(f"reduced tokens must be {wanted}, got {x.dtype} {list(x.shape)}")
     if size.shape != (batch, num_out) or not size.is_floating_point():
         raise ValueError(f"sizes must be floating {[batch, num_out]}, got {size.dtype} {list(size.shape)}")
-    if plans_are_checked() and _has_values(x.detach()) and bool(tokens.isfinite().all()):
+    if values:
         for name, made in (("reduced tokens", x), ("sizes", size)):
             if not made.isfinite().all():
                 raise ValueError(f"{name} are not finite, although the tokens were")
-
-
-def _has_values(tensor: Tensor) -> bool:
-    """False for shapes without numbers (meta, fake), and where a GPU may not be waited for."""
-    if type(tensor) is not Tensor or tensor.is_meta:
-        return False
-    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -169,6 +169,8 @@ class Mix(Plan):
     """
 
     def __init__(self, weights: Tensor):
+        if not isinstance(weights, Tensor) or not weights.is_floating_point() or weights.ndim != 3:
+            raise ValueError(f"weights must be floating [B, K, N], got {described(weights)}")
         self.weights = weights
         self.num_out = weights.shape[1]
         self.labels = weights.argmax(dim=1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from atc.core import Plan, Reducer, Schedule, Stage, StageCount, StageTrace, TokenView, Trace, follow
-from atc.core.checking import check_plan, check_reduced
+from atc.core.checking import check_plan, check_reduced, values_are_checked
 from atc.values import checked
 from atc.vit.attention import Seen
 from atc.vit.blocks import attention_half, classify, embed, grid_of, merge_rope, mlp_half
@@ -200,11 +200,12 @@ class _Stream:
         view = TokenView(patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn)
         weight = self.size if self.model.size_weighted else torch.ones_like(self.size)
         num_out = count.keep + self.model.method.extra
+        values = values_are_checked(patches)
         try:
             plan: Plan = reducer(view, count.keep)
-            check_plan(plan, patches, num_out, getattr(reducer, "exceptions", {}))
+            check_plan(plan, patches, num_out, values, getattr(reducer, "exceptions", {}))
             reduced, self.size = plan.reduce(patches, weight), plan.reduce_size(self.size)
-            check_reduced(reduced, self.size, patches, num_out)
+            check_reduced(reduced, self.size, patches, num_out, values)
         except ValueError as error:
             raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
         self.x = torch.cat([head, reduced], dim=1)

@@ -144,9 +144,24 @@ def test_a_height_is_a_number():
     for height in (1, 1.0, np.float32(1), torch.tensor(1.0), torch.tensor([[1.0]])):
         assert tree.clusters_below(height).tolist() == [2]
     assert tree.clusters_below(float("inf")).tolist() == [1]
-    for height in ("1", None, True, float("nan"), [1.0]):
-        with pytest.raises(ValueError, match="height must be a number, got"):
+    wrong_tensors = (
+        torch.ones(2, 1),
+        torch.ones(1),
+        torch.ones(1, 1, 1),
+        torch.tensor(torch.nan),
+        torch.tensor([[torch.nan]]),
+    )
+    for height in ("1", None, True, float("nan"), [1.0], *wrong_tensors):
+        with pytest.raises(ValueError, match="height must be a number, (or one for each image .*, )?got"):
             tree.clusters_below(height)
+
+
+def test_sums_of_any_floating_dtype():
+    groups = torch.tensor([[0, 1, 1]])
+    for dtype in (torch.float8_e4m3fn, torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        found = group_sum(torch.tensor([[1.0, 2.0, 4.0]]).to(dtype), groups, 2)
+        assert found.dtype == dtype
+        assert found.float().tolist() == [[1, 6]]
 
 
 def test_sums_of_what_is_no_tensor_are_named():

@@ -47,3 +47,23 @@ def test_a_zero_key_is_far_from_everything_instead_of_nan():
     keys[:, 3] = 0
     plan = Agglomerative(Stage(4, 8, 12))(view._replace(keys=keys), 12)
     assert torch.isfinite(plan.reduce(view.x, view.size)).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"linkage": "avg"}, "linkage=avg must be single, complete, average or ward"),
+        ({"linkage": None}, "linkage=null must be single"),
+        ({"linkage_backend": "gpu"}, "linkage_backend='gpu' is no backend: take null, reference, torch, cpu"),
+        ({"linkage_backend": "CPU"}, "linkage_backend='CPU' is no backend"),
+    ],
+)
+def test_names_are_checked_while_the_model_is_built(settings, said):
+    with pytest.raises(ValueError, match=said):
+        Agglomerative(Stage(4, 8, 9), **settings)
+
+
+@pytest.mark.no_gpu
+def test_a_backend_that_cannot_run_here_is_refused_while_the_model_is_built():
+    with pytest.raises(ValueError, match="linkage_backend='cuda' cannot run on this machine: take null, reference"):
+        Agglomerative(Stage(4, 8, 9), linkage_backend="cuda")

@@ -187,3 +187,21 @@ def test_least_is_reachable(name):
     assert 1 <= least < N
     plan = plan_of(name, view(), least)
     assert plan.num_out == least + type(make(name)).extra
+
+
+def test_tools_that_walk_over_outputs_find_tensors(name):
+    """torchinfo.summary takes the size of what each module returns: of a tensor, or of the first in a tuple."""
+    walked = []
+    reducer = make(name)
+    reducer.register_forward_hook(lambda module, inputs, output: walked.append(size_of(output)))
+    plan = reducer(view(), KEEP)
+    assert walked == [list(plan[0].shape)]
+    assert len(walked[0]) >= 2
+
+
+def size_of(output) -> list[int]:
+    if isinstance(output, torch.Tensor):
+        return list(output.shape)
+    if isinstance(output, (list, tuple)) and output:
+        return size_of(output[0])
+    raise TypeError(f"Model contains a layer with an unsupported input or output type: {type(output)}")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from atc.ops.arguments import integer, number
+from atc.ops.arguments import described, integer, is_floating, number
 from atc.ops.linkage.op import check_distance, check_options, check_values, merge_in_order, refuse_nan, wide
 from atc.ops.linkage.relabel import labels_from_merges
 
@@ -42,16 +42,18 @@ class Dendrogram(NamedTuple):
         """How many clusters are left after all merges up to a height.
 
         Args:
-            height: a number, or one for each image, ``[B, 1]``; infinity is one, NaN is not.
+            height: a number, or a tensor with one for each image, ``[B, 1]``; infinity is one, NaN is not.
 
         Returns:
             ``[B]`` int64, at least the tree's own K.
 
         Raises:
-            ValueError: ``height`` is no number.
+            ValueError: ``height`` is no number, or a tensor of another shape.
         """
-        if not isinstance(height, Tensor):
-            height = number("height", height)
+        if not isinstance(height, Tensor) or height.ndim == 0:
+            height = number("height", height.item() if isinstance(height, Tensor) else height)
+        elif height.shape != (len(self.heights), 1) or not is_floating(height, 2) or height.isnan().any():
+            raise ValueError(f"height must be a number, or one for each image [B, 1], got {described(height)}")
         return self.tokens - torch.as_tensor(self.heights <= height).sum(1)
 
 

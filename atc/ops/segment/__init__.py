@@ -13,7 +13,7 @@ __all__ = ["group_sum"]
 def group_sum(x: Tensor, labels: Tensor, num_groups: int, weight: Tensor | None = None) -> Tensor:
     """Sum tokens by group: ``out[b, k] = sum over n with labels[b, n] == k of weight[b, n] * x[b, n]``.
 
-    Differentiable in ``x`` and ``weight``. Half-precision input is summed in float32 and rounded once.
+    Differentiable in ``x`` and ``weight``. Input of half precision or less is summed in float32 and rounded once.
 
     Args:
         x: ``[B, N, C]`` or ``[B, N]``, floating.
@@ -31,7 +31,7 @@ def group_sum(x: Tensor, labels: Tensor, num_groups: int, weight: Tensor | None 
     """
     num_groups = integer("num_groups", num_groups, least=0)
     _check(x, labels, num_groups, weight)
-    sum_dtype = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+    sum_dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
     batch = x.shape[0]
     values = x.to(sum_dtype)
     if weight is not None:

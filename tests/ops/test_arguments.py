@@ -152,7 +152,7 @@ def test_a_height_is_a_number():
         torch.tensor([[torch.nan]]),
     )
     for height in ("1", None, True, float("nan"), [1.0], *wrong_tensors):
-        with pytest.raises(ValueError, match="height must be a number, (or one for each image .*, )?got"):
+        with pytest.raises(ValueError, match=r"height must be a number, (or one for each image .*, )?got"):
             tree.clusters_below(height)
 
 

@@ -64,7 +64,7 @@ def report(data: "PictureData", decode: bool = False) -> tuple[str, bool]:
 
 def _look_at(data: "PictureData", part: str, entries: Sequence[Any], decode: bool, lines: list[str]) -> bool:
     """Whether all pictures of a part are there and, if they are decoded, can be read. Adds what there is to say."""
-    from datamodules.pictures import UNREADABLE, Reader, check_machine, name_of
+    from datamodules.pictures import UNREADABLE, Reader, check_machine, name_of, why
 
     reader, missing, corrupt = data.reading(), [], []
     converted: Counter[str] = Counter()
@@ -79,7 +79,7 @@ def _look_at(data: "PictureData", part: str, entries: Sequence[Any], decode: boo
                     reader(entry)
             except UNREADABLE as error:
                 check_machine(error)
-                corrupt.append(f"{name_of(entries, index)} ({type(error).__name__}: {error})")
+                corrupt.append(f"{name_of(entries, index)} ({why(error)})")
     if converted:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(converted.items()))
         lines.append(f"{part}: pictures converted to 8-bit RGB: {kinds}")

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.base import Part, PictureData, multi_hot
+from datamodules.base import Part, PictureData
 from datamodules.files import read_list
 from datamodules.layout import Layout
+from datamodules.targets import multi_hot
 
 log = logging.getLogger(__name__)
 
@@ -102,17 +103,17 @@ def _load(path: Path) -> Any:
 def _check(path: Path, content: Any) -> None:
     """ValueError for JSON that is no list of instances, or whose annotations are not of its images."""
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: annotation file format {type(content)} not supported")
+        raise ValueError(f"{path} holds no object: annotations are those of instances_*.json")
     for key, fields in _FIELDS.items():
         rows = content.get(key)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"{path} has no list {key!r}: annotations are those of instances_*.json")
         for field in fields:
-            kinds = (str,) if "name" in field else (int, str)
+            wanted = "text" if "name" in field else "a whole number"
             for number, row in enumerate(rows):
-                if type(row.get(field)) not in kinds:
-                    wanted = "text" if kinds == (str,) else "a number"
-                    raise ValueError(f"{path}: {key}[{number}] has {field} {_shown(row.get(field))}, not {wanted}")
+                value = row.get(field)
+                if not (isinstance(value, str) or (wanted != "text" and _is_whole(value))):
+                    raise ValueError(f"{path}: {key}[{number}] has {field} {_shown(value)}, not {wanted}")
     if not content["annotations"]:
         raise ValueError(f"{path} has no annotations: its list 'annotations' is empty")
     for field, key, word in (("image_id", "images", "image"), ("category_id", "categories", "category")):
@@ -123,6 +124,11 @@ def _check(path: Path, content: Any) -> None:
             raise ValueError(
                 f"{path}: {word} {_shown(first)} of an annotation is none of the {len(known):,} listed{such}"
             )
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; 7.0 is one, as Python compares, true is none."""
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def _shown(value: Any) -> str:

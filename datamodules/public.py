@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from datamodules.base import Part, PictureData, multi_hot
+from datamodules.base import Part, PictureData
 from datamodules.files import read_list, read_text
 from datamodules.folder import class_folders
 from datamodules.layout import Layout
 from datamodules.matlab import read_mat
+from datamodules.targets import multi_hot
 
 HOW = "datamodule.download=true"
 MAX_XML = 1 << 20  # bytes of an annotation

@@ -58,7 +58,7 @@ def test_missing_and_unreadable_pictures_are_counted(tmp_path: Path) -> None:
     assert f"train: 1 of 18 pictures missing, such as {paths[2]}" in text
     assert "pictures unreadable" not in text
     text, _ = report(load("nabirds", tmp_path), decode=True)
-    assert f"train: 1 of 18 pictures unreadable, such as {paths[5]} (UnidentifiedImageError" in text
+    assert f"train: 1 of 18 pictures unreadable, such as {paths[5]} (not a picture)" in text
 
 
 def test_errors_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,7 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
     ("damage", "said"),
     [
         (lambda text: text[:2000], "Expecting|Unterminated|delimiter"),
-        (lambda text: f"[{text}]", "annotation file format <class 'list'> not supported"),
+        (lambda text: f"[{text}]", "holds no object: annotations are those of"),
         (
             lambda text: json.dumps(json.loads(text) | {"categories": []}),
             "category 3 of an annotation is none of the 0",
@@ -80,5 +80,5 @@ def test_a_damaged_list_is_named(tmp_path: Path, damage: Callable[[str], str], s
     write_coco(tmp_path, train=20)
     path = tmp_path / "annotations" / "instances_train2014.json"
     path.write_text(damage(path.read_text()))
-    with pytest.raises(ValueError, match=rf"^{path}: .*({said})"):
+    with pytest.raises(ValueError, match=rf"^{path}:? .*({said})"):
         _ = load("coco", tmp_path).num_classes

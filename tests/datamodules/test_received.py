@@ -150,7 +150,8 @@ def _coco(change: Callable[[dict[str, Any]], Any]) -> Callable[[str], str]:
             _coco(lambda content: content["annotations"][2].update(category_id=[])),
             r"annotations\[2\] has category_id \[\]",
         ),
-        (_coco(lambda content: content["images"][0].update(id=1.5)), r"images\[0\] has id 1.5, not a number"),
+        (_coco(lambda content: content["images"][0].update(id=1.5)), r"images\[0\] has id 1.5, not a whole number"),
+        (_coco(lambda content: content["images"][0].update(id=True)), r"images\[0\] has id True, not a whole number"),
         (lambda text: "[" * 200_000, "nested too deep"),
         (lambda text: "\xff", "invalid start byte|Expecting value"),
     ],
@@ -165,7 +166,8 @@ def test_what_is_wrong_with_annotations_is_named(tmp_path: Path, change: Callabl
     assert "\n" not in str(error.value)
 
 
-def test_annotations_whose_ids_are_text_throughout(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [str, float])
+def test_annotations_whose_ids_are_of_another_type_throughout(tmp_path: Path, kind: type) -> None:
     pytest.importorskip("pycocotools")
     on_disk.write_coco(tmp_path)
     before = load("coco", tmp_path).released["train"]
@@ -173,7 +175,7 @@ def test_annotations_whose_ids_are_text_throughout(tmp_path: Path) -> None:
         content = json.loads(path.read_text())
         for key, rows in (("id", content["images"]), ("image_id", content["annotations"])):
             for row in rows:
-                row[key] = str(row[key])
+                row[key] = kind(row[key])
         path.write_text(json.dumps(content))
     after = load("coco", tmp_path).released["train"]
     assert after[0] == before[0]

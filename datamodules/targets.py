@@ -1,0 +1,36 @@
+"""Targets: which are held out, and how labels become rows."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SPLIT_SEED = 2409  # fixed: the pictures held out are the same in every run, whatever its seed
+
+
+def hold_out(targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Indices of the pictures held out and of the rest, ascending; always the same ones for the same targets.
+
+    targets: class indices [n], of which every class gives its share (to within one picture), or multi-hot rows
+    [n, K], of which any are taken. Holds out floor(share * n), at least one.
+    """
+    n = len(targets)
+    if n < 2:
+        raise ValueError(f"cannot hold a validation part out of {n} training pictures")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    if targets.ndim == 1:
+        order = order[targets[order].argsort(stable=True)]
+    # Every (1 / share)-th of the pictures in class order.
+    ticks = (torch.arange(n + 1, dtype=torch.float64) * share + 1e-9).floor()
+    held = ticks.diff() > 0
+    if not held.any():
+        held[n // 2] = True
+    return order[held].sort().values, order[~held].sort().values
+
+
+def multi_hot(labels: Sequence[Sequence[int]], num_labels: int) -> Tensor:
+    """Lists of label indices as uint8 rows [n, num_labels]: a byte a label, or 300,000 pictures weigh too much."""
+    rows = torch.zeros(len(labels), num_labels, dtype=torch.uint8)
+    for row, positive in zip(rows, labels, strict=True):
+        row[list(positive)] = 1
+    return rows

@@ -26,6 +26,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 log = logging.getLogger("atc.sweep")
 
@@ -33,12 +34,13 @@ CHANGED = "changed"  # of rerun
 
 
 class Job(NamedTuple):
-    """A run of the sweep."""
+    """A run of the sweep; wrong: why its settings are none to run with, if they are not."""
 
     overrides: list[str]
     cfg: DictConfig
     identity: str
     directory: Path
+    wrong: str | None = None
 
 
 class Grid(Sweeper):
@@ -97,6 +99,9 @@ class Grid(Sweeper):
         log.info(progress.text(self.config.hydra.job.config_name, self.dry_run))
         if adopted:
             log.info("%d of the runs are from other sweeps, and now belong to this one as well", adopted)
+        wrong = [job for job in pending if job.wrong is not None]
+        if wrong and (self.dry_run or len(wrong) == len(pending)):
+            raise Complaint(progress.refusal(wrong))
         if self.dry_run or not pending:
             return []
         asked = {job.identity for job in pending}
@@ -169,9 +174,23 @@ class Grid(Sweeper):
                 cfg.choices = {key: choices[key] for key in choices if "hydra" not in key and "@" not in key}
                 directory = Path(cfg.hydra.sweep.dir).resolve()
                 del cfg["hydra"]
+            wrong = self._wrong(cfg)  # before the identity, for which 4.0 is 4
             name = identity(cfg)
-            jobs.setdefault(name, Job([*overrides, f"hydra.sweep.subdir={name}"], cfg, name, directory / name))
+            jobs.setdefault(name, Job([*overrides, f"hydra.sweep.subdir={name}"], cfg, name, directory / name, wrong))
         return jobs
+
+    def _wrong(self, cfg: DictConfig) -> str | None:
+        """Why a configuration cannot be run, as the run itself would say it; nothing is built for that."""
+        from atc.complaint import one_line
+        from atc.config.check import check
+
+        command = self.config.hydra.job.name
+        saved = cfg.get("resume" if command == "train" else "checkpoint") not in (None, "auto")
+        try:
+            check(cfg, command, partly=saved)
+        except (ValueError, OmegaConfBaseException) as error:
+            return one_line(error, command)
+        return None
 
     def points(self, arguments: Iterable[str]) -> list[list[str]]:
         """The overrides of each run."""
@@ -181,19 +200,27 @@ class Grid(Sweeper):
         axes = {axis for one in self.grids for axis in one}
         selected = {item.key_or_group: item for item in given if item.key_or_group in axes}
         common = [_overrides(item) for item in given if item.key_or_group not in axes]
-        cells = []
-        for cell in grid.points(self.grids):
+        cells, every = [], grid.points(self.grids)
+        unused = {
+            axis: [v for v in values(item) if all(cell.get(axis) != v for cell in every)]
+            for axis, item in selected.items()
+        }
+        for cell in every:
             if any(axis in cell and cell[axis] not in values(item) for axis, item in selected.items()):
                 continue
             # What one grid has for an axis is for the runs of a grid without it a setting like any other.
             added = [item for axis, item in selected.items() if axis not in cell and not _needless(axis, cell)]
             typed = [f"{axis}={value}" for axis, value in cell.items()]
+            for axis in selected.keys() - cell.keys():
+                unused[axis] = []
             for chosen in itertools.product(*(zip(values(item), _overrides(item), strict=True) for item in added)):
                 point = cell | {item.key_or_group: value for item, (value, _) in zip(added, chosen, strict=True)}
                 if not grid.within(point, self.out_of_reach):
                     cells.append([*typed, *(override for _, override in chosen)])
-        if not cells:
-            said = " ".join(f"{axis}={','.join(values(item))}" for axis, item in selected.items())
+        lacking = {axis: some for axis, some in unused.items() if some}
+        if not cells or lacking:
+            wanted = lacking if cells else {axis: values(item) for axis, item in selected.items()}
+            said = " ".join(f"{axis}={','.join(some)}" for axis, some in wanted.items())
             raise ValueError(
                 f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grid.text(self.grids)}"
             )

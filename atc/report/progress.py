@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +17,11 @@ from atc.report.store import Store, entry
 
 log = logging.getLogger(__name__)
 
-State = Literal["done", "failed", "cut off", "missing", "running"]
+State = Literal["done", "failed", "cut off", "missing", "running", "wrong"]
 
 
 class Job(Protocol):
-    """A run of a sweep: the overrides that make it, its configuration, its identity and its directory."""
+    """A run of a sweep: the overrides that make it, its configuration, its identity, its directory, what is wrong."""
 
     @property
     def overrides(self) -> list[str]: ...
@@ -31,6 +31,8 @@ class Job(Protocol):
     def identity(self) -> str: ...
     @property
     def directory(self) -> Path: ...
+    @property
+    def wrong(self) -> str | None: ...
 
 
 class Attempts(NamedTuple):
@@ -50,7 +52,8 @@ class Progress:
         self.store, self.jobs = Store(directory), jobs
 
     def states(self) -> dict[str, State]:
-        """By identity: done; failed; cut off, by a signal or a crash; missing, that is never started; running now."""
+        """By identity: done; failed; cut off, by a signal or a crash; missing, that is never started; running now;
+        wrong, with settings that cannot be run."""
         latest = self.store.latest()
         return {name: self._state(job, latest.get(name)) for name, job in self.jobs.items()}
 
@@ -61,6 +64,8 @@ class Progress:
             return "done"
         if entry is None and _status(job) == "finished":  # which `reconcile` enters
             return "done"
+        if job.wrong is not None:
+            return "wrong"
         if _status(job) in ("running", "interrupted"):
             return "cut off"
         return "missing" if entry is None else "failed" if entry["status"] == "failed" else "cut off"
@@ -133,13 +138,19 @@ class Progress:
             lines[0] += f"; code changed since {len(changed)} of them: hydra.sweeper.rerun=changed does these again"
         errors = {name: _error(entry) for name, entry in self.store.latest().items()}
         for identity, state in states.items():
-            if every or state in ("failed", "cut off", "running"):
+            if every or state in ("failed", "cut off", "running", "wrong"):
                 reason = errors.get(identity) if state == "failed" else None
                 reason = str(claim.holder(self.store.directory, identity)) if state == "running" else reason
+                reason = self.jobs[identity].wrong if state == "wrong" else reason
                 reason = f"code changed since: {', '.join(changed[identity])}" if identity in changed else reason
                 said = f"  ({printable(reason)})" if reason else ""
                 lines.append(f"  {state:8} {identity}  {printable(_typed(self.jobs[identity]))}{said}")
         return "\n".join(lines)
+
+    def refusal(self, wrong: Sequence[Job]) -> str:
+        """One line about runs whose settings cannot be run."""
+        first = wrong[0]
+        return f"{len(wrong)} of {len(self.jobs)} runs cannot be run, the first of them {_typed(first)}: {first.wrong}"
 
     def complaint(self, failed: Iterable[Job], errors: Mapping[str, object]) -> str:
         """One line about the runs that are not done, or failed when they were run again.

@@ -66,6 +66,18 @@ MISTAKES = [
     mistake("--dry-run", "small.yaml is no sweep file", prepare=_file("5\n")),
     mistake("--dry-run", "small.yaml is no sweep file", prepare=_file("a: [1\n")),
     mistake("--dry-run", "x.json: it has no status, which is one of finished", prepare=_damaged_store),
+    mistake("--dry-run reducer=topk,tome", "no run of small has reducer=tome; its grids: reducer=topk,evit"),
+    mistake("--dry-run trainer.max_epochs=1", "4 of 4 runs cannot be run, the first of them", "warmup_epochs=1 leaves"),
+    mistake("trainer.max_epochs=1", "4 of 4 runs cannot be run, the first of them reducer=topk keep_rate=0.5"),
+    mistake("--dry-run optimizer.lr=nan", "4 of 4 runs cannot be run", "optimizer.lr=nan must be finite"),
+    mistake(
+        "--dry-run",
+        "2 of 4 runs cannot be run, the first of them reducer=topk keep_rate=1.5: keep_rate=1.5 must lie in (0, 1]",
+        prepare=sweep("[{reducer: [topk, evit], keep_rate: [0.5, 1.5]}]"),
+    ),
+    mistake(
+        "--dry-run", "1 of 1 runs cannot be run", "baselines=no", prepare=sweep("[{reducer: topk, baselines: 'no'}]")
+    ),
     Mistake(
         "evaluate --config-dir sweeps -cn small --dry-run",
         ("small is a sweep for train.py, not for evaluate.py",),

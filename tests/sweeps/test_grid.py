@@ -68,6 +68,10 @@ def test_dry_run(here: Path) -> None:
     assert "reducer=topk keep_rate=0.25" in said
     assert "reducer=tome keep_rate=0.25" not in said
     assert not (here / "runs" / "store").exists()
+    status, said = sweep(here, "--dry-run", "optimizer.warmup_epochs=1", "trainer.max_epochs=1,2")
+    assert status == 2
+    assert "small: 10 runs; 5 wrong, 5 missing" in said
+    assert "5 of 10 runs cannot be run, the first of them reducer=none" in said
     status, said = sweep(here, "--dry-run", "reducer=tome", "keep_rate=0.7")
     assert status == 2
     assert "no run of small has reducer=tome keep_rate=0.7; its grids: reducer=none" in said
@@ -145,6 +149,21 @@ def test_an_axis_that_a_grid_does_not_have_is_set() -> None:
         "reducer=tome keep_rate=0.5 seed=3",
         "reducer=tome keep_rate=0.5 seed=3",
     ]
+
+
+def test_no_value_is_dropped() -> None:
+    """Of several values, those that no run can have are named; those that are out of reach are left out."""
+    grids = [{"reducer": "none", "seed": [0, 1]}, {"reducer": ["tome", "topk"], "keep_rate": [0.25, 0.5]}]
+    with pytest.raises(ValueError, match=r"no run of small has reducer=evit,tpok; its grids: reducer=none seed=0,1;"):
+        points(grids, "reducer=evit,topk,tpok")
+    with pytest.raises(ValueError, match="no run of small has seed=2; its grids"):
+        points(grids, "reducer=none", "seed=0,2")
+    assert points(grids, "reducer=tome", "keep_rate=0.25,0.5") == ["reducer=tome keep_rate=0.5"]
+    assert points(grids, "reducer=tome", "keep_rate=0.5", "seed=0,2") == [
+        "reducer=tome keep_rate=0.5 seed=0",
+        "reducer=tome keep_rate=0.5 seed=2",
+    ]
+    assert points(grids, "reducer=none", "keep_rate=0.9", "seed=0") == ["reducer=none seed=0"]
 
 
 def test_true_and_false_select() -> None:

@@ -73,6 +73,13 @@ def whole_number(value: object, where: str) -> int:
     raise ValueError(f"{where}: expected a whole number, found {str(value)[:80]!r}")
 
 
+def is_hub_link(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a link of the Hugging Face hub's cache, from a snapshot of a repository to its own blobs."""
+    place = Path(os.path.abspath(path))
+    above = [folder.parent for folder in place.parents if folder.name == "snapshots" and "--" in folder.parent.name]
+    return any(Path(os.path.realpath(path)).parent == Path(os.path.realpath(folder / "blobs")) for folder in above)
+
+
 def join(folder: Path, name: str | None, where: str, follow_links: bool = True) -> str:
     """The path of a file that a list names, which has to lie below the list's folder.
 
@@ -90,7 +97,7 @@ def join(folder: Path, name: str | None, where: str, follow_links: bool = True) 
     if PurePath(name).anchor or ".." in re.split(r"[/\\]", name):
         raise ValueError(f"{where}: {name[:200]!r} leads out of {folder}: a listed path is relative and has no '..'")
     path = str(folder / name)
-    if not follow_links:
+    if not follow_links and not is_hub_link(path):
         real, root = os.path.realpath(path), os.path.realpath(folder)
         if os.path.commonpath([real, root]) != root:
             raise ValueError(

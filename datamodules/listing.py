@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from datamodules.decode import suffixes
-from datamodules.files import printable
+from datamodules.files import is_hub_link, printable
 
 JUNK = "names of other programs (beginning with . @ # $ or __)"
 SPECIAL = "FIFOs, sockets or devices"
@@ -180,7 +180,7 @@ class Listing:
         return True
 
     def _refuse(self, path: str | Path) -> None:
-        if not self.follow_links and os.path.islink(path):
+        if not self.follow_links and os.path.islink(path) and not is_hub_link(path):
             raise ValueError(f"{path} is a link, which datamodule.follow_links=false refuses")
 
 

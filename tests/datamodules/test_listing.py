@@ -9,6 +9,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from datamodules import check
+from datamodules.files import join
 from datamodules.layout import LayoutError, RootError
 from datamodules.pictures import read_rgb
 from tests.datamodules.on_disk import load, save, write_class_folders, write_flat_imagenet
@@ -239,3 +240,25 @@ def test_flat_folders_of_imagenet(tmp_path: Path) -> None:
     (tmp_path / "val" / "._ILSVRC2012_val_00000001.JPEG").write_bytes(b"")
     os.mkfifo(tmp_path / "val" / "f.JPEG")
     assert load("imagenet", tmp_path).released["test"][0] == before
+
+
+def test_snapshots_of_the_hub_are_made_of_links(tmp_path: Path) -> None:
+    repository = tmp_path / "datasets--me--pets"
+    root = repository / "snapshots" / "0123"
+    for part in ("train", "val"):
+        write_class_folders(root / part, ["cat", "dog"])
+    for number, path in enumerate(sorted(root.rglob("*.jpg"))):
+        (repository / "blobs").mkdir(exist_ok=True)
+        path.rename(repository / "blobs" / str(number))
+        path.symlink_to(os.path.relpath(repository / "blobs" / str(number), path.parent))
+    assert len(load("folder", root, follow_links=False).released["test"][0]) == 8
+    path = root / "train" / "cat" / "cat_0.jpg"
+    assert join(root, "train/cat/cat_0.jpg", "a list", follow_links=False) == str(path)
+    path.unlink()
+    (tmp_path / "blobs").mkdir()
+    (repository / "blobs" / "0").rename(tmp_path / "blobs" / "0")
+    path.symlink_to(tmp_path / "blobs" / "0")  # of no repository, or of another
+    with pytest.raises(ValueError, match=r"cat_0.jpg is a link, which datamodule.follow_links=false refuses"):
+        _ = load("folder", root, follow_links=False).released
+    with pytest.raises(ValueError, match=r"is a link that leaves"):
+        join(root, "train/cat/cat_0.jpg", "a list", follow_links=False)

@@ -77,7 +77,29 @@ def flat(node: Mapping[str, Any]) -> Settings:
     for key, value in node.items():
         if isinstance(value, Mapping):
             found |= {f"{key}.{rest}": inner for rest, inner in flat(value).items()}
-        elif key != "seed":
+        elif not is_seed(str(key)):
+            found[str(key)] = value
+    return found
+
+
+def is_seed(key: str) -> bool:
+    """Whether a setting is a seed: of the run, or of a part of it, as reducer.seed."""
+    return key.lstrip("+~").rpartition(".")[2] == "seed"
+
+
+def seeds(entry: Entry, reduced: bool) -> str:
+    """The seeds of a run: its own, and those of parts that have others."""
+    own, config = entry.get("seed"), entry.get("config", {})
+    parts = _seeds({key: value for key, value in config.items() if reduced or key not in OF_THE_REDUCTION})
+    return _text([own, {key: value for key, value in parts.items() if value != own}])
+
+
+def _seeds(node: Mapping[str, Any]) -> Settings:
+    found: Settings = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{rest}": inner for rest, inner in _seeds(value).items()}
+        elif is_seed(str(key)):
             found[str(key)] = value
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any, Literal
 
-from atc.report import expected, grid, identity
+from atc.report import alike, expected, grid, identity
 from atc.report.alike import Runs
 from atc.report.layout import Layout
 from atc.report.store import Entry
@@ -59,22 +59,28 @@ class Cell:
 def build(layout: Layout, runs: Runs) -> list[Cell]:
     """Every cell that the layout has, measured or not: without reduction first, then in the order of the grids.
 
-    runs: the records of the layout's sweeps. Seeds are averaged over, unless they are rows or columns.
+    runs: the records of the layout's sweeps. Seeds are averaged over, wherever they stand, unless they are rows or
+        columns, where those of the runs that are there are shown if the grids name none.
     """
     cells: list[Cell] = []
     first = [BASELINE] if "off_the_shelf" in layout.settings else []  # else there is reducer=none, fine-tuned as well
-    over = () if "seed" in (*layout.rows, *layout.columns, layout.x) else ("seed",)
-    unreachable = [_without(point, over) for point in layout.unreachable]
-    matching = _Matching(runs, [_without(point, over) for point in layout.points])
+    told = (*layout.rows, *layout.columns, layout.x)
+    points = [(_without_seeds(point, told), point) for point in layout.points]
+    if "seed" in told:
+        points = [(one, point) for short, point in points for one in _with_seeds(short, runs)]
+    unreachable = {frozenset(point.items()) for point in layout.unreachable}
+    matching = _Matching(runs, [short for short, _ in points])
     for setting in (*first, *layout.settings):
         wanted: dict[tuple[tuple[str, str], ...], Coordinates] = {}
-        for point in layout.points:
-            where = _where(_without(point, over), setting, point in layout.tuned)
+        within_reach: set[tuple[tuple[str, str], ...]] = set()  # with one of their seeds at least
+        for short, point in points:
+            where = _where(short, setting, point in layout.tuned)
             if where is not None:
                 wanted.setdefault(tuple(where.items()), where)
-        for where in wanted.values():
-            reach = all(outside.items() - where.items() for outside in unreachable)
-            cells.append(_cell(layout, where, matching.of(where), runs, reach))
+                if frozenset(point.items()) not in unreachable:
+                    within_reach.add(tuple(where.items()))
+        for key, where in wanted.items():
+            cells.append(_cell(layout, where, matching.of(where), runs, key in within_reach))
     return cells
 
 
@@ -83,8 +89,15 @@ def own(layout: Layout, entries: Iterable[Entry]) -> Runs:
     return Runs(entry for entry in entries if entry.get("sweep") in layout.sweeps)
 
 
-def _without(point: Mapping[str, str], axes: Collection[str]) -> Coordinates:
-    return {axis: value for axis, value in point.items() if axis not in axes}
+def _without_seeds(point: Mapping[str, str], told: Collection[str]) -> Coordinates:
+    """A point without its seeds, of the run or of a part such as reducer.seed, but for those that tell rows apart."""
+    return {axis: value for axis, value in point.items() if axis in told or not alike.is_seed(axis)}
+
+
+def _with_seeds(point: Coordinates, runs: Runs) -> list[Coordinates]:
+    """A point with each of the seeds that runs have, if it names none."""
+    seeds = sorted({entry["seed"] for entry in runs.entries if entry.get("seed") is not None})
+    return [point] if "seed" in point or not seeds else [point | {"seed": str(seed)} for seed in seeds]
 
 
 def _where(point: Mapping[str, str], setting: str, tuned: bool) -> Coordinates | None:
@@ -130,7 +143,7 @@ def _cell(layout: Layout, where: Coordinates, matching: Sequence[Entry], runs: R
             (scored if is_finite(measured.get(entry.get("score"))) else unscored).append(entry)
     together = runs.groups(scored, reduced=not baseline)
     counting = runs.usual(together, reduced=not baseline) if together else []
-    last = {entry.get("seed"): entry for entry in counting}  # of a seed
+    last = {alike.seeds(entry, reduced=not baseline): entry for entry in counting}
     values = [100 * entry["results"][result][entry["score"]] for entry in last.values()]
     published = next((row for row in layout.published if _describes(row, where, layout.metric)), None)
     failed = any(entry["status"] == "failed" for entry in matching)

@@ -101,7 +101,9 @@ def _applies(one: _Run, key: str) -> bool:
     """Whether a cell could differ in a setting: not if the table's axes set it, or its method does not have it."""
     parts = key.split(".")
     if any(
-        key == axis or key.startswith(f"{axis}.") for axis in one.where if axis not in CHOICES and axis != "reducer"
+        key == axis or key.startswith(f"{axis}.")
+        for axis in (axis.lstrip("+~") for axis in one.where)
+        if axis not in CHOICES and axis != "reducer"
     ):
         return False
     if parts[-1] in expected.COUNTS and parts[-1] in one.where:
@@ -152,16 +154,19 @@ def _text(differences: Mapping[str, str]) -> str:
 
 def _mark_code(found: Sequence[_Run]) -> None:
     """Cells whose method had other code than in the last run of it; runs that do not say are unknown."""
-    newest: dict[tuple[str, str], Entry] = {}
-    for one in sorted(found, key=lambda one: one.entry.get("finished") or ""):
-        for group in one.entry.get("code") or {}:
-            newest[group, str(one.choice(group))] = one.entry
+    newest: dict[tuple[str, str], str] = {}
+    every = [entry for one in found for entry in one.cell.entries]  # one for each seed
+    for entry in sorted(every, key=lambda entry: entry.get("finished") or ""):
+        for group, value in (entry.get("code") or {}).items():
+            newest[group, str(entry.get(group))] = value
     for one in found:
-        own = one.entry.get("code") or {}
-        for group, value in own.items():
-            last = newest[group, str(one.choice(group))]
-            if last["code"][group] != value and (group != "reducer" or _reduced(one.cell)):
-                one.cell.remarks.append(f"measured with earlier code of {group} {one.choice(group)}")
+        earlier = {
+            f"measured with earlier code of {group} {entry.get(group)}": None
+            for entry in one.cell.entries
+            for group, value in (entry.get("code") or {}).items()
+            if newest[group, str(entry.get(group))] != value and (group != "reducer" or _reduced(one.cell))
+        }
+        one.cell.remarks += earlier
 
 
 def _mark_images(cells: Sequence[Cell]) -> None:
@@ -189,18 +194,19 @@ def images(cell: Cell) -> tuple[int | None, int | None]:
 
 
 def reader(cell: Cell) -> str | None:
-    """By which version of the reader a cell's pictures were read, if by an earlier one than today's.
+    """By which version of the reader a cell's pictures were read, of one of its seeds at least, if by an earlier one
+    than today's.
 
     A record that does not say, of a data set that has a reader, is of the first version.
     """
-    entry = cell.entries[-1]
-    node = entry.get("config", {}).get("datamodule")
+    node = cell.entries[-1].get("config", {}).get("datamodule")
     target = node.get("_target_") if isinstance(node, dict) else None
     today = code.constant(target, "READER") if isinstance(target, str) else None
-    own = entry.get("reader", 1)
-    if today is None or own is None or own >= today:
+    own = [entry.get("reader", 1) for entry in cell.entries]
+    earliest = min((one for one in own if one is not None), default=None)
+    if today is None or earliest is None or earliest >= today:
         return None
-    return f"as by version {own}, not {today} (CHANGELOG.md)"
+    return f"as by version {earliest}, not {today} (CHANGELOG.md)"
 
 
 def _json(value: Any) -> str:

@@ -4,60 +4,17 @@ import copy
 import csv
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 from atc import code
 from atc.report import layout, report
 from atc.report.store import Entry, Store
+from tests.report.kept import both, changed, kept, sweeps, text
 
-KEPT = layout.sweeps_dir().parent / "benchmarks" / "digits_all.json"
-
-
-@pytest.fixture(scope="module")
-def kept() -> list[Entry]:
-    """Real records of every method at four keep rates."""
-    found: list[Entry] = json.loads(KEPT.read_text(encoding="utf-8"))
-    return found
-
-
-def changed(entry: Entry, number: int = 0, sweep: str | None = None, **settings: Any) -> Entry:
-    """A record with other settings, by dotted key, or with another seed."""
-    entry = copy.deepcopy(entry)
-    for key, value in settings.items():
-        node = entry["config"]
-        *parents, leaf = key.split(".")
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    entry["identity"] += f"{number}{len(settings)}"
-    entry["seed"] = entry["config"].get("seed", 0)
-    entry["sweep"] = sweep or entry["sweep"]
-    return entry
-
-
-def sweeps(tmp_path: Path, **grids: list[dict[str, Any]]) -> Path:
-    """A directory with digits_all, and sweeps of one's own that have these grids."""
-    shutil.copy(layout.sweeps_dir() / "digits_all.yaml", tmp_path)
-    for name, own in grids.items():
-        sweep = OmegaConf.load(layout.sweeps_dir() / "digits_all.yaml")
-        sweep.sweep, sweep.hydra.sweeper.grids = name, own
-        OmegaConf.save(sweep, tmp_path / f"{name}.yaml")
-    return tmp_path
-
-
-def both(directory: Path, name: str = "both", **section: Any) -> layout.Layout:
-    base = OmegaConf.load(directory / "digits_all.yaml").report
-    OmegaConf.save({"report": {**base, **section}}, directory / f"{name}.yaml")
-    return layout.load(name, directory)
-
-
-def text(made: report.Report, *row: str) -> list[str]:
-    return made.table.texts(row)
+__all__ = ["kept"]  # a fixture
 
 
 def test_what_was_kept_has_no_marks(kept: list[Entry]) -> None:
@@ -184,6 +141,10 @@ def test_code_of_another_day(kept: list[Entry]) -> None:
     made = report.make(layout.load("digits_all"), entries)
     assert "[a] measured with earlier code of reducer tome" in made.table.notes
     assert sum("[a]" in cell for row in made.table.rows for cell in text(made, *row)) == 2  # off the shelf and tuned
+    entries += [changed(first, seed=1) | {"finished": "2026-12-02T12:00:00+00:00", "code": {"reducer": "a" * 12}}]
+    made = report.make(layout.load("digits_all"), entries)
+    assert sum("[a]" in cell for row in made.table.rows for cell in text(made, *row)) == 2  # one seed of two
+    entries.pop()
     del first["code"]  # of a version that did not record it
     assert report.make(layout.load("digits_all"), entries).table.letters == {}
 
@@ -202,6 +163,9 @@ def test_pictures_read_by_an_earlier_reader(kept: list[Entry], monkeypatch: pyte
         "pictures read as by version 1, not 3 (CHANGELOG.md)",
     }
     assert all("[" in cell for cell in text(made, "fine_tuned", "evit"))
+    topk = next(entry for entry in entries if entry["reducer"] == "topk")
+    made = report.make(layout.load("digits_all"), [changed(topk, seed=1) | {"reader": 2}, *entries])
+    assert sum("[" in cell for cell in text(made, "fine_tuned", "topk")) == 1  # one seed of two
     for entry in entries:
         entry["reader"] = 2
     made = report.make(layout.load("digits_all"), entries)
@@ -211,39 +175,6 @@ def test_pictures_read_by_an_earlier_reader(kept: list[Entry], monkeypatch: pyte
         entry["reader"] = None
     made = report.make(layout.load("digits_all"), entries)
     assert not any("pictures" in note for note in made.table.notes)
-
-
-@pytest.mark.parametrize("where", ["grid", "command line", "tied"])
-def test_a_seed_is_averaged_over_wherever_it_stands(tmp_path: Path, kept: list[Entry], where: str) -> None:
-    grid: dict[str, Any] = {"reducer": "topk", "keep_rate": [0.25, 0.5]}
-    grids = {
-        "grid": [{**grid, "seed": [0, 1]}],
-        "command line": [grid],
-        "tied": [{**grid, "seed": 0}, {**grid, "seed": 1}],
-    }
-    directory = sweeps(tmp_path, mine=grids[where])
-    entries = [
-        changed(entry, seed, sweep="mine", seed=seed)
-        for entry in kept
-        if entry["reducer"] == "topk" and entry["keep_rate"] in (0.25, 0.5)
-        for seed in (0, 1)
-    ]
-    for entry in entries:
-        entry["results"]["fine_tuned"]["accuracy"] = 0.9 + 0.02 * entry["seed"]
-    made = report.make(layout.load("mine", directory), entries)
-    assert text(made, "fine_tuned", "topk") == ["91.0 ± 1.4"] * 2
-    assert any("mean ± standard deviation over 2 seeds" in note for note in made.table.notes)
-    assert [cell.where for cell in made.cells if "seed" in cell.where] == []
-
-
-def test_a_layout_can_show_seeds(tmp_path: Path, kept: list[Entry]) -> None:
-    directory = sweeps(tmp_path, mine=[{"reducer": "topk", "keep_rate": 0.5, "seed": [0, 1]}])
-    topk = next(entry for entry in kept if (entry["reducer"], entry["keep_rate"]) == ("topk", 0.5))
-    entries = [changed(topk, seed, sweep="mine", seed=seed) for seed in (0, 1)]
-    shown = both(directory, "seeds", of=["mine"], settings=["fine_tuned"], rows=["seed"])
-    made = report.make(shown, entries)
-    assert made.table.rows == [("0",), ("1",)]
-    assert all(len(cell.values) == 1 for cell in made.cells)
 
 
 def test_an_axis_that_stands_nowhere_becomes_rows(tmp_path: Path, kept: list[Entry]) -> None:

@@ -110,7 +110,7 @@ class Experiment:
                 logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))
 
     def begin_with_training(self, notices: Sequence[str] = ()) -> None:
-        """Begin when Lightning has read the state of the training that is resumed, not before."""
+        """Begin when the state of the training that is resumed has been read and has given a loss, not before."""
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # not in Lightning's types
         callbacks.insert(0, Begin(self.begin))
         self._notices += notices

@@ -150,11 +150,11 @@ def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str
             f"{file} lacks the {len(mine)} parameters ({numbers:,} numbers) that {model.method.__name__} learns: they "
             f"are untrained"
         )
+    check_prefix_tokens(state, model.vit, str(file))
     differing = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
     try:
         if differing:
             raise ValueError(f"other shapes for {', '.join(differing[:3])}")
-        check_prefix_tokens(state, model.vit, str(file))
         model.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]

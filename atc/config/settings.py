@@ -24,6 +24,7 @@ class _Evaluate(_Reduction):
     compile: bool | Mapping[str, Any] | None
     baselines: bool
     debug: bool
+    score: str
 
 
 class _Train(_Evaluate):

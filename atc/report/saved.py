@@ -25,6 +25,7 @@ WRITERS = ("trainer", "logger", "callbacks")
 # Of the settings that the configuration files do not list, those that take a text but neither fetch nor send.
 _LOGGED = {"tags", "notes", "job_type", "id", "version", "prefix", "flush_logs_every_n_steps", "log_graph", "sub_dir"}
 _REFUSED = {
+    "compile": {"options"},  # PyTorch's, which name the compilers that are run
     "backbone": {"checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"},
     "trainer": {"plugins", "model_registry"},
 }

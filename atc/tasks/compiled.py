@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 
@@ -13,6 +14,8 @@ def compile_in_place(module: nn.Module, settings: Any) -> None:
     settings: None or False for not at all, True, or arguments of torch.compile, such as {"mode": "max-autotune"}.
     ValueError for anything else, and for a backend or mode that PyTorch does not have.
     """
+    if OmegaConf.is_config(settings):  # PyTorch looks into its options
+        settings = OmegaConf.to_container(settings, resolve=True)
     if settings is None or settings is False:
         return
     if settings is not True and not isinstance(settings, Mapping):

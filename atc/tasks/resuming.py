@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 from torch.optim import Optimizer
 
 from atc.received import shown
@@ -15,13 +16,16 @@ _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class Begin(Callback):
-    """Calls `begin` when Lightning has read the state that a training goes on from, and not before."""
+    """Calls `begin` when a batch has gone through the model with the state that a training goes on from, not before.
+
+    Until then what does not fit, such as another size of images, is refused and leaves the run as it was.
+    """
 
     def __init__(self, begin: Callable[[], None]):
         self.begin = begin
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """All is read."""
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """All is read, and there is a loss."""
         self.begin()
 
 
@@ -53,7 +57,7 @@ def check(file: Path, task: LightningModule, trainer: Trainer, optimizer: Optimi
     if optimizer is not None:
         _check_optimizer(file, state.get("optimizer_states"), optimizer)
     progress = state["loops"]
-    for key in ("fit_loop", "epoch_progress", "current", "completed"):
+    for key in ("fit_loop", "epoch_progress", "current", "processed"):  # "completed" lags behind in a checkpoint
         progress = progress.get(key) if isinstance(progress, Mapping) else None
     epochs = trainer.max_epochs
     if isinstance(progress, int) and epochs is not None and epochs != -1 and progress > epochs:

@@ -30,6 +30,7 @@ VALUES = {
     "size_weighted=off": MAYBE,
     "size_weighted=''": MAYBE,
     "debug=no": BOOLEAN,
+    "score=[accuracy]": "score=[accuracy] must be text",
     "activation_checkpointing=off": BOOLEAN,
     "compile=no": "must be true or false or settings",
     "compile=1": "must be true or false or settings",

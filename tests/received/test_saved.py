@@ -169,6 +169,12 @@ def test_nothing_is_written_or_sent_elsewhere(tmp_path: Path, changes: Change) -
         taken("train", directory, f"++{key}='{value}'" if value != "null" else f"++{key}=null")
 
 
+def test_the_programs_that_compile_are_not_chosen(tmp_path: Path) -> None:
+    directory = saved(tmp_path / "run", {"compile": {"mode": "default", "options": {"cpp.cxx": ["evil.sh"]}}})
+    with pytest.raises(ValueError, match=r"compile\.options=.* is refused"):
+        taken("train", directory)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

@@ -101,6 +101,19 @@ def constant(target: str, name: str) -> Any:
     return None
 
 
+@functools.cache
+def sets_none(target: str, name: str) -> bool:
+    """Whether the class that a target names gives an attribute None in its own body."""
+    module, (*_, own) = _module_of(target), target.split(".")
+    tree = None if module is None else closure(target).get(module)
+    for node in () if tree is None else tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == own:
+            for inner in (inner for inner in node.body if isinstance(inner, ast.Assign)):
+                if any(isinstance(to, ast.Name) and to.id == name for to in inner.targets):
+                    return isinstance(inner.value, ast.Constant) and inner.value.value is None
+    return False
+
+
 def is_outside(target: str) -> bool:
     """Whether a target is neither of this package nor of an installed library."""
     module = _module_of(target)

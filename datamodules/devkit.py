@@ -14,6 +14,7 @@ from datamodules.listing import Listing
 from datamodules.matlab import read_mat
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
+META = "meta.mat"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 KAGGLE = "LOC_val_solution.csv"
 
@@ -28,6 +29,8 @@ def flat_folder(folder: Path, number: Mapping[str, int], layout: Layout, listing
         raise layout.missing(f"photographs or class folders in {folder}")
     root = folder.parent
     if (root / DEVKIT / GROUND_TRUTH).is_file():
+        if not (root / DEVKIT / META).exists():
+            raise layout.missing(f"{META} beside {root / DEVKIT / GROUND_TRUTH}")
         wnids = _devkit(root / DEVKIT)
     elif (root / KAGGLE).is_file():
         wnids = _kaggle(root / KAGGLE)
@@ -41,13 +44,13 @@ def flat_folder(folder: Path, number: Mapping[str, int], layout: Layout, listing
 
 def _devkit(folder: Path) -> dict[str, str]:
     """From file stem to WordNet id: line n of the ground truth is the devkit's own number for the class of photo n."""
-    synsets = read_mat(folder / "meta.mat")["synsets"]
+    synsets = read_mat(folder / META)["synsets"]
     wnid = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
     found = {}
     for n, line in enumerate(read_text(folder / GROUND_TRUTH).split(), 1):
         where = f"{folder / GROUND_TRUTH}, line {n}"
         if (number := whole_number(line, where)) not in wnid:
-            raise ValueError(f"{where}: meta.mat has no class {number}")
+            raise ValueError(f"{where}: {META} has no class {number}")
         found[f"ILSVRC2012_val_{n:08d}"] = wnid[number]
     return found
 

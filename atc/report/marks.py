@@ -201,8 +201,9 @@ def reader(cell: Cell) -> str | None:
     """
     node = cell.entries[-1].get("config", {}).get("datamodule")
     target = node.get("_target_") if isinstance(node, dict) else None
-    today = code.constant(target, "READER") if isinstance(target, str) else None
-    own = [entry.get("reader", 1) for entry in cell.entries]
+    if not isinstance(target, str) or code.sets_none(target, "reader"):  # of no files of pictures
+        return None
+    today, own = code.constant(target, "READER"), [entry.get("reader", 1) for entry in cell.entries]
     earliest = min((one for one in own if one is not None), default=None)
     if today is None or earliest is None or earliest >= today:
         return None

@@ -38,6 +38,13 @@ def test_flat_val_beside_train_folders(tmp_path: Path) -> None:
     assert {part: len(entries) for part, (entries, _) in data.parts.items()} == {"train": 18, "val": 2, "test": 5}
 
 
+def test_a_devkit_without_its_numbers(tmp_path: Path) -> None:
+    write_flat_imagenet(tmp_path, WNIDS)
+    (tmp_path / "ILSVRC2012_devkit_t12" / "data" / "meta.mat").unlink()
+    with pytest.raises(LayoutError, match=r"is missing meta.mat beside .*ILSVRC2012_validation_ground_truth.txt"):
+        _ = load("imagenet", tmp_path).released
+
+
 def test_flat_val_without_its_classes(tmp_path: Path) -> None:
     write_flat_imagenet(tmp_path, WNIDS, "kaggle")
     (tmp_path / "LOC_val_solution.csv").rename(tmp_path / "elsewhere.csv")

@@ -12,6 +12,7 @@ import pytest
 from atc import code
 from atc.report import layout, report
 from atc.report.store import Entry, Store
+from datamodules import pictures
 from tests.report.kept import both, changed, kept, sweeps, text
 
 __all__ = ["kept"]  # a fixture
@@ -152,7 +153,11 @@ def test_code_of_another_day(kept: list[Entry]) -> None:
 def test_pictures_read_by_an_earlier_reader(kept: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     """A record without the version is of the first; data sets without pictures have none."""
     assert code.constant("datamodules.digits.Digits", "READER") is None
+    assert code.constant("datamodules.folder.Folder", "READER") == pictures.READER
+    assert code.sets_none("datamodules.public.CIFAR100", "reader")  # whose pictures are in no files
+    assert not code.sets_none("datamodules.public.Flowers102", "reader")
     entries = copy.deepcopy(kept)
+    monkeypatch.setattr(code, "sets_none", lambda target, name: False)
     monkeypatch.setattr(code, "constant", lambda target, name: 3 if target.startswith("datamodules.") else None)
     for entry in entries:
         entry["reader"] = 2 if entry["reducer"] == "evit" else 3

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from safetensors import torch as safetensors
 
+from atc import code
 from atc.experiment import Experiment
 from atc.files import remove_partial, write_whole
-from atc.report import checkpoints, lock, record, runs, store, summary
+from atc.report import checkpoints, claim, lock, record, runs, store, summary
 from atc.report.released import trained_otherwise
 from atc.tasks import resuming
 from atc.vit.keys import beginnings, check_prefix_tokens
@@ -48,6 +49,10 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     known = record.Record(Path(cfg.output_dir) / record.FILE, resume=cfg.resume == "auto").data
     if known.get("status") == "finished":
         log.info("resume=auto: this run is finished")
+        config: Any = OmegaConf.to_container(cfg)
+        groups = claim.changed(known, code.of_config(config))
+        if groups:
+            log.warning("code changed since: %s; without resume=auto it is run anew", ", ".join(groups))
         if lock.is_first() and store.reconcile(cfg.output_dir, cfg.paths.store, cfg):
             log.info("its record was not in the results store yet, and now is")
         log.info(summary.text(known, outputs=cfg.output_dir))

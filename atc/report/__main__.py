@@ -88,10 +88,12 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
 
 
 def _entries(stores: Sequence[Path] | None, settings: dict[str, str]) -> list[dict[str, object]]:
-    unknown = set(settings) - {"source", "project"}
     source = settings.get("source", "local")
-    if unknown or source not in ("local", "wandb"):
-        raise ValueError(f"source={source}: there are local and wandb; not understood: {sorted(unknown)}")
+    for key, value in settings.items():
+        if key not in ("source", "project"):
+            raise ValueError(f"{key}={value}: the settings of a report are source=wandb and project=NAME")
+    if source not in ("local", "wandb"):
+        raise ValueError(f"source={source} must be local or wandb")
     if "project" in settings and source != "wandb":
         raise ValueError(f"project={settings['project']} is one of W&B: add source=wandb")
     if source == "wandb":

@@ -62,7 +62,7 @@ class Progress:
             return "running"
         if entry is not None and entry["status"] == "finished":
             return "done"
-        if entry is None and _status(job) == "finished":  # which `reconcile` enters
+        if _status(job) == "finished":  # which `reconcile` enters
             return "done"
         if job.wrong is not None:
             return "wrong"

@@ -166,7 +166,9 @@ def test_a_finished_run_that_the_store_lacks_is_entered_once(
     run.train(again)
     assert "was not in the results store yet" in caplog.text
     assert store.entries() == [before]
+    note(directory, code={"reducer": "0" * 12})
     run.train(again)
+    assert "code changed since: reducer; without resume=auto it is run anew" in caplog.text
     assert store.entries() == [before]
     note(directory, status="failed")
     shutil.rmtree(store.directory)

@@ -202,3 +202,12 @@ def test_a_run_of_two_sweeps_is_in_the_reports_of_both(tmp_path: Path) -> None:
     entries = Store(tmp_path).entries()
     assert sorted(found["sweep"] for found in entries) == ["atc_fig4_deit", "token_reduction_table1"]
     assert "71.0" in report.make(layout.load("token_reduction_table1"), entries).text()
+
+
+def test_finished_after_it_failed(tmp_path: Path) -> None:
+    """Its process was ended before the store had it: the earlier failure is not what is shown."""
+    Store(tmp_path / "store").append(entry("small") | {"identity": "tome", "status": "failed"})
+    (tmp_path / "tome").mkdir()
+    (tmp_path / "tome" / "results.json").write_text('{"status": "finished"}')
+    progress = Progress(tmp_path / "store", {"tome": job("tome", tmp_path, "small")})
+    assert progress.states() == {"tome": "done"}

@@ -64,7 +64,7 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
 
         for name in names:
             for file in wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep):
-                print(file)
+                print(printable(str(file)))
         return 0
     entries = _entries(given.store, settings)
 

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from atc import build, faults
 from atc.config import settings as of_the_command
@@ -24,6 +24,7 @@ MOVED = {
 # What Python says when a setting was added, +group.setting=..., that a constructor does not take.
 _TYPO = re.compile(r"Error parsing override '([^'=]+)'\n? ?missing EQUAL")
 _SEVERAL = re.compile(r"Ambiguous value for argument '([^'=]+)=([^']*)'")
+_MISSING = re.compile(r"Missing mandatory value: (\S+)")
 _MERGING = re.compile(r"Error merging override (\S+)")
 _UNEXPECTED = re.compile(r"([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
@@ -56,10 +57,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
     cause = error.__cause__ or error.__context__
     if isinstance(error, InterpolationResolutionError) and isinstance(cause, (ValueError, OSError)):
         return one_line(cause, config_name)  # raised inside one of our resolvers
-    if isinstance(error, MissingMandatoryValue):
-        found = re.search(r"Missing mandatory value: (\S+)", str(error))
-        key = found[1] if found else getattr(error, "full_key", "?")
-        return f"{key} has no default: set it on the command line, {key}=..."
+    if isinstance(error, OmegaConfBaseException) and (found := _MISSING.search(str(error))):  # here, or referred to
+        return f"{found[1]} has no default: set it on the command line, {found[1]}=..."
     if isinstance(error, HydraException):
         if found := re.search(r"In '([^']+)': Could not override '([^']+)'", str(error)):
             return f"{found[1]} is not for '{config_name}', which has no '{found[2]}' to set"

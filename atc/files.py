@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and strict JSON."""
 
+import errno
 import json
 import math
 import os
@@ -37,14 +38,18 @@ def whole_file(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[An
     # Of the name so much that the longest one is not made too long: it may be four bytes a character.
     partial = place.with_name(f".{place.name[:40]}.{uuid.uuid4().hex[:12]}.partial")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent)) from None
         with partial.open(mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # a machine that loses power must not leave a renamed, empty file
         partial.replace(place)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # also where its directory is none
+            partial.unlink()
         if error.filename is None or str(error.filename) == str(partial):  # the caller's own errors keep their names
             raise type(error)(error.errno, error.strerror or str(error), str(target)) from error
         raise

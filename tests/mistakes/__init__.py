@@ -1,4 +1,4 @@
-"""Command lines with a mistake in them, one list per room, run by test_mistakes.py."""
+"""Command lines with a mistake in them, lists of them run by test_mistakes.py."""
 
 import contextlib
 import os
@@ -31,6 +31,7 @@ class Mistake:
         status: the exit status.
         prepare: puts what the command needs into its working directory.
         without_torch: the answer must come without PyTorch being imported.
+        slow: it takes a model that is built and run to find it.
         lines: how many lines the answer has; more than one only where it shows a layout on disk.
     """
 
@@ -40,6 +41,7 @@ class Mistake:
     status: int = 2
     prepare: Callable[[Path], None] | None = None
     without_torch: bool = False
+    slow: bool = False
     lines: int = 1
 
 

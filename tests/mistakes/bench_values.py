@@ -79,7 +79,7 @@ _THROUGHPUT = [
     ("t=nan", "t=nan must be finite"),
     ("blocks=null", "blocks=null must be a list of whole numbers"),
     ("proportional_attention=off", "proportional_attention=off must be true or false, or null"),
-    ("backbone.checkpoint=file output=./folder/../file", "output=folder/../file is backbone.checkpoint=file"),
+    ("backbone.checkpoint=file output=./folder/../file", "output=./folder/../file is backbone.checkpoint=file"),
     ("output=folder", "output=folder is a directory"),
     ("output=file/result.json", "is a file"),
     ("kep_rate=0.5", "unknown setting 'kep_rate'"),

@@ -165,10 +165,8 @@ MISTAKES = [
     Mistake("report digits_all project=x", ("project=x is one of W&B: add source=wandb",), without_torch=True),
     Mistake("report --wandb-sweep out atc_fig2_ranks", ("atc_fig2_ranks has no grid of runs",)),
     Mistake("report --wandb-sweep out ../digits_all", ("unknown table or figure '../digits_all'",)),
-    Mistake(
-        "report digits_all --store store --output out", ("out",), prepare=lambda here: (store("[]")(here), _taken(here))
-    ),
-    Mistake("report --all out --store store", ("out",), prepare=lambda here: (store("[]")(here), _taken(here))),
+    Mistake("report digits_all --store store --output out", ("Not a directory: 'out'",), prepare=_taken),
+    Mistake("report --all out --store store", ("Not a directory: 'out'",), prepare=_taken),
     Mistake(
         "report throughput --store store",
         ("throughput_x.json is no result of python -m atc.bench throughput",),

@@ -1,7 +1,7 @@
 """Every mistake gets one clear line and exit status 2, over the real command line.
 
-Each command runs in a child of this process, which has imported PyTorch already, so that hundreds take a minute; those
-that have to be answered without it, in a child of a process that has not.
+Each command runs in a child of a process that has imported PyTorch already, so that hundreds take a minute; those that
+have to be answered without it, in a child of a process that has not.
 """
 
 import importlib
@@ -12,11 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from atc import build
+from atc.config.check import check
 from tests import mistakes
 from tests.mistakes import ROOT, Mistake, run
 
@@ -29,11 +32,11 @@ FOUND: list[Mistake] = [
 SECONDS = 60
 
 
-class _Bare:
-    """A process that has not imported PyTorch, as a user's has not; commands are run in children of it."""
+class _Parent:
+    """A process of one thread; commands are run in children of it."""
 
-    def __init__(self) -> None:
-        code = "from tests.mistakes.test_mistakes import serve; serve()"
+    def __init__(self, *, torch: bool) -> None:
+        code = f"from tests.mistakes.test_mistakes import serve; serve(torch={torch})"
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
@@ -50,20 +53,32 @@ class _Bare:
 
 
 @pytest.fixture(scope="module")
-def bare() -> Iterator[_Bare]:
-    process = _Bare()
-    yield process
-    process.process.communicate()
+def parents() -> Iterator[Callable[[bool], _Parent]]:
+    """The process with PyTorch or the one without, each started when it is first asked for."""
+    started: dict[bool, _Parent] = {}
+
+    def parent(torch: bool) -> _Parent:
+        if torch not in started:
+            started[torch] = _Parent(torch=torch)
+        return started[torch]
+
+    yield parent
+    for one in started.values():
+        one.process.communicate()
 
 
-def serve() -> None:
-    """What runs in the process without PyTorch: a number of a mistake on each line, a line with its answer for each."""
-    importlib.import_module("atc.cli")  # once, for all its children
+def serve(torch: bool) -> None:
+    """What runs in such a process: a number of a mistake on each line, a line with its answer for each."""
+    # Once, for all its children: what a command imports, and what it reads from the sources that its settings name.
+    for module in ("atc.cli", *(("atc.run", "datamodules.folder", "atc.visualise") if torch else ())):
+        importlib.import_module(module)
+    with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
+        check(compose("train"), "train")
     for line in sys.stdin:
         with tempfile.TemporaryDirectory() as name:
             status, said = _answer(FOUND[int(line)], Path(name))
-            torch = Path(name, ".torch")
-            print(json.dumps([status, said, not torch.is_file() or torch.read_text() == "True"]), flush=True)
+            loaded = Path(name, ".torch")
+            print(json.dumps([status, said, not loaded.is_file() or loaded.read_text() == "True"]), flush=True)
 
 
 def _name(mistake: Mistake) -> str:
@@ -88,27 +103,22 @@ def _answer(mistake: Mistake, directory: Path) -> tuple[int, str]:
     return -9, f"no answer within {SECONDS} s\n{(directory / '.stderr').read_text()}"
 
 
-def _check(mistake: Mistake, status: int, said: str) -> None:
+@pytest.mark.parametrize(
+    "mistake", [pytest.param(one, id=_name(one), marks=[pytest.mark.slow] if one.slow else []) for one in FOUND]
+)
+def test_one_line(mistake: Mistake, parents: Callable[[bool], _Parent]) -> None:
+    status, said, torch = parents(not mistake.without_torch).answer(mistake)
     assert "Traceback" not in said, said
     assert status == mistake.status, said
-    lines = [line for line in said.splitlines() if line.strip()]
     errors = said[said.rfind("error: ") :] if "error: " in said else said
     for part in mistake.says:
         assert part in errors, said
     assert len([line for line in errors.splitlines() if line.strip()]) <= mistake.lines, said
+    lines = [line for line in said.splitlines() if line.strip()]
     assert len(lines) <= mistake.lines + 2, said  # at most two notices before the error
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # the child runs one command and ends
-@pytest.mark.parametrize("mistake", FOUND, ids=_name)
-def test_one_line(mistake: Mistake, tmp_path: Path, bare: _Bare) -> None:
-    if not mistake.without_torch:
-        _check(mistake, *_answer(mistake, tmp_path))
-        return
-    status, said, torch = bare.answer(mistake)
-    _check(mistake, status, said)
-    assert not torch, f"{_name(mistake)} imports torch"
+    assert not (mistake.without_torch and torch), f"{_name(mistake)} imports torch"
 
 
 def test_there_are_many_and_no_two_alike() -> None:
+    assert len(FOUND) >= 300
     assert len({(mistake.line, mistake.arguments, mistake.prepare) for mistake in FOUND}) == len(FOUND)

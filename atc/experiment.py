@@ -23,7 +23,7 @@ from atc.bench.throughput import images_per_second
 from atc.config.together import check_length
 from atc.files import write_whole
 from atc.printable import printable
-from atc.report import csv_log, record, runs, store, summary, wandb_log
+from atc.report import checkpoints, csv_log, record, runs, store, summary, wandb_log
 from atc.signals import Interrupted
 from atc.tasks import interrupt
 from atc.tasks.checkpoint import write_whole_files
@@ -75,7 +75,7 @@ class Experiment:
             csv_log.without_failing(logger)
         callbacks = [StopNotFinite()]  # before those that save, or go by a score
         callbacks += [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
-        callbacks.append(FollowsItsRun(self.directory))
+        callbacks.append(FollowsItsRun(self.directory, checkpoints.readable))
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
         check_launcher(self.trainer)
         write_whole_files(self.trainer)

@@ -59,6 +59,11 @@ def updates(checkpoint: Path) -> int | None:
         return None
 
 
+def readable(checkpoint: Path) -> bool:
+    """Whether a checkpoint is whole; one that a strategy that shards leaves, a directory, is not looked at."""
+    return checkpoint.is_dir() or updates(checkpoint) is not None
+
+
 def _single(file: Path) -> Path:
     if file.suffix != ".ckpt":
         raise ValueError(

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +11,26 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
+from atc.files import whole_file
+
 log = logging.getLogger(__name__)
 
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 COMPOSED = "composed.yaml"  # which lies at the top of a run directory
 
 
 class FollowsItsRun(Callback):
     """Reads what a checkpoint says of other checkpoints, such as the best one, as said of where they lie now.
 
-    directory: that of the run, which ModelCheckpoint callbacks write to or below.
+    directory: that of the run, which ModelCheckpoint callbacks write to or below. readable: whether a checkpoint is
+    whole.
 
-    Files that are not there any more are forgotten, so that the best epoch is chosen among those that are left.
+    Files that are not there any more, or damaged, are forgotten, so that the best epoch is chosen among those that are
+    left. A run that goes on in another directory takes a copy of the others along.
     """
 
-    def __init__(self, directory: Path):
-        self.directory = directory
+    def __init__(self, directory: Path, readable: Callable[[Path], bool] = Path.is_file):
+        self.directory, self.readable = directory, readable
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Before the callbacks get their states."""
@@ -39,7 +46,44 @@ class FollowsItsRun(Callback):
         before = next(filter(None, (_run_before(callback, state, now) for callback, state in found)), None)
         if before is not None:
             for callback, state in found:
-                _follow(callback, state, before, here, now)
+                self._follow(callback, state, before, here, now)
+
+    def _follow(self, callback: ModelCheckpoint, state: dict[str, Any], before: Path, here: Path, now: Path) -> None:
+        """Change the state of a callback from a run at `before` to one at `here` that goes on at `now`."""
+
+        def moved(path: Any, copied: bool = True) -> str:
+            """Where a file is now; "" for none, or one that is not this run's or cannot be read."""
+            if not isinstance(path, str) or not path or not Path(path).is_relative_to(before):
+                return ""
+            inside = Path(path).relative_to(before)
+            if copied and not self.readable(here / inside):
+                return ""
+            if copied and here != now and rank_zero_only.rank == 0:
+                with (here / inside).open("rb") as source, whole_file(now / inside) as copy:
+                    shutil.copyfileobj(source, copy)
+            return str(now / inside)
+
+        state["dirpath"] = moved(state.get("dirpath"), copied=False)
+        scores = state.get("best_k_models")
+        scores = scores if isinstance(scores, dict) else {}
+        named = {path for path in (*scores, *(state.get(key) for key in PATHS)) if path}
+        places = {path: moved(path) for path in named}
+        for key in PATHS:
+            state[key] = places.get(state.get(key), "")
+        kept = {places[path]: score for path, score in scores.items() if places[path]}
+        state["best_k_models"] = kept
+        gone = sorted(str(here / Path(path).name) for path, place in places.items() if not place)
+        if not gone:
+            return
+        if rank_zero_only.rank == 0 and callback.monitor is not None:
+            log.warning("%s is not there any more, or damaged: the best epoch is chosen among others", ", ".join(gone))
+        if callback.monitor is None:
+            return
+        better, worse = (max, min) if callback.mode == "max" else (min, max)
+        state["best_model_path"] = better(kept, key=lambda path: float(kept[path])) if kept else ""
+        state["best_model_score"] = kept[state["best_model_path"]] if kept else None
+        state["kth_best_model_path"] = worse(kept, key=lambda path: float(kept[path])) if kept else ""
+        state["kth_value"] = kept[state["kth_best_model_path"]] if kept else callback.kth_value
 
 
 def _run_of(checkpoint: Path) -> Path:
@@ -58,29 +102,3 @@ def _run_before(callback: ModelCheckpoint, state: dict[str, Any], now: Path) -> 
     if below and parts[-len(below) :] != below:
         return None
     return Path(*parts[: len(parts) - len(below)])
-
-
-def _follow(callback: ModelCheckpoint, state: dict[str, Any], before: Path, here: Path, now: Path) -> None:
-    """Change the state of a callback from a run at `before` to one at `here` that goes on at `now`."""
-
-    def moved(path: Any, to: Path = here) -> Any:
-        inside = isinstance(path, str) and path and Path(path).is_relative_to(before)
-        return str(to / Path(path).relative_to(before)) if inside else path
-
-    state["dirpath"] = moved(state.get("dirpath"), now)
-    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-        state[key] = moved(state.get(key))
-    scores = state.get("best_k_models")
-    known = {moved(path): score for path, score in scores.items()} if isinstance(scores, dict) else {}
-    state["best_k_models"] = kept = {path: score for path, score in known.items() if os.path.isfile(path)}
-    best = state["best_model_path"]
-    if len(kept) == len(known) and (not best or os.path.exists(best)):
-        return
-    gone = sorted({*known, *([best] if best else [])} - kept.keys())
-    if rank_zero_only.rank == 0 and callback.monitor is not None:
-        log.warning("%s is not there any more: the best epoch is chosen among the others", ", ".join(gone))
-    better, worse = (max, min) if callback.mode == "max" else (min, max)
-    state["best_model_path"] = better(kept, key=lambda path: float(kept[path])) if kept else ""
-    state["best_model_score"] = kept[state["best_model_path"]] if kept else None
-    state["kth_best_model_path"] = worse(kept, key=lambda path: float(kept[path])) if kept else ""
-    state["kth_value"] = kept[state["kth_best_model_path"]] if kept else callback.kth_value

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from atc.received import shown
+from atc.tasks.moved import PATHS
 from atc.vit import released
-
-_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class Begin(Callback):
@@ -71,7 +70,7 @@ def _files(callbacks: Any) -> Iterator[str]:
     for state in callbacks.values() if isinstance(callbacks, Mapping) else ():
         if isinstance(state, Mapping):
             best = state.get("best_k_models")
-            named = [state.get(key) for key in _PATHS] + list(best if isinstance(best, Mapping) else ())
+            named = [state.get(key) for key in PATHS] + list(best if isinstance(best, Mapping) else ())
             yield from (str(path) for path in named if path)
 
 

@@ -83,11 +83,27 @@ def test_the_best_epoch_is_never_one_at_the_old_place(trained: Path, tmp_path: P
     assert going_on(new, *WORSE)["results"]["fine_tuned"] == expected["fine_tuned"]
 
 
+def test_it_takes_its_best_epoch_along(trained: Path, tmp_path: Path) -> None:
+    """In another directory, which may move on, and be evaluated by itself."""
+    expected = going_on(copied(trained, tmp_path / "stays"), *WORSE)["results"]
+    old, new = copied(trained, tmp_path / "old"), tmp_path / "new"
+    run.train(composed("train", new, *WORSE, f"resume={old}"))
+    assert (new / "best.ckpt").read_bytes() == (trained / "best.ckpt").read_bytes()
+    shutil.rmtree(old)
+    new = new.rename(tmp_path / "newer")
+    note(new, status="running")
+    found = going_on(new, *WORSE)["results"]
+    assert (found["validation"], found["fine_tuned"]) == (expected["validation"], expected["fine_tuned"])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no checkpoint"])
 def test_a_best_epoch_that_is_gone_is_forgotten(
-    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
 ) -> None:
     directory = copied(trained, tmp_path / "run")
     (directory / "best.ckpt").unlink()
+    if content is not None:
+        (directory / "best.ckpt").write_bytes(content)
     note(directory, status="running")
     assert going_on(directory, *SETTINGS)["status"] == "finished"
     assert f"{directory / 'best.ckpt'} is not there any more" in caplog.text

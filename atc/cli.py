@@ -24,6 +24,7 @@ from atc.build import conf_dir
 from atc.complaint import one_line
 from atc.config import machine, streams
 from atc.config.check import check
+from atc.printable import printable_message
 from atc.report import lock, runs
 
 log = logging.getLogger(__name__)
@@ -243,5 +244,5 @@ def _complain(error: Exception, name: str, verbose: bool) -> None:
         traceback.print_exception(error)
         sys.exit(1)
     if lock.is_first() or not getattr(error, "in_all_processes", False):  # else another process says it
-        print(f"error: {line}", file=sys.stderr)
+        print("error:", printable_message(line, sys.argv[1:]), file=sys.stderr)
     sys.exit(2)

@@ -2,6 +2,7 @@
 
 import logging
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePath
 
 # The joiners that words of Persian and Indic scripts, and emoji, are made of. All other format characters reorder or
@@ -25,6 +26,22 @@ def printable(text: str, keep: str = "") -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if char in keep or _harmless(char) else _escaped(char) for char in text)
+
+
+def printable_message(text: str, given: Iterable[str]) -> str:
+    """A message fit to be shown, with its own newlines, but none of the command line's.
+
+    Args:
+        text: the message.
+        given: the command line that it is about, as KEY=VALUE.
+
+    Returns:
+        The message with control characters as escapes, and with the newlines of the values too.
+    """
+    for value in (said.partition("=")[2].strip("'\"") for said in given):
+        if not value.isprintable():
+            text = text.replace(value, printable(value))
+    return printable(text, keep="\n")
 
 
 class Printable(logging.Filter):

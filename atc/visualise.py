@@ -25,7 +25,7 @@ from atc.arguments import quoted
 from atc.choices import Choice, combinations
 from atc.complaint import one_line
 from atc.config import streams
-from atc.printable import Printable, printable
+from atc.printable import Printable, printable, printable_message
 
 CONFIG = "visualise"
 PATHS = ("image", "output", "html", "backbone.checkpoint", "datamodule.root")  # taken literally, whatever is in them
@@ -66,7 +66,7 @@ def _run(given: list[str]) -> int:
         if line is None:
             traceback.print_exception(error)
             return 1
-        print("error:", printable(line, keep="\n"), file=sys.stderr)
+        print("error:", printable_message(line, given), file=sys.stderr)
         return 2
     return 0
 

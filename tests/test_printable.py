@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atc.printable import Printable, printable
+from atc.printable import Printable, printable, printable_message
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,11 @@ def test_printable(text: str, shown: str) -> None:
 
 def test_keeps_what_it_is_told_to() -> None:
     assert printable("two\nlines\x1b", keep="\n") == "two\nlines\\x1b"
+
+
+def test_a_message_keeps_its_own_newlines_only() -> None:
+    given = ["image='a\nb.png'", "plain=a", "odd"]
+    assert printable_message("a\nb.png is missing\nfrom \x1b[2J", given) == "a\\nb.png is missing\nfrom \\x1b[2J"
 
 
 def test_every_character_can_be_written_on_one_line() -> None:

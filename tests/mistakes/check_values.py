@@ -112,4 +112,6 @@ MISTAKES = [
         prepare=_a_linked_class,
         status=1,
     ),
+    Mistake("train datamodule=folder datamodule.root=???", ("datamodule.root has no default: set it",)),
+    Mistake("evaluate", ("checkpoint=a\\nb\\x1b[31m.ckpt: no such file",), ("checkpoint='a\nb\x1b[31m.ckpt'",)),
 ]

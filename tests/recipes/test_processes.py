@@ -52,6 +52,21 @@ def test_the_same_weights_and_metrics(tmp_path: Path, unbroken: Path) -> None:
         torch.testing.assert_close(b["state_dict"][name], value, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_each_run_of_a_multirun_has_its_processes(tmp_path: Path) -> None:
+    """The second starts its own, does what it would do alone, and nothing lies beside the two directories."""
+    settings = [said for said in TWO if not said.startswith("reducer=")]
+    done = command("train.py", "-m", *settings, "reducer=topk,tome", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["store", "train_sweep"]
+    found = sorted(tmp_path.glob("runs/train_sweep/*/*/results.json"))
+    assert [file.parent.name for file in found] == ["0", "1"]
+    for file, name in zip(found, ("topk", "tome"), strict=True):
+        record = json.loads(file.read_text())
+        assert (record["status"], record["reducer"]) == ("finished", name)
+        assert (file.parent / "train_ddp_process_1.log").is_file()
+
+
 class ShardedOnCPU(FSDPStrategy):
     """Fully sharded on CPUs: Lightning allows it on GPUs only, PyTorch if it is told the device."""
 

@@ -14,10 +14,11 @@ from atc.ops.segment import group_sum
 
 # Tools that look at what modules return (torchinfo, hooks) know tensors, and tuples of them. torch.compile can make a
 # subclass of tuple in torch 2.11, and not in 2.6; between them it was not tried.
-_CONTAINER: Any = tuple if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 11) else object
+_IS_TUPLE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 11)
+_BASES: Any = (tuple, ABC) if _IS_TUPLE else (ABC,)
 
 
-class Plan(_CONTAINER, ABC):
+class Plan(*_BASES):  # type: ignore[misc]  # bases that depend on the version
     """A decision for a whole batch: which of the K output tokens each of the N input tokens goes to.
 
     To tools that walk over the output of modules, a plan is the tuple of the tensors it was made of. It is equal to
@@ -27,7 +28,7 @@ class Plan(_CONTAINER, ABC):
     labels: Tensor  # [B, N] int64 in [0, K), the output token each input goes to; -1 = dropped
     num_out: int  # K
 
-    if _CONTAINER is tuple:
+    if _IS_TUPLE:
 
         def __new__(cls, *args: Any, **kwargs: Any) -> "Plan":
             return tuple.__new__(cls, [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)])

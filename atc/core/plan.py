@@ -12,13 +12,8 @@ from torch import Tensor
 from atc.ops.arguments import described
 from atc.ops.segment import group_sum
 
-# Tools that look at what modules return (torchinfo, hooks) know tensors, and tuples of them. torch.compile can make a
-# subclass of tuple in torch 2.11, and not in 2.6; between them it was not tried.
-_IS_TUPLE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 11)
-_BASES: Any = (tuple, ABC) if _IS_TUPLE else (ABC,)
 
-
-class Plan(*_BASES):  # type: ignore[misc]  # bases that depend on the version
+class Plan(tuple[Tensor, ...], ABC):
     """A decision for a whole batch: which of the K output tokens each of the N input tokens goes to.
 
     To tools that walk over the output of modules, a plan is the tuple of the tensors it was made of. It is equal to
@@ -28,15 +23,13 @@ class Plan(*_BASES):  # type: ignore[misc]  # bases that depend on the version
     labels: Tensor  # [B, N] int64 in [0, K), the output token each input goes to; -1 = dropped
     num_out: int  # K
 
-    if _IS_TUPLE:
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Plan":
+        return tuple.__new__(cls, [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)])
 
-        def __new__(cls, *args: Any, **kwargs: Any) -> "Plan":
-            return tuple.__new__(cls, [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)])
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)
 
-        def __getnewargs__(self) -> tuple[Any, ...]:
-            return tuple(self)
-
-        __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.labels.shape[-1]} -> {self.num_out} tokens)"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -69,23 +68,14 @@ def check_keys(keys: Tensor) -> None:
 @contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
     """No autocast, and no TF32 or bfloat16 inside float32 products of this device."""
-    parts: Any = torch.backends.cuda if device_type == "cuda" else torch.backends.mkldnn
-    backend, name = getattr(parts, "matmul", None), "fp32_precision"
-    get: Callable[[], Any]
-    put: Callable[[Any], None]
-    if hasattr(backend, name):
-        get, put = partial(getattr, backend, name), partial(setattr, backend, name)
-        exact = "ieee"
-    else:  # torch < 2.9, which has one choice for all devices
-        get, put = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
-        exact = "highest"
-    before = get()
+    backend: Any = (torch.backends.cuda if device_type == "cuda" else torch.backends.mkldnn).matmul
+    before, exact = backend.fp32_precision, "ieee"
     autocast = torch.is_autocast_enabled(device_type)
     try:
         if before != exact:
-            put(exact)
+            backend.fp32_precision = exact
         with torch.autocast(device_type, enabled=False) if autocast else nullcontext():
             yield
     finally:
         if before != exact:
-            put(before)
+            backend.fp32_precision = before

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
@@ -19,6 +21,12 @@ _GRAMMAR = set("[]{}()'\",\\=$")  # what Hydra's grammar is made of; other text 
 _DRY_RUN, _NAME = "--dry-run", ("--config-name", "-cn")
 _EXAMPLE = "--config-dir sweeps -cn digits_all"
 
+# Settings that are not for the command line, and what to give instead.
+_SET = {
+    "output_dir": "to name its directory: hydra.run.dir={}",
+    "choices": "the options of groups are given each by its own name, as in reducer=tome",
+}
+
 
 def readable(name: str, arguments: Sequence[str]) -> list[str]:
     """The arguments in Hydra's terms: --dry-run, paths as they are, settings of a saved run's groups.
@@ -26,6 +34,7 @@ def readable(name: str, arguments: Sequence[str]) -> list[str]:
     name: of the command. ValueError for what Hydra would answer in terms of its own.
     """
     _without_dashes(name, arguments)
+    arguments = _options_first(arguments)
     _check_sweep(arguments)
     found = [argument if _is_option(argument) else _literal(argument) for argument in arguments if argument != _DRY_RUN]
     found = _over_saved(found, name)
@@ -45,6 +54,17 @@ def quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
+def check_groups(overrides: Sequence[str]) -> None:
+    """ValueError for reducer=[atc_average,tome], which Hydra takes for a mixture, and for what would be replaced."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        group, value = override.key_or_group, override.value()
+        if group in _SET:
+            raise ValueError(f"{group}={value} is set when the run starts; {_SET[group].format(value)}")
+        if isinstance(value, list) and (build.conf_dir() / group).is_dir():
+            names = ",".join(map(str, value))
+            raise ValueError(f"{group}=[{names}]: a run has one {group}; for one run each: -m {group}={names}")
+
+
 def _is_option(argument: str) -> bool:
     return argument.startswith("-")
 
@@ -61,6 +81,22 @@ def _without_dashes(name: str, arguments: Sequence[str]) -> None:
         key = argument.removeprefix("--").partition("=")[0]
         if argument.startswith("--") and key in settings:
             raise ValueError(f"{argument}: settings have no dashes and one = without spaces, as in {key}=VALUE")
+
+
+def _options_first(arguments: Sequence[str]) -> list[str]:
+    """Options, then settings: Hydra's parser takes settings from one place only. ValueError for no such option."""
+    parser = get_args_parser()
+    parser.add_argument(_DRY_RUN, action="store_true")
+
+    def error(message: str) -> NoReturn:
+        raise ValueError(f"{message}; --help shows settings and options")
+
+    parser.error = error  # type: ignore[method-assign]  # else it prints its usage, of ten lines
+    settings = parser.parse_intermixed_args(arguments).overrides
+    for said in settings:
+        if said.startswith("=") and said != "=":
+            raise ValueError(f"{said} is not of the form NAME=VALUE, without spaces: there is no name before the =")
+    return [argument for argument in arguments if argument not in settings] + settings
 
 
 def _option(arguments: Sequence[str], *names: str) -> str | None:

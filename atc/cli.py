@@ -8,14 +8,13 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -103,18 +102,6 @@ def main(name: str, own: set[str]) -> None:
         _hydra_raises(asked)
 
 
-def _one_option_each(overrides: Sequence[str]) -> None:
-    """ValueError for reducer=[atc_average,tome], which Hydra takes for a mixture, and for what would be replaced."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        group, value = override.key_or_group, override.value()
-        if group == "output_dir":
-            instead = f"to name its directory: hydra.run.dir={value}"
-            raise ValueError(f"output_dir={value} is set when the run starts; {instead}")
-        if isinstance(value, list) and (conf_dir() / group).is_dir():
-            names = ",".join(map(str, value))
-            raise ValueError(f"{group}=[{names}]: a run has one {group}; for one run each: -m {group}={names}")
-
-
 def _goal(record: dict[str, Any]) -> float | None:
     """What a search over settings goes by: the score on validation."""
     return record.get("results", {}).get("validation", {}).get(record.get("score"))
@@ -153,7 +140,7 @@ def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
 def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     """The configuration to run: with its directory and, given another run's checkpoint, with what was saved with it."""
     context = HydraConfig.get()
-    _one_option_each(context.overrides.task)
+    arguments.check_groups(context.overrides.task)
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
         cfg.choices = _choices(context.runtime.choices)
@@ -167,6 +154,8 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     if directory is not None:
         return runs.with_saved(cfg, directory, list(context.overrides.task), own)
     if name == "evaluate" and cfg.checkpoint is not None:
+        if not cfg.checkpoint.startswith("hf://"):
+            runs.checkpoint_file(cfg.checkpoint)  # is there
         from atc.report import released  # which imports torch
 
         return released.with_settings(cfg, context.job.config_name, list(context.overrides.task))

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import traceback
 from collections.abc import Iterable
 
 from hydra import compose, initialize_config_dir
@@ -24,6 +25,7 @@ MOVED = {
 # What Python says when a setting was added, +group.setting=..., that a constructor does not take.
 _TYPO = re.compile(r"Error parsing override '([^'=]+)'\n? ?missing EQUAL")
 _SEVERAL = re.compile(r"Ambiguous value for argument '([^'=]+)=([^']*)'")
+_REFERRED = re.compile(r"Error resolving interpolation '([^']+)'")
 _MISSING = re.compile(r"Missing mandatory value: (\S+)")
 _MERGING = re.compile(r"Error merging override (\S+)")
 _UNEXPECTED = re.compile(r"([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
@@ -53,7 +55,7 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         for group in (said.removesuffix("=null") for said in empty):
             if group in of_the_command.GROUPS:
                 return f"{group}=null: a run needs one; {of_the_command.GROUPS[group]}"
-        return f"{', '.join(empty) or error}: an option of a group is left out with a tilde, as in ~experiment"
+        return f"{', '.join(empty) or error}: an option of a group is left out with a tilde, as in ~logger"
     cause = error.__cause__ or error.__context__
     if isinstance(error, InterpolationResolutionError) and isinstance(cause, (ValueError, OSError)):
         return one_line(cause, config_name)  # raised inside one of our resolvers
@@ -73,6 +75,10 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
             return f"cannot read {error.override}: brackets and quotes come in pairs, and {quoted}"
         if found := _MERGING.search(str(error)):
             return _other_form(found[1], config_name, overrides)
+        if found := _REFERRED.search(str(error)):
+            for group in (said[1:] for said in overrides if said[:1] == "~" and f"${{{said[1:]}}}" in found[1]):
+                instead = of_the_command.GROUPS.get(group)
+                return f"~{group}: " + (f"a run needs one; {instead}" if instead else "there is none without it either")
         key = _unknown_key(f"{error} {cause or ''}")
         return _flat(error) if key is None else _no_such_key(key, config_name, overrides)
     if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))):
@@ -82,7 +88,15 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
     if isinstance(error, AssertionError) and "doesn't match model" in str(error):  # timm's
         settings = "datamodule.size or datamodule.transforms.size"
         return f"{error} Images have the size the backbone is built for: leave out {settings}"
-    return _whole(error) if _is_users(error) else None
+    return _whole(error) if _is_users(error) else _of_hydra(error, overrides)
+
+
+def _of_hydra(error: BaseException, overrides: Iterable[str]) -> str | None:
+    """What Hydra itself says of its own settings, before a run begins; None for any other error."""
+    said = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
+    modules = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    ours = [name for name in modules if name.startswith("atc.") and name != "atc.cli"]
+    return f"{', '.join(said)}: {type(error).__name__}: {_flat(error)}" if said and not ours else None
 
 
 def _is_users(error: BaseException) -> bool:
@@ -117,6 +131,8 @@ def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
         return f"unknown setting '{key}' of {config_name}; {MOVED[config_name, key]}"
     cfg, groups = _composed(config_name, overrides)
     head, _, leaf = key.rpartition(".")
+    if OmegaConf.is_dict(OmegaConf.select(cfg, key, throw_on_resolution_failure=False)):
+        return f"{key} lacks some of these settings by default; to add them: +{key}={{name: value}}"
     node = OmegaConf.select(cfg, head, throw_on_resolution_failure=False) if head else cfg
     if not OmegaConf.is_dict(node):
         return f"unknown setting '{key}': there is no '{head}' to have settings"
@@ -164,7 +180,9 @@ def _is_number(text: str) -> bool:
 def _composed(config_name: str, overrides: Iterable[str]) -> tuple[DictConfig, list[str]]:
     """The configuration with the command line's groups but without its values; the groups it is made of."""
     directory = build.conf_dir()
-    groups = [said for said in overrides if re.match(r"\w[\w/]*=", said) and (directory / said.split("=")[0]).is_dir()]
+    defaults = OmegaConf.load(directory / f"{config_name}.yaml").get("defaults", [])
+    own = {str(group) for one in defaults if OmegaConf.is_dict(one) for group in one}
+    groups = [said for said in overrides if said.split("=")[0] in own]
     named = [said for said in groups if said.split("=")[-1] not in ("", "null") and "," not in said]
     GlobalHydra.instance().clear()  # the run that failed has initialised it
     with initialize_config_dir(str(directory), version_base="1.3"):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from atc import build
-from atc.config import settings, together
+from atc.config import others, settings, together
 from atc.config.signatures import Signature, signature
 from atc.values import check as check_value
 from atc.values import kinds, shown
@@ -40,6 +40,8 @@ def check(cfg: DictConfig, command: str, *, partly: bool = False) -> None:
         if not partly:
             known = {name.partition(".")[0] for name in settings.annotations(command)}
             for group in cfg:
+                if group == "callbacks":
+                    _check_callbacks(cfg.callbacks)
                 if group not in known and group not in _ELSEWHERE:
                     _check_node(cfg, str(group), str(group))
             together.check(cfg, command)
@@ -83,6 +85,12 @@ def _check_groups(cfg: DictConfig, command: str) -> None:
             raise ValueError(f"{group} has no _target_, which says what to build: {instead}")
 
 
+def _check_callbacks(callbacks: DictConfig) -> None:
+    for key, node in callbacks.items():
+        if node is not None and not (isinstance(node, DictConfig) and "_target_" in node):
+            raise ValueError(f"callbacks.{key}={shown(_plain(node))} must be settings with a _target_, or null")
+
+
 def _check_node(parent: DictConfig | ListConfig, key: Any, name: str) -> None:
     """A value that nothing says more of: settings with a target and what is below, or finite numbers."""
     node = parent[key]
@@ -108,15 +116,32 @@ def _check_target(node: DictConfig, name: str) -> None:
             _check_in(node, key, full, _FLAGS[key])
         elif taken is not None and key in taken.parameters:
             _check_in(node, key, full, taken.type(str(key)))
+            _check_passed_on(target, node[key], str(key), full)
         elif str(key) not in ("_target_", "_args_"):
             if taken is not None and not taken.open:
                 raise ValueError(_unknown(str(key), name, taken, node))
             _check_node(node, key, full)
 
 
+def _check_passed_on(target: str, held: Any, key: str, name: str) -> None:
+    """Of a setting that holds arguments for another function, each argument."""
+    callee, own = others.PASSED_ON.get(target, {}).get(key, (None, ()))
+    if not isinstance(held, DictConfig):
+        return
+    taken = signature(callee) if callee else None
+    for argument in list(held):
+        if argument in own:
+            instead = f"{name.rpartition('.')[0]}.{argument}"
+            raise ValueError(f"{name}.{argument} is not for here: the run sets it, from {instead} where there is one")
+        if taken is not None:
+            if argument not in taken.parameters:
+                raise ValueError(_unknown(str(argument), name, taken, held))
+            _check_in(held, argument, f"{name}.{argument}", taken.type(str(argument)))
+
+
 def _unknown(key: str, name: str, taken: Signature, node: DictConfig) -> str:
-    others = sorted(set(taken.parameters) - set(map(str, node)))
-    return f"{name}: {taken.name} has no setting '{key}'" + (f": {build.nearest(key, others)}" if others else "")
+    left = sorted(set(taken.parameters) - set(map(str, node)))
+    return f"{name}: {taken.name} has no setting '{key}'" + (f": {build.nearest(key, left)}" if left else "")
 
 
 def _check_in(parent: DictConfig | ListConfig, key: Any, name: str, annotation: Any) -> None:

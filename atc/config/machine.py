@@ -1,8 +1,9 @@
 """What this machine cannot do, refused before it hangs."""
 
 import os
+from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 _PROCESSES = 8  # on CPUs, whatever the number of cores: several on one core are slow, for a trial they will do
 # Set by what starts the processes of other nodes: SLURM, torchrun, LSF, MPI; or by hand.
@@ -10,15 +11,21 @@ _LAUNCHED = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "LSB_JOBID", 
 
 
 def check(cfg: DictConfig) -> None:
-    """ValueError for more processes than there is anything to run them on, or nodes that nobody starts.
+    """ValueError for a file where runs are to lie, too many processes, or nodes that nobody starts.
 
     Args:
         cfg: composed, with values that are checked.
     """
+    for name in ("runs", "store"):
+        if Path(cfg.paths[name]).is_file():
+            raise ValueError(f"paths.{name}={cfg.paths[name]} is a file, and must be a directory")
+    accelerator = cfg.trainer.get("accelerator", "auto")
     devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
+    if (isinstance(devices, ListConfig) or str(devices) == "-1" or "," in str(devices)) and _on_cpu(accelerator):
+        raise ValueError(f"trainer.devices={devices}: on a CPU, a number of processes, as in trainer.devices=1")
     if str(devices).isdecimal():
         most = max(_PROCESSES, _cores())
-        if int(devices) > most and _on_cpu(cfg.trainer.get("accelerator", "auto")):
+        if int(devices) > most and _on_cpu(accelerator):
             raise ValueError(
                 f"trainer.devices={devices}: on a CPU a device is a process; with {_cores()} cores at most {most}"
             )

@@ -23,6 +23,7 @@ _TRAINER: dict[str, Any] = {
     "num_sanity_val_steps": FromMinusOne | None,
     "log_every_n_steps": Whole | None,
     "accumulate_grad_batches": Count,
+    "val_check_interval": Count | Annotated[float, "(0, 1]"] | str | None,
     "gradient_clip_val": NotNegative | None,
     "gradient_clip_algorithm": Literal["norm", "value"] | None,
     "reload_dataloaders_every_n_epochs": Whole,
@@ -36,4 +37,18 @@ RANGES: dict[str, dict[str, Any]] = {
         "every_n_train_steps": Whole | None,
     },
     "lightning.pytorch.callbacks.weight_averaging.EMAWeightAveraging": {"decay": Share},
+}
+# Settings that hold arguments for another function: by target, which they are and of what function (None: one that
+# another setting names), and the arguments that the target sets itself.
+PASSED_ON: dict[str, dict[str, tuple[str | None, tuple[str, ...]]]] = {
+    "atc.tasks.optim.configure": {
+        "opt_args": (None, ("lr", "weight_decay", "opt", "model_or_params")),
+        "sched_args": (
+            "timm.scheduler.create_scheduler_v2",
+            (
+                *("optimizer", "sched", "num_epochs", "updates_per_epoch", "step_on_epochs"),
+                *("min_lr", "warmup_epochs", "warmup_lr", "warmup_prefix"),
+            ),
+        ),
+    }
 }

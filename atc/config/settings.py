@@ -18,16 +18,20 @@ class _Reduction:
     size_weighted: bool | None
 
 
-class _Evaluate(_Reduction):
+class _Run(_Reduction):
     seed: Seed
     threads: Threads | None
     compile: bool | Mapping[str, Any] | None
-    baselines: bool
     debug: bool
     score: str
 
 
-class _Train(_Evaluate):
+class _Evaluate(_Run):
+    baselines: bool
+    use_ema: bool | None
+
+
+class _Train(_Run):
     baselines: bool | Literal["off_the_shelf"]
     activation_checkpointing: bool
     selection: Literal["validation", "test_as_released"] | None

@@ -97,8 +97,6 @@ class Stages(Schedule):
     ):
         super().__init__(as_released=as_released, clamp=clamp)
         self.blocks = tuple(blocks)
-        if list(self.blocks) != sorted(set(self.blocks)) or not self.blocks:
-            raise ValueError(f"blocks={list(blocks)} must be distinct and ascending, such as [4, 7, 10]")
         if (keep_rate is None) == (keep is None):
             raise ValueError(f"give either keep_rate or keep, got keep_rate={keep_rate} and keep={keep}")
         if keep is not None and len(keep) != len(self.blocks):

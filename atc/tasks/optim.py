@@ -11,7 +11,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from atc.config.together import check_length, check_warmup
 from atc.tasks.groups import Freeze, parameter_groups
-from atc.values import NotNegative, Positive
+from atc.values import NotNegative, Positive, shown
 
 
 class Length(NamedTuple):
@@ -98,7 +98,12 @@ def configure(
             raise ValueError(f"optimizer.lr_batch_normalizer={lr_batch_normalizer}: the data module has no batch_size")
         lr = lr * batch / lr_batch_normalizer
     groups = parameter_groups(model, lr, weight_decay, layer_decay, backbone_lr_scale)
-    optimizer = create_optimizer_v2(groups, opt, lr=lr, weight_decay=weight_decay, **(opt_args or {}))
+    try:
+        optimizer = create_optimizer_v2(groups, opt, lr=lr, weight_decay=weight_decay, **(opt_args or {}))
+    except TypeError as error:
+        if opt_args and "unexpected keyword" not in str(error):
+            raise ValueError(f"optimizer.opt_args={shown(opt_args)}: {error}") from error
+        raise
     warmup_prefix = warmup_prefix and not as_released
     updates_per_epoch = max(1, round(total_steps / epochs))
     scheduler, _ = create_scheduler_v2(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from atc.values import kinds
-from atc.values.wording import described, described_kind, outside, shown
+from atc.values.wording import described, described_kind, outside, shown, such_as
 
 _PLAIN = (bool, int, float, str, bytes, list, tuple, dict, set)
 _SCALARS = (bool, int, float, str, bytes, type(None))
@@ -93,7 +93,7 @@ def _fitted(value: Any, kind: Any, notes: tuple[str, ...]) -> Any:
         named = isinstance(value, str) and (bool(value) or kind is str)
         return _is(named or isinstance(value, os.PathLike), value)
     if kinds.is_list(kind):
-        return _list(value, kind)
+        return _list(value, kind, notes)
     if kinds.is_mapping(kind):
         _is(isinstance(value, Mapping), value)
         _check_finite(value)
@@ -131,7 +131,7 @@ def _choice(value: Any, options: tuple[Any, ...]) -> Any:
     return _is(any(type(option) is type(value) and option == value for option in options), value)
 
 
-def _list(value: Any, kind: Any) -> Any:
+def _list(value: Any, kind: Any, notes: tuple[str, ...]) -> Any:
     value = value.tolist() if hasattr(value, "tolist") else value  # an array or a tensor
     _is(isinstance(value, Sequence) and not isinstance(value, (str, bytes)), value)
     fixed, inner = kinds.lengths(kind), get_args(kind)
@@ -144,6 +144,8 @@ def _list(value: Any, kind: Any) -> Any:
             found.append(fitted(item, annotation))
         except Misfit as misfit:
             raise Misfit(f"must be {described(kind)}: {shown(item)} {misfit}") from None
+    if "ascending" in notes and (not found or found != sorted(set(found))):
+        raise Misfit(f"must be distinct and ascending{such_as(notes)}")
     return tuple(found) if isinstance(value, tuple) else found
 
 

@@ -40,7 +40,12 @@ def described_kind(kind: Any, notes: tuple[str, ...] = ()) -> str:
         text = "settings with a _target_"
     else:
         text = f"a {getattr(kind, '__name__', kind)}"
-    return text + "".join(f", {note}" for note in notes if note.startswith("such as"))
+    return text + such_as(notes)
+
+
+def such_as(notes: tuple[str, ...]) -> str:
+    """The examples among the notes beside a type, each after a comma."""
+    return "".join(f", {note}" for note in notes if note.startswith("such as"))
 
 
 def outside(within: kinds.Range) -> str:
@@ -57,7 +62,8 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     elif isinstance(value, str):
-        text = value if value and value.isprintable() and value.strip() == value else repr(value)
+        plain = value and value.isprintable() and value.strip() == value and not _reads_otherwise(value)
+        text = value if plain else repr(value)
     elif isinstance(value, Mapping):
         text = "{" + ", ".join(f"{key}: {shown(item)}" for key, item in list(value.items())[:20]) + "}"
     elif isinstance(value, Sequence) and not isinstance(value, bytes):
@@ -67,6 +73,17 @@ def shown(value: Any) -> str:
     else:
         text = " ".join(str(value).split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _reads_otherwise(text: str) -> bool:
+    """Whether text without quotes would be a number, a boolean or null."""
+    if not text.isascii():
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in ("true", "false", "null")
+    return True
 
 
 def _number(noun: str, within: kinds.Range | None) -> str:

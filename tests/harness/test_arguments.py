@@ -37,7 +37,7 @@ def test_several_values_stay_several() -> None:
 
 
 def test_a_dry_run_stands_beside_the_settings() -> None:
-    assert readable("train", ["reducer=tome", *SWEEP, "--dry-run"]) == [DRY_RUN, "reducer=tome", *SWEEP]
+    assert readable("train", ["reducer=tome", *SWEEP, "--dry-run"]) == [*SWEEP, DRY_RUN, "reducer=tome"]
     assert readable("train", [*SWEEP, "--dry-run", "seed=1"]) == [*SWEEP, DRY_RUN, "seed=1"]
     assert readable("train", ["-m", "hydra/sweeper=optuna", "--dry-run"]) == ["-m", DRY_RUN, "hydra/sweeper=optuna"]
     assert readable("train", ["--dry-run", *SWEEP]) == [*SWEEP, DRY_RUN]

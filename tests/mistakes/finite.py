@@ -22,11 +22,16 @@ HERE = "datamodule._target_=tests.harness.dying"
 
 MISTAKES = [
     Mistake(f"train {QUICK} optimizer.lr=1e30", ("the loss is not finite at step 1; the last finite loss was 0.",)),
-    Mistake(f"train {QUICK} optimizer.lr=1e30 optimizer.opt=sgd callbacks=ema", ("the loss is not finite at step",)),
+    Mistake(
+        f"train {QUICK} optimizer.lr=1e30 optimizer.opt=sgd callbacks=ema",
+        ("the loss is not finite at step",),
+        slow=True,
+    ),
     Mistake(
         f"train {QUICK} baselines=true backbone.checkpoint=nan.safetensors",
         ("dense: the logits of 450 of 450 images are not finite",),
         prepare=broken_weights,
+        slow=True,
     ),
     Mistake(
         "evaluate checkpoint=nan.safetensors reducer=topk",

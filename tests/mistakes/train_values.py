@@ -194,6 +194,8 @@ VALUES = {
     "datamodule=null": "datamodule=null: a run needs one",
     "trainer=null": "trainer=null: a run needs one",
     "optimizer=null": "optimizer=null: a run needs one",
+    "~backbone": "~backbone: a run needs one; backbone=digits, for one",
+    "~experiment": "~experiment: there is none without it either",
     "~reducer": "a run needs one",
     "~seed": "the setting has to be there",
     "~benchmark.seconds": "the setting has to be there",
@@ -248,6 +250,19 @@ VALUES = {
     "+datamodule.colour=red": "datamodule: Digits has no setting 'colour'",
     "+callbacks.best.colour=red": "callbacks.best: ModelCheckpoint has no setting 'colour'",
     "+task.gamma_neg=1": "task: Classification has no setting 'gamma_neg'",
+    "optimizer.opt_args={eps:1}": "optimizer.opt_args lacks some of these settings by default; to add them: +optimizer",
+    "+optimizer.opt_args={lr:1}": "optimizer.opt_args.lr is not for here: the run sets it, from optimizer.lr",
+    "+optimizer.sched_args={min_lr:1}": "optimizer.sched_args.min_lr is not for here",
+    "+optimizer.sched_args={noise:abc}": "must be a number or a list of numbers, or null",
+    "+optimizer.sched_args={colour:1}": "optimizer.sched_args: create_scheduler_v2 has no setting 'colour'",
+    "+callbacks.mine=5": "callbacks.mine=5 must be settings with a _target_, or null",
+    "+callbacks.mine=[a]": "callbacks.mine=[a] must be settings with a _target_, or null",
+    "+trainer.val_check_interval=0": "must be a whole number of 1 or more, a number in (0, 1] or text, or null",
+    "+trainer.val_check_interval=1.5": "must be a whole number of 1 or more, a number in (0, 1] or text, or null",
+    "threads='4'": "threads='4' must be a whole number in [1, 1024], or null",
+    "blocks=['4']": "'4' must be a whole number of 1 or more",
+    "blocks=[7,4]": "must be distinct and ascending, such as [4, 7, 10]",
+    "choices=x": "choices=x is set when the run starts",
     "+optimizer.momentum=0.9": "optimizer: configure has no setting 'momentum'",
 }
 
@@ -262,5 +277,8 @@ def _mistake(setting: str, says: str) -> Mistake:
 MISTAKES = [
     Mistake("train reducr=tome", ("unknown setting 'reducr'", "did you mean 'reducer'?"), without_torch=True),
     Mistake("train trainer.devices=99", ("trainer.devices=99: on a CPU a device is a process",)),
+    Mistake("train trainer.devices=-1", ("trainer.devices=-1: on a CPU, a number of processes",)),
+    Mistake("train trainer.devices=[0,0]", ("trainer.devices=[0, 0]: on a CPU, a number of processes",)),
+    Mistake("train +optimizer.opt_args={betas:abc}", ("optimizer.opt_args={betas: abc}: ",)),
     *(_mistake(setting, says) for setting, says in VALUES.items()),
 ]

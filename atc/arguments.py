@@ -1,5 +1,6 @@
 """The command line of train and evaluate, before Hydra reads it."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ _PATH = re.compile(r"(checkpoint|resume|weights|(paths|hydra)\..+|.+\.(root|chec
 # What comes with a checkpoint's run, and has other settings than the defaults that Hydra composes first.
 _SAVED = ("datamodule", "backbone", "reducer", "schedule", "optimizer", "task")
 _GRAMMAR = set("[]{}()'\",\\=$")  # what Hydra's grammar is made of; other text is text
+_REFERENCE = re.compile(r"(\\*)\$\{")
+_SEVERAL = ("-m", "--multirun")
 _DRY_RUN, _NAME = "--dry-run", ("--config-name", "-cn")
 _EXAMPLE = "--config-dir sweeps -cn digits_all"
 
@@ -36,7 +39,8 @@ def readable(name: str, arguments: Sequence[str]) -> list[str]:
     _without_dashes(name, arguments)
     arguments = _options_first(arguments)
     _check_sweep(arguments)
-    found = [argument if _is_option(argument) else _literal(argument) for argument in arguments if argument != _DRY_RUN]
+    several = any(said in arguments for said in _SEVERAL)
+    found = [said if _is_option(said) else _literal(said, several) for said in arguments if said != _DRY_RUN]
     found = _over_saved(found, name)
     if _DRY_RUN in arguments:
         sweeper = _option(arguments, *_NAME) or any(said.startswith("hydra/sweeper=") for said in arguments)
@@ -126,11 +130,22 @@ def _check_sweep(arguments: Sequence[str]) -> None:
         )
 
 
-def _literal(argument: str) -> str:
-    """A setting that Hydra's grammar can read: paths are quoted where they need it, and ~ is the home directory."""
+def _literal(argument: str, several: bool) -> str:
+    """A setting that Hydra's grammar can read: paths are quoted where they need it, and ~ is the home directory.
+
+    several: whether commas stand between the values of several runs, unless there is a file or directory of that name.
+    """
     key, equals, value = argument.partition("=")
     if not equals:
         return argument
+    if _PATH.match(key.lstrip("+")) and value[:1] not in ("", *"'\"[{"):
+        path = Path(value).expanduser()
+        there = os.path.lexists(path)
+        if there and "${" in value:  # else it refers to another setting
+            text = _REFERENCE.sub(lambda found: found[1] * 2 + r"\${", str(path))
+            return f"{key}={quoted(text)}"
+        if "," in value and "(" not in value and (there or not several):
+            return f"{key}={quoted(str(path))}"
     try:
         OverridesParser.create().parse_overrides([argument])
     except OverrideParseException:

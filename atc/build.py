@@ -28,7 +28,13 @@ def conf_dir() -> Path:
 
 
 def instantiate(node: Any, **overrides: Any) -> Any:
-    """The object a config node describes; an ImportError or TypeError names the node's target."""
+    """The object a config node describes; an ImportError or TypeError names the node's target.
+
+    Text that still holds ${ when it is resolved, as a folder's name may, becomes a path: text is resolved again.
+    """
+    if isinstance(node, DictConfig):
+        values = ((str(key), node[key]) for key in node if key not in overrides)
+        overrides |= {key: Path(value) for key, value in values if isinstance(value, str) and "${" in value}
     return _instantiate(node, **overrides)
 
 

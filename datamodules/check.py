@@ -161,6 +161,8 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         node = cfg.get("datamodule")
         if not isinstance(node, DictConfig):
             raise _Failed(f"datamodule={node} is no data set; there are: {', '.join(known)}")
+        if isinstance(root := node.get("root"), str) and "${" in root:
+            node.root = Path(root)  # text would be resolved again
         OmegaConf.resolve(node)
         for key in OmegaConf.missing_keys(node):
             raise _Failed(f"{key}=??? is not set; for the folder of a data set give datamodule.root=PATH")

@@ -17,6 +17,8 @@ def check(cfg: DictConfig) -> None:
         cfg: composed, with values that are checked.
     """
     for name in ("runs", "store"):
+        if "${" in str(cfg.paths[name]):
+            raise ValueError(f"paths.{name}={cfg.paths[name]}: ${{ begins a reference to a setting; give another name")
         if Path(cfg.paths[name]).is_file():
             raise ValueError(f"paths.{name}={cfg.paths[name]} is a file, and must be a directory")
     accelerator = cfg.trainer.get("accelerator", "auto")

@@ -18,6 +18,9 @@ Keys = tuple[str, ...]
 _NAME = r"\.*\w[\w-]*(?:\.[\w-]+|\[\w+\])*"
 _REFERENCE = re.compile(_NAME)
 _SELECT = re.compile(rf"oc\.select:({_NAME})(?:,[\w\x00 ./-]*)?")
+# A folder named ${x}, as the command line writes it; anywhere else such text might be resolved a second time.
+_ESCAPED = re.compile(r"(?<!\\)\\\$\{[^${}:\\]*\}")
+_FOLDERS = (("datamodule", "root"), ("paths", "data"))
 _INNERMOST = re.compile(r"\$\{([^${}]*)\}")
 _READ = "\x00"  # stands for an interpolation that was read
 # What a training writes to, and what is sent elsewhere.
@@ -138,7 +141,7 @@ class _Checker:
     def _references(self, text: str, at: Keys) -> list[str]:
         """What the interpolations of a text refer to; refuses all that are no references."""
         names: list[str] = []
-        rest = text
+        rest = _ESCAPED.sub(_READ, text) if at in _FOLDERS else text
         while found := _INNERMOST.search(rest):
             said = found[1]
             select = _SELECT.fullmatch(said)

@@ -84,3 +84,13 @@ def test_mistakes_are_one_line(argument: str, said: str, capsys: pytest.CaptureF
     complaint = capsys.readouterr().err
     assert complaint.startswith(said)
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize("name", ["2017", "a,b", "${x}"])
+def test_folders_named_like_numbers_lists_and_references(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_nabirds(tmp_path / name)
+    assert main(["datamodule=nabirds", f"datamodule.root={name}"]) == 0

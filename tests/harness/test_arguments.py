@@ -23,6 +23,8 @@ DRY_RUN = "hydra.sweeper.dry_run=true"
         ("checkpoint=runs/epoch=3-step=10.ckpt", "runs/epoch=3-step=10.ckpt"),
         ("hydra.run.dir=runs/lr=1", "runs/lr=1"),
         ("datamodule.root=/plain", "/plain"),
+        ("datamodule.root=/data/birds,2024", "/data/birds,2024"),
+        ("paths.runs=a,b's", "a,b's"),
     ],
 )
 def test_paths_are_taken_as_they_are(typed: str, meant: str) -> None:
@@ -32,8 +34,28 @@ def test_paths_are_taken_as_they_are(typed: str, meant: str) -> None:
     assert (override.key_or_group, getattr(value, "text", value)) == (typed.partition("=")[0], meant)
 
 
-def test_several_values_stay_several() -> None:
+def test_several_values_stay_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert readable("evaluate", ["-m", "checkpoint=a,b"]) == ["-m", "checkpoint=a,b"]
+    assert readable("evaluate", ["-m", "datamodule.root=choice(a,b)"]) == ["-m", "datamodule.root=choice(a,b)"]
+    (tmp_path / "a,b").mkdir()
+    assert readable("evaluate", ["-m", "checkpoint=a,b"]) == ["-m", "checkpoint='a,b'"]
+
+
+def test_dollars_refer_to_settings_unless_there_is_a_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert readable("train", ["datamodule.root=${x}"]) == ["datamodule.root=${x}"]
+    (tmp_path / "${x}").mkdir()
+    assert readable("train", ["datamodule.root=${x}"]) == ["datamodule.root='\\${x}'"]
+
+
+def test_options_may_stand_between_settings() -> None:
+    assert readable("train", ["reducer=tome", "-m", "~logger", "-cn", "train", "seed=0,1"]) == [
+        *("-m", "-cn", "train"),
+        *("reducer=tome", "~logger", "seed=0,1"),
+    ]
 
 
 def test_a_dry_run_stands_beside_the_settings() -> None:

@@ -10,8 +10,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from atc.arguments import readable
 from atc.build import conf_dir
 from atc.printable import Printable
+from atc.report import runs
 from atc.run import evaluate
 from tests.datamodules.on_disk import write_class_folders
 from tests.harness.commands import TINY, command, composed
@@ -86,3 +88,15 @@ def test_an_error_about_one_is_recorded(tmp_path: Path) -> None:
     assert found["status"] == "failed"
     assert any(name in found["error"] for name in SHOWN)
     found["error"].encode()
+
+
+def test_a_data_set_lies_in_a_folder_named_like_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for part in ("train", "val"):
+        write_class_folders(Path("${x},y") / part, ("ant", "bee"), each=4)
+    (root,) = readable("evaluate", ["datamodule.root=${x},y"])
+    settings = ["datamodule=folder", root, "datamodule.num_workers=0", "reducer=topk"]
+    assert evaluate(composed("evaluate", tmp_path / "run", *settings))["status"] == "finished"
+    again = composed("evaluate", tmp_path / "again")
+    found = runs.with_saved(again, tmp_path / "run", [], runs.OF_THE_EVALUATION)
+    assert found.datamodule.root == "${x},y"

@@ -161,7 +161,8 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         node = cfg.get("datamodule")
         if not isinstance(node, DictConfig):
             raise _Failed(f"datamodule={node} is no data set; there are: {', '.join(known)}")
-        if isinstance(root := node.get("root"), str) and "${" in root:
+        root = OmegaConf.select(node, "root", throw_on_resolution_failure=False)
+        if isinstance(root, str) and "${" in root:
             node.root = Path(root)  # text would be resolved again
         OmegaConf.resolve(node)
         for key in OmegaConf.missing_keys(node):

@@ -3,6 +3,7 @@
 import json
 import logging
 import multiprocessing
+import re
 import resource
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from atc.report.checkpoints import training_state, updates
 from atc.report.lock import claimed
 from atc.report.store import Store, reconcile
 from tests.harness.commands import composed
+from tests.processes import in_a_process
 
 SETTINGS = ["reducer=topk", "baselines=false", "optimizer.warmup_epochs=0"]
 # So that what is trained from here on is worse: the best epoch is one of before.
@@ -229,22 +231,9 @@ def test_a_run_that_was_ended_while_it_was_entered_stays_finished(
 
 
 def test_a_full_disk_fails_the_run_and_is_named(tmp_path: Path) -> None:
-    """No file may be longer than 100 kB, which stops a checkpoint as a full disk does; in a process of its own."""
-    context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
-
-    def train() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        try:
-            run.train(composed("train", tmp_path, *SETTINGS, "trainer.max_epochs=1"))
-        except OSError as error:
-            told.put(str(error))
-
-    process = context.Process(target=train)
-    process.start()
-    process.join(120)
     said = f"[Errno 27] File too large: '{tmp_path / 'best.ckpt'}'"
-    assert told.get() == said
+    with pytest.raises(OSError, match=re.escape(said)):
+        in_a_process(train_with_short_files, tmp_path)
     record = json.loads((tmp_path / "results.json").read_text())
     assert (record["status"], record["error"]) == ("failed", said)
     assert [entry["status"] for entry in Store(tmp_path / "store").entries()] == ["failed"]
@@ -261,17 +250,15 @@ def test_what_a_killed_process_left_half_written_is_removed(trained: Path, tmp_p
 
 def test_a_run_in_use_is_left_alone(trained: Path, tmp_path: Path) -> None:
     directory = copied(trained, tmp_path / "run")
-    context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
+    with claimed(directory), pytest.raises(ValueError, match="is in use by process"):
+        in_a_process(resume, directory)
 
-    def train() -> None:
-        try:
-            run.train(composed("train", directory, *SETTINGS, "resume=auto"))
-        except ValueError as error:
-            told.put(str(error))
 
-    with claimed(directory):
-        process = context.Process(target=train)
-        process.start()
-        process.join(60)
-    assert "is in use by process" in told.get()
+def train_with_short_files(directory: Path) -> None:
+    """A training in which no file may be longer than 100 kB, which stops a checkpoint as a full disk does."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    run.train(composed("train", directory, *SETTINGS, "trainer.max_epochs=1"))
+
+
+def resume(directory: Path) -> None:
+    run.train(composed("train", directory, *SETTINGS, "resume=auto"))

@@ -146,7 +146,7 @@ def test_a_finished_run_stays_so_where_a_resume_fails(tmp_path: Path) -> None:
     run.train(composed("train", tmp_path, *settings, "trainer.max_epochs=3"))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     entries = list((tmp_path / "store").iterdir())
-    with pytest.raises(MisconfigurationException, match=r"current_epoch=2, but you have set Trainer\(max_epochs=1\)"):
+    with pytest.raises(MisconfigurationException, match=r"current_epoch=\d, but you have set Trainer\(max_epochs=1\)"):
         run.train(composed("train", tmp_path, *settings, "trainer.max_epochs=1", "seed=3", f"resume={tmp_path}"))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     assert list((tmp_path / "store").iterdir()) == entries

@@ -1,6 +1,7 @@
 """A checkpoint is whole, whenever the process that writes it ends."""
 
 import os
+import re
 import resource
 import signal
 from multiprocessing import get_context
@@ -12,6 +13,7 @@ import torch
 
 from atc.files import remove_partial
 from atc.tasks.checkpoint import WholeFiles
+from tests.processes import in_a_process
 
 
 def write_and_die(path: Path) -> None:
@@ -46,22 +48,15 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     "content", [torch.zeros(2_000_000), [torch.zeros(9_000) for _ in range(40)]], ids=["large", "many"]
 )
 def test_a_full_disk_is_said_with_the_file(tmp_path: Path, content: Any) -> None:
-    """No file may be longer than 100 kB, which stops a write as a full disk does; in a process of its own."""
     path = tmp_path / "last.ckpt"
     WholeFiles().save_checkpoint({"step": 1}, path)
-    context = get_context("fork")
-    told = context.SimpleQueue()
-    process = context.Process(target=write_too_much, args=(path, content, told))
-    process.start()
-    process.join()
-    assert told.get() == f"[Errno 27] File too large: '{path}'"
+    with pytest.raises(OSError, match=re.escape(f"[Errno 27] File too large: '{path}'")):
+        in_a_process(write_too_much, path, content)
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
     assert WholeFiles().load_checkpoint(path, weights_only=True) == {"step": 1}
 
 
-def write_too_much(path: Path, content: Any, told: Any) -> None:
+def write_too_much(path: Path, content: Any) -> None:
+    """No file may be longer than 100 kB, which stops a write as a full disk does."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-    try:
-        WholeFiles().save_checkpoint({"weights": content}, path)
-    except OSError as error:
-        told.put(str(error))
+    WholeFiles().save_checkpoint({"weights": content}, path)

@@ -51,7 +51,13 @@ def test_reports(line: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out.strip()
 
 
-@pytest.mark.parametrize("line", [line for line in SCRIPTS if "-cn" in line and "launcher" not in line])
+SWEEPS = [line for line in SCRIPTS if "-cn" in line and "launcher" not in line]
+HUNDREDS = "digits_all"  # a sweep of hundreds of runs, each of which is composed
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=[pytest.mark.slow] if HUNDREDS in line else []) for line in SWEEPS]
+)
 def test_sweeps_are_listed(line: str, here: Path) -> None:
     """Those that run for long as their own dry run."""
     done = run(line if "--dry-run" in line else f"{line} --dry-run", here)

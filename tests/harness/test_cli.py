@@ -210,6 +210,7 @@ def test_a_bug_keeps_its_stack_trace(ask: Ask, monkeypatch: pytest.MonkeyPatch) 
     assert "KeyError: 'a bug'" in said
 
 
+@pytest.mark.slow
 def test_interrupted_from_the_keyboard_and_resumed_by_the_words_it_says(tmp_path: Path) -> None:
     endless = [*TINY, "trainer.max_epochs=100000", "baselines=false", "reducer=topk"]
     process = subprocess.Popen(

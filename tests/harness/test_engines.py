@@ -42,6 +42,7 @@ def trained(folder: Path, *settings: str, watch: Callable[..., Any] | None = Non
     return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"], record["results"]
 
 
+@pytest.mark.slow
 def test_compiled(tmp_path: Path) -> None:
     from torch._dynamo.utils import counters
 

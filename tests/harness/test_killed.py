@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from atc import run
@@ -20,6 +21,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 def test_killed_ends_as_unbroken(tmp_path: Path) -> None:
     expected = run.train(composed("train", tmp_path / "whole", *SETTINGS))
     seed = int(os.environ.get("ATC_KILL_SEED", time.time_ns() % 1_000_000))

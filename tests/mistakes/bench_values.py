@@ -99,6 +99,8 @@ MISTAKES = [
         Mistake(f"bench throughput {line}", (said,), prepare=_occupied, without_torch=True)
         for line, said in _THROUGHPUT
     ),
-    Mistake("bench throughput batch_size=100000000", ("batch_size=100000000: the images alone take 941 GB",)),
-    Mistake("bench throughput precision=fp16 device=cpu", ("precision=fp16 is for GPUs",)),
+    Mistake(
+        "bench throughput batch_size=100000000", ("batch_size=100000000: the images alone take 941 GB",), slow=True
+    ),
+    Mistake("bench throughput precision=fp16 device=cpu", ("precision=fp16 is for GPUs",), slow=True),
 ]

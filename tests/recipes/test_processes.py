@@ -40,6 +40,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_the_same_weights_and_metrics(tmp_path: Path, unbroken: Path) -> None:
     one = ["datamodule.batch_size=16", "trainer.strategy=auto"]
     expected = run.train(composed("train", tmp_path, *SETTINGS, *one))

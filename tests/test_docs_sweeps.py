@@ -84,7 +84,7 @@ def test_the_sweep_that_it_shows(here: Path) -> None:
     assert all(set(entry["code"]) == {"reducer"} for entry in entries)
     assert "4 done" in run("python train.py --config-dir sweeps -cn mine --dry-run", here).stdout
     (line,) = [line for line in LONG if " -m " in line]
-    quick = "trainer.fast_dev_run=false trainer.max_epochs=1 optimizer.warmup_epochs=0 trainer.limit_train_batches=1"
+    quick = "trainer.max_epochs=1 optimizer.warmup_epochs=0 trainer.limit_train_batches=1"
     done = run(f"{line} {quick} trainer.limit_test_batches=1 trainer.limit_val_batches=1 baselines=false", here)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sum(row.count("accuracy") for row in done.stdout.splitlines() if "│" in row and "runs/" in row) == 9

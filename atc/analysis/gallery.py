@@ -13,7 +13,6 @@ from atc.analysis.photo import unnormalised
 from atc.analysis.regions import Labels, Pixels
 from atc.core import StageTrace, Trace
 from atc.values import Count, Whole
-from atc.vit.blocks import grid_of
 
 _SIDE = 224  # least length of a picture's longer side in pixels
 _GAP = 8
@@ -58,7 +57,7 @@ class Gallery(Callback):
         images, shown = images[: self.images], self._chosen(model.trace)
         photos = unnormalised(images, resolve_model_data_config(model.vit))
         maps = [stage.source[: len(images)].cpu().numpy() for stage in shown]
-        grid = grid_of(model.vit, images)
+        grid = model.host.grid(images)
         strips = [strip(photo, [one[i] for one in maps], grid) for i, photo in enumerate(photos)]
         tokens = ", ".join(str(stage.tokens_out) for stage in shown)
         blocks = ", ".join(str(stage.block) for stage in shown)

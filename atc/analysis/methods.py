@@ -12,7 +12,6 @@ from atc import build
 from atc.analysis import animation, figure
 from atc.analysis.order import histories
 from atc.analysis.photo import Photo
-from atc.vit.blocks import grid_of
 from atc.vit.reduced import ReducedViT
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ def rows(photo: Photo, methods: Sequence[Method], looks: Sequence[Any]) -> list[
         stages = [
             figure.Snapshot(stage.block, stage.tokens_out, stage.source[0].numpy()) for stage in method.model.trace
         ]
-        grid = grid_of(method.model.vit, photo.seen)
+        grid = method.model.host.grid(photo.seen)
         found += [figure.Row(title, photo.drawn, grid, stages, look) for look in looks]
     return found
 

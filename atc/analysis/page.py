@@ -15,7 +15,6 @@ from atc.analysis.methods import Method
 from atc.analysis.order import histories
 from atc.analysis.photo import Photo
 from atc.analysis.regions import Pixels, patch_size
-from atc.vit.blocks import grid_of
 
 
 def render(photo: Photo, methods: Sequence[Method], setting: str = "") -> str:
@@ -48,7 +47,7 @@ def content(photo: Photo, methods: Sequence[Method], setting: str) -> dict[str, 
     runs: per method and setting the steps of `order.History`, the palette entry of each patch's token while it
     leads one, and the stages.
     """
-    grid = grid_of(methods[0].model.vit, photo.seen)
+    grid = methods[0].model.host.grid(photo.seen)
     height, width = patch_size(photo.drawn, grid)
     means = photo.drawn.reshape(grid[0], height, grid[1], width, 3).mean(axis=(1, 3)).round().astype(int)
     return {

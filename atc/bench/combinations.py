@@ -13,8 +13,8 @@ from atc.bench.flops import gflops_by_formula, gflops_per_image
 from atc.bench.memory import memory
 from atc.bench.tokens import smooth
 from atc.choices import Choice
+from atc.vit.host import host_of
 from atc.vit.reduced import ReducedViT, reducer_class
-from atc.vit.support import refusal
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 DENSE = "none"
@@ -57,9 +57,7 @@ class Models:
         self.backbone = str(first.choices["backbone"])
         torch.manual_seed(first.seed)
         vit = build.instantiate(first.backbone).eval()
-        reason = refusal(vit)
-        if reason is not None:
-            raise ValueError(f"cannot wrap this backbone: {reason}")
+        host_of(vit)  # a backbone that cannot be wrapped is refused before anything is measured
         self._vits: dict[str, nn.Module] = {}
         self._reduced: dict[tuple[Reduction, str], nn.Module] = {}
         self._costs: dict[Reduction, dict[str, Any]] = {}

@@ -40,11 +40,20 @@ def values_are_checked(tokens: Tensor) -> bool:
     """Whether to look at what is made of these tokens here and now, which they are to be asked before it is made."""
     if torch.compiler.is_compiling() or not (_ALWAYS or _blocks_entered > 0):
         return False
-    if type(tokens) is not Tensor or tokens.is_meta:  # shapes without numbers
+    if type(tokens) is not Tensor or tokens.is_meta or _stands_for_many(tokens):  # shapes without numbers
         return False
     if tokens.is_cuda and torch.cuda.is_current_stream_capturing():  # a GPU that may not be waited for
         return False
     return bool(tokens.isfinite().all())
+
+
+def _stands_for_many(tensor: Tensor) -> bool:
+    """Whether this is a tensor inside torch.vmap or the like; False where PyTorch does not say."""
+    try:
+        from torch._C._functorch import is_functorch_wrapped_tensor
+    except ImportError:
+        return False
+    return bool(is_functorch_wrapped_tensor(tensor))
 
 
 def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions: dict[str, str]) -> None:

@@ -33,6 +33,9 @@ class Stage(NamedTuple):
     block: int  # 1-based, as in the papers
     dim: int  # C, channels of a token
     keep: int  # patch tokens asked for at the backbone's default image size
+    depth: int = 0  # blocks of the backbone
+    number: int = 1  # of the stage among those that reduce, 1-based
+    tokens_in: int = 0  # patch tokens entering it at the default image size
 
 
 class Reducer(nn.Module, ABC):

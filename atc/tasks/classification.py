@@ -16,7 +16,6 @@ from atc.tasks.evaluated import Evaluated, counts
 from atc.tasks.finite import StopNotFinite
 from atc.tasks.optim import training_length
 from atc.values import NotNegative, Share
-from atc.vit.state_dict import timm_keys
 
 Batch = tuple[Tensor, Tensor]  # images [B, 3, H, W], classes [B] int64
 
@@ -158,12 +157,11 @@ class Classification(LightningModule):
         return self._configured
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The same names whatever the strategy, and never weights that are not finite."""
+        """Never weights that are not finite."""
         if "callbacks" not in checkpoint:  # which hear nothing of a checkpoint of the weights alone
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's types
                 if isinstance(callback, StopNotFinite):
                     callback.before_saving(self.trainer, self)
-        timm_keys(checkpoint["state_dict"], "model.")
         checkpoint["images"] = dict(self.images)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,23 +1,26 @@
-"""A stock timm ViT that reduces its tokens on the way through."""
+"""A stock ViT that reduces its tokens on the way through."""
 
 import functools
 import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from atc.core import Plan, Reducer, Schedule, Stage, StageCount, StageTrace, TokenView, Trace, follow
-from atc.core.checking import check_plan, check_reduced, values_are_checked
+from atc.core import Plan, Reducer, Schedule, Stage, StageCount, Trace
 from atc.values import checked
-from atc.vit.attention import Seen
-from atc.vit.blocks import attention_half, classify, embed, grid_of, merge_rope, mlp_half
-from atc.vit.state_dict import keep_timm_keys
-from atc.vit.support import refusal
+from atc.vit import intermediates
+from atc.vit.host import host_of
+from atc.vit.state_dict import take_plain_dicts
+from atc.vit.stream import Stream
+from atc.vit.wrapper import Wrapper
 
 log = logging.getLogger(__name__)
+
+_NOT_FOLLOWED = "{} cannot follow how a wrapped model chooses its tokens; torch.export.export and torch.compile can"
 
 ReducerFactory = Callable[[Stage], Reducer]
 
@@ -29,18 +32,31 @@ def reducer_class(factory: ReducerFactory) -> type[Reducer]:
     return factory  # type: ignore[return-value]
 
 
-class ReducedViT(nn.Module):
-    """Runs the unmodified blocks of `vit` and lets one reducer per scheduled block shorten the sequence.
+class ReducedViT(Wrapper):
+    """Runs the unmodified blocks of a model and lets one reducer per scheduled block shorten the sequence.
 
-    vit: a timm VisionTransformer (distilled or not) or Eva with standard blocks; ValueError names what is not.
-    reducer: a Reducer class, or a partial of one; called with a Stage per reducing block.
-    proportional_attention: add log(size) to the attention logits of each key once tokens have merged.
-    size_weighted: weigh means, and an average pooling, by size; False counts every current token once.
-        Both default to what the method's paper states (`Reducer.proportional_attention`, `.size_weighted`).
+    The parameters, buffers and modules of the model are those of the wrapper, under the names they have in the model:
+    `state_dict`, `named_parameters` and `named_modules` agree, and what is written for the model (optimisers with
+    parameter groups by name, adapters, moving averages) works on the wrapper. A plain state dict of the model loads;
+    `atc.unwrap(model).state_dict()` is one.
 
-    Attributes: `vit`, the untouched model; `plan`, the `StageCount`s at the default image size; `notices`,
-    one line per count the method could not reach; `trace`, a `Trace` of the latest forward. The state dict has
-    timm's key names, plus `reducers.BLOCK.*` for methods with parameters; a plain timm state dict loads.
+    Args:
+        vit: the model, of a family in `atc/vit/hosts/`; not changed, nor copied.
+        reducer: a Reducer class, or a partial of one; called with a `Stage` per reducing block.
+        schedule: how many tokens are left where.
+        proportional_attention: add log(size) to the attention logits of each key once tokens have merged.
+        size_weighted: weigh means, and a pooling over patches, by size; False counts every current token once.
+            Both default to what the method's paper states (`Reducer.proportional_attention`, `.size_weighted`).
+
+    Attributes:
+        host: the `Host` that describes the model; `host.model` is the model.
+        reducers: one per reducing block, by its number as text: `model.reducers["4"]`.
+        stage_counts: the `StageCount`s at the default image size.
+        notices: one line per count the method could not reach.
+        trace: a `Trace` of the latest forward.
+
+    Raises:
+        ValueError: a model, schedule or method that cannot be used, in one line.
     """
 
     @checked
@@ -52,39 +68,52 @@ class ReducedViT(nn.Module):
         proportional_attention: bool | None = None,
         size_weighted: bool | None = None,
     ):
-        super().__init__()
-        reason = refusal(vit)
-        if reason is not None:
-            raise ValueError(f"cannot wrap this backbone: {reason}")
+        super().__init__(host_of(vit))
+        host = self.host
         method = reducer_class(reducer)
-        self.vit: Any = vit
         self.method, self.schedule = method, schedule
-        self.prefix = int(vit.num_prefix_tokens)  # type: ignore[arg-type]
-        self.depth = len(vit.blocks)  # type: ignore[arg-type]
+        self.prefix, self.depth = host.prefix, len(host.blocks)
         self.proportional_attention = _default(proportional_attention, method.proportional_attention)
         self.size_weighted = _default(size_weighted, method.size_weighted)
         self._counts: dict[int, list[StageCount]] = {}
-        self.plan = self.counts(int(vit.patch_embed.num_patches))  # type: ignore[union-attr, arg-type]
+        self.stage_counts = self.counts(host.num_patches)
+        reducing = [count for count in self.stage_counts if count.keep < count.tokens_in]
         self.reducers = nn.ModuleDict(
             {
-                str(count.block): reducer(Stage(count.block, int(vit.embed_dim), count.keep))  # type: ignore[arg-type]
-                for count in self.plan
-                if count.keep < count.tokens_in
+                str(count.block): reducer(
+                    Stage(count.block, host.width, count.keep, self.depth, index, count.tokens_in)
+                )
+                for index, count in enumerate(reducing, start=1)
             }
         )
+        like = next((p for p in vit.parameters() if p.is_floating_point()), None)
+        if like is not None:
+            self.reducers.to(like.device, like.dtype)
         self._check_needs()
         self.notices = [
             f"{method.__name__} leaves {c.keep} of {c.tokens_in} tokens at block {c.block}: the schedule asks for "
             f"{c.target}, which is out of its reach"
-            for c in self.plan
+            for c in self.stage_counts
             if c.keep > c.target
         ]
         for notice in self.notices:
             log.warning(notice)
         self.trace = Trace()
         self._plans: dict[str, list[Plan]] = {}
-        keep_timm_keys(self)
+        take_plain_dicts(self)
         self.train(vit.training)  # wrapping changes no mode: reducers follow the backbone's
+
+    def forgotten(self) -> dict[str, Any]:
+        """The trace and the plans of the latest forward."""
+        return {"trace": Trace(), "_plans": {}}
+
+    # Counts
+
+    @property
+    def plan(self) -> list[StageCount]:
+        """Deprecated name of `stage_counts`."""
+        warnings.warn("ReducedViT.plan is now stage_counts", DeprecationWarning, stacklevel=2)
+        return self.stage_counts
 
     def counts(self, num_patches: int) -> list[StageCount]:
         """The token counts of every reducing block, for images of `num_patches` patches."""
@@ -101,61 +130,27 @@ class ReducedViT(nn.Module):
             )
         return self._counts[num_patches]
 
-    def _check_needs(self) -> None:
-        for block, reducer in self.reducers.items():
-            if self.method.site == "before_block" and reducer.needs and int(block) == 1:
-                raise ValueError(
-                    f"{self.method.__name__} reduces before its block and needs {sorted(reducer.needs)} of the block "
-                    f"before that, so it cannot reduce at block 1; name later blocks"
-                )
-            if "cls_attn" in reducer.needs and getattr(self.vit, "cls_token", None) is None:
-                raise ValueError(
-                    f"{self.method.__name__} ranks patches by the attention of a CLS token, which this "
-                    f"{type(self.vit).__name__} does not have"
-                )
+    def active(self, num_patches: int) -> dict[int, StageCount]:
+        """The blocks that reduce an image of this many patches.
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> logits [B, classes]; sets `trace`."""
-        x, size = self.forward_features(images)
-        return classify(self.vit, x, size if self.size_weighted and len(self.trace) else None)
-
-    def forward_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W] -> tokens [B, P+K, C] after the last block, before the final norm, and sizes [B, K]."""
-        vit, before = self.vit, self.method.site == "before_block"
-        run = functools.partial(checkpoint, use_reentrant=False) if self._checkpointing() else _call
-        x, rope = embed(vit, images)
-        stream = _Stream(x, self.prefix, rope, grid_of(vit, images), self)
-        active = self._active(stream.num_tokens)
-        seen = Seen(x.new_zeros(x.shape[0], stream.num_tokens, 0))
-        plans: dict[str, list[Plan]] = {}
-        for number, block in enumerate(vit.blocks, start=1):
-            here, after = active.get(number), active.get(number + 1)
-            if here is not None and before:
-                plans[str(number)] = [stream.reduce(self.reducers[str(number)], here, seen)]
-            looking = after if before else here
-            needs = frozenset() if looking is None else self.reducers[str(looking.block)].needs | {"keys"}
-            stream.x, seen = run(attention_half, block, stream.x, self.prefix, stream.log_size, stream.rope, needs)
-            if here is not None and not before:
-                plans[str(number)] = [stream.reduce(self.reducers[str(number)], here, seen)]
-            stream.x = run(mlp_half, block, stream.x)
-        self.trace = Trace(stream.stages)
-        self._plans = plans if self.training else {}
-        return stream.x, stream.size
-
-    def losses(self) -> dict[str, Tensor]:
-        """The reducers' own losses for the latest training forward, summed over stages by name."""
-        total: dict[str, Tensor] = {}
-        for block, plans in self._plans.items():
-            for name, value in self.reducers[block].losses(plans).items():
-                total[name] = total[name] + value if name in total else value
-        return total
+        Raises:
+            ValueError: a block would have to reduce that has no reducer.
+        """
+        active = {c.block: c for c in self.counts(num_patches) if c.keep < c.tokens_in}
+        missing = [block for block in active if str(block) not in self.reducers]
+        if missing:
+            raise ValueError(
+                f"images of {num_patches} patches need a reducer at blocks {missing}, which the default size of "
+                f"{self.host.num_patches} patches does not; build the backbone at the size it will see"
+            )
+        return active
 
     def tokens_per_block(self) -> list[int]:
         """Patch tokens entering each block: counted in the latest forward, or as planned before the first."""
         stages = [(s.block, s.tokens_out) for s in self.trace]
         if not stages:
-            stages = [(c.block, c.keep + self.method.extra) for c in self.plan if c.keep < c.tokens_in]
-        entering = int(self.trace[0].tokens_in if self.trace else self.vit.patch_embed.num_patches)
+            stages = [(c.block, c.keep + self.method.extra) for c in self.stage_counts if c.keep < c.tokens_in]
+        entering = int(self.trace[0].tokens_in if self.trace else self.host.num_patches)
         counts = []
         for number in range(1, self.depth + 1):
             last = number if self.method.site == "before_block" else number - 1
@@ -163,64 +158,79 @@ class ReducedViT(nn.Module):
             counts.append(reached[-1] if reached else entering)
         return counts
 
-    def _active(self, num_patches: int) -> dict[int, StageCount]:
-        """The blocks that reduce an image of this many patches."""
-        active = {c.block: c for c in self.counts(num_patches) if c.keep < c.tokens_in}
-        missing = [block for block in active if str(block) not in self.reducers]
-        if missing:
-            raise ValueError(
-                f"images of {num_patches} patches need a reducer at blocks {missing}, which the default size of "
-                f"{self.vit.patch_embed.num_patches} patches does not; build the backbone at the size it will see"
-            )
-        return active
+    def _check_needs(self) -> None:
+        for block, reducer in self.reducers.items():
+            if self.method.site == "before_block" and reducer.needs and int(block) == 1:
+                raise ValueError(
+                    f"{self.method.__name__} reduces before its block and needs {sorted(reducer.needs)} of the block "
+                    f"before that, so it cannot reduce at block 1; name later blocks"
+                )
+            if "cls_attn" in reducer.needs and not self.host.has_cls:
+                raise ValueError(
+                    f"{self.method.__name__} ranks patches by the attention of a CLS token, which this "
+                    f"{type(self.host.model).__name__} does not have"
+                )
 
-    def _checkpointing(self) -> bool:
-        return bool(getattr(self.vit, "grad_checkpointing", False)) and self.training and torch.is_grad_enabled()
+    # Forwards
 
+    def start(self, images: Tensor) -> Stream:
+        """Embed images ``[B, 3, H, W]``: a `Stream` to be stepped block by block, and finished."""
+        if isinstance(images, torch.fx.Proxy):
+            raise ValueError(_NOT_FOLLOWED.format("torch.fx.symbolic_trace"))
+        return Stream(self, images)
 
-class _Stream:
-    """The token sequence of one forward and the books kept on it."""
+    def __prepare_scriptable__(self) -> None:
+        raise ValueError(_NOT_FOLLOWED.format("torch.jit.script"))
 
-    def __init__(self, x: Tensor, prefix: int, rope: Tensor | None, grid: tuple[int, int], model: ReducedViT):
-        batch, patches = x.shape[0], x.shape[1] - prefix
-        self.x, self.prefix, self.rope, self.grid, self.model = x, prefix, rope, grid, model
-        # Sizes are counts: float32 even where the tokens are half precision (bfloat16 is exact up to 256 only).
-        self.size = torch.ones(batch, patches, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
-        self.source = torch.arange(patches, device=x.device).expand(batch, -1)
-        self.log_size: Tensor | None = None
-        self.stages: list[StageTrace] = []
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` -> logits ``[B, classes]``; sets `trace`."""
+        return self._through(images).finish()
 
-    @property
-    def num_tokens(self) -> int:
-        return self.x.shape[1] - self.prefix
+    def forward_features(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` -> tokens ``[B, P+K, C]`` after the last block and the final norm; sets `trace`."""
+        stream = self._through(images)
+        self.note(stream)
+        return stream.features()
 
-    def reduce(self, reducer: nn.Module, count: StageCount, seen: Seen) -> Plan:
-        """Ask the reducer for a plan, and apply it to tokens, sizes, source map and rotary positions."""
-        head, patches = self.x[:, : self.prefix], self.x[:, self.prefix :]
-        view = TokenView(patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn)
-        weight = self.size if self.model.size_weighted else torch.ones_like(self.size)
-        num_out = count.keep + self.model.method.extra
-        values = values_are_checked(patches)
-        try:
-            plan: Plan = reducer(view, count.keep)
-            check_plan(plan, patches, num_out, values, getattr(reducer, "exceptions", {}))
-            reduced, self.size = plan.reduce(patches, weight), plan.reduce_size(self.size)
-            check_reduced(reduced, self.size, patches, num_out, values)
-        except ValueError as error:
-            raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
-        self.x = torch.cat([head, reduced], dim=1)
-        if self.rope is not None:
-            self.rope = merge_rope(self.rope, plan, weight)
-        self.source = follow(self.source, plan.labels)
-        if self.model.proportional_attention:
-            prefix_size = self.size.new_ones(self.size.shape[0], self.prefix)
-            self.log_size = torch.cat([prefix_size, self.size], dim=1).log()
-        self.stages.append(StageTrace(count.block, count.tokens_in, plan.num_out, plan.labels, self.size, self.source))
-        return plan
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool and classify what `forward_features` returned: ``[B, P+K, C]`` -> ``[B, classes]``.
 
+        Tokens count in a pooling as in the latest forward.
+        """
+        sizes = self.trace[-1].size if self.trace else None
+        fits = sizes is not None and x.shape[:2] == (sizes.shape[0], self.prefix + sizes.shape[1])
+        return self.host.head(x, self.pooling_size(sizes, True) if fits else None, pre_logits)
 
-def _call(function: Callable[..., Any], *args: Any) -> Any:
-    return function(*args)
+    def forward_intermediates(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Features of several blocks on the full grid; see `atc.vit.intermediates.forward_intermediates`."""
+        return intermediates.forward_intermediates(self, x, *args, **kwargs)
+
+    def get_intermediate_layers(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """The same in DINO's form; see `atc.vit.intermediates.get_intermediate_layers`."""
+        return intermediates.get_intermediate_layers(self, x, *args, **kwargs)
+
+    def _through(self, images: Tensor) -> Stream:
+        stream = self.start(images)
+        for number in range(1, self.depth + 1):
+            stream.step(number)
+        return stream
+
+    def note(self, stream: Stream) -> None:
+        """Keep what a forward did: its `trace`, and in training the plans that `losses` asks for."""
+        self.trace = stream.trace()
+        self._plans = stream.plans if self.training else {}
+
+    def pooling_size(self, size: Tensor | None, reduced: bool) -> Tensor | None:
+        """The weights of tokens in a pooling over patches; None for equal ones."""
+        return size if self.size_weighted and reduced else None
+
+    def losses(self) -> dict[str, Tensor]:
+        """The reducers' own losses for the latest training forward, summed over stages by name."""
+        total: dict[str, Tensor] = {}
+        for block, plans in self._plans.items():
+            for name, value in self.reducers[block].losses(plans).items():  # type: ignore[operator]
+                total[name] = total[name] + value if name in total else value
+        return total
 
 
 def _default(override: bool | None, default: bool) -> bool:

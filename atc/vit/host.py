@@ -1,0 +1,146 @@
+"""What `ReducedViT` needs to know of the model it wraps: the protocol of a host.
+
+A host describes one family of models. `atc/vit/hosts/` holds one file a family, and the entry-point group `atc.hosts`
+adds families from other packages; `host_of` picks the one that knows the class of a model.
+
+Letters: B batch, N patch tokens, P prefix tokens (CLS, distillation, registers), K tokens left, C channels.
+"""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from importlib.metadata import entry_points
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from atc.vit.hooks import patched
+
+
+class Host(ABC):
+    """One family of models, seen from the loop that runs their blocks.
+
+    Attributes:
+        methods: the model's own methods that a wrapped model offers unchanged: those that run no block.
+        model: the model, untouched.
+        prefix: P, the tokens before the patches.
+        width: C, channels of a token.
+    """
+
+    methods: ClassVar[frozenset[str]] = frozenset()
+    prefix: int
+    width: int
+
+    def __init__(self, model: nn.Module):
+        self.model: Any = model
+
+    @classmethod
+    @abstractmethod
+    def knows(cls, model: nn.Module) -> bool:
+        """Whether the model belongs to this family."""
+
+    @abstractmethod
+    def refusal(self) -> str | None:
+        """Why this model of the family cannot be wrapped, in one line; None if it can."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Sequence[Any]:
+        """The blocks in order, with the names that `atc.vit.blocks` and `atc.vit.attention` read."""
+
+    @property
+    @abstractmethod
+    def num_patches(self) -> int:
+        """N at the image size the model is built for."""
+
+    @property
+    def has_cls(self) -> bool:
+        """Whether the first prefix token is a CLS token."""
+        return self.prefix > 0
+
+    @abstractmethod
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches for images ``[B, 3, H, W]``."""
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``[B, 3, H, W]`` -> tokens ``[B, P+N, C]`` entering the first block, and rotary embeddings or None."""
+
+    @abstractmethod
+    def norm(self, x: Tensor) -> Tensor:
+        """The norm after the last block: ``[B, P+K, C]`` -> the same."""
+
+    @abstractmethod
+    def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
+        """Pool normalised tokens and classify them.
+
+        Args:
+            x: ``[B, P+K, C]``, after `norm`.
+            size: ``[B, K]`` weights of the patch tokens in a pooling over them; None for equal ones. With merging the
+                weights sum to N0, so that a mean is the mean over source patches.
+            pre_logits: return what enters the classifier.
+
+        Returns:
+            ``[B, classes]``.
+        """
+
+    def recomputes(self) -> bool:
+        """Whether the model is set to recompute activations in the backward pass."""
+        return False
+
+    def patched(self) -> str | None:
+        """What was put onto the model or its blocks that running the blocks' parts would skip; None for nothing."""
+        return patched(self.model, self.blocks)
+
+
+def families() -> Iterator[type[Host]]:
+    """The hosts of `atc/vit/hosts/`, then those of installed packages (entry-point group ``atc.hosts``)."""
+    from atc.vit import hosts
+
+    for module in pkgutil.iter_modules(hosts.__path__):
+        yield importlib.import_module(f"{hosts.__name__}.{module.name}").HOST
+    for point in entry_points(group="atc.hosts"):
+        yield point.load()
+
+
+def host_of(model: nn.Module) -> Host:
+    """The host of a model.
+
+    Raises:
+        ValueError: no family knows the model, or its family cannot wrap it; one line with the reason.
+    """
+    name = type(model).__name__
+    if hasattr(model, "reducers") and hasattr(model, "trace"):
+        raise ValueError(
+            f"cannot wrap this backbone: this {name} is wrapped already; atc.unwrap(model) gives the backbone in it"
+        )
+    if hasattr(model, "_orig_mod"):
+        raise ValueError(
+            "cannot wrap this backbone: it is compiled; wrap the model that was compiled (model._orig_mod) and compile "
+            "what atc.wrap returns"
+        )
+    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+        raise ValueError(
+            f"cannot wrap this backbone: a {name} adapts a model from outside; wrap p.get_base_model(), whose layers "
+            "hold the adapters"
+        )
+    for family in families():
+        if family.knows(model):
+            host = family(model)
+            reason = host.refusal() or host.patched()
+            if reason is not None:
+                raise ValueError(f"cannot wrap this backbone: {reason}")
+            return host
+    raise ValueError(f"cannot wrap this backbone: {_unknown(model)}")
+
+
+def _unknown(model: nn.Module) -> str:
+    name = type(model).__name__
+    for module in model.modules():
+        if any(hasattr(module, mark) for mark in ("relative_position_bias_table", "rel_pos", "rel_pos_bias")):
+            return (
+                f"{name} is not a plain ViT: it adds relative-position biases between fixed places, which merged "
+                f"tokens do not have"
+            )
+    return f"{name} is not a timm VisionTransformer or Eva; token reduction needs their plain token sequence"

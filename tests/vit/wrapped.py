@@ -1,0 +1,27 @@
+"""Small models, wrapped, and images for them."""
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+import atc
+
+METHODS = ("atc_average", "tome", "kmedoids", "dpc_knn", "topk", "evit", "random", "none")
+
+
+def vit(**settings: Any) -> nn.Module:
+    torch.manual_seed(0)
+    made: nn.Module = timm.create_model(
+        "vit_tiny_patch16_224", img_size=64, depth=4, embed_dim=24, num_heads=2, num_classes=5, **settings
+    ).eval()
+    return made
+
+
+def wrapped(name: str = "atc_average", model: nn.Module | None = None) -> atc.ReducedViT:
+    return atc.wrap(vit() if model is None else model, name, 0.5, blocks=(2, 3))
+
+
+def images(batch: int = 2) -> Tensor:
+    return torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -120,7 +120,7 @@ class Stream:
     def finish(self) -> Tensor:
         """Norm, pooling and head: ``[B, classes]``; sets the model's `trace`."""
         self.model.note(self)
-        return self.model.host.head(self.features(), self.model.pooling_size(self.size, bool(self.stages)))
+        return self.model.host.head(self.features(), self.model.pooling_size(self.size, len(self.stages) > 0))
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:

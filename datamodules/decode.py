@@ -186,7 +186,7 @@ def _flat(image: Image.Image, background: tuple[int, int, int], kinds: set[str])
         image = image.convert(image.mode[:-1] + "A")
     if image.mode == "1":  # of which not every version of Pillow makes the colour that is transparent so
         hidden, image = image.info["transparency"], image.convert("L")
-        image.info["transparency"] = hidden
+        image.info["transparency"] = 255 if hidden else 0  # white is 1 to some
     image = image.convert("RGBA")
     alpha = image.getchannel("A")
     picture = image.convert("RGB")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from atc.ops.arguments import described, is_floating
+from atc.ops.exporting import exporting
 from atc.ops.scale import unit_vectors, unit_vectors_on_host
 
 
@@ -31,6 +32,11 @@ def cosine_distance(keys: Tensor) -> Tensor:
         ValueError: ``keys`` is not a dense floating tensor of three dimensions.
     """
     check_keys(keys)
+    if exporting():
+        with torch.autocast(keys.device.type, enabled=False):
+            return distance_of_units(
+                unit_vectors(keys.detach() if keys.dtype == torch.float64 else keys.detach().float())
+            )
     return _cosine_distance(keys.detach())
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from atc.ops.linkage.cosine import check_keys, distance_of_units, full_float32, normalised
+from atc.ops.exporting import exporting
+from atc.ops.linkage.cosine import check_keys, cosine_distance, distance_of_units, full_float32, normalised
+from atc.ops.linkage.exportable import labels_by_loop
 from atc.ops.linkage.op import check_options, cluster
 
 # Distances that are held at once, at least one image's: a second-level cache, and a gigabyte.
@@ -39,6 +41,8 @@ def labels_from_features(
     """
     check_keys(keys)
     keep, check_finite = check_options(keep, method, backend, check_finite)
+    if backend is None and exporting():
+        return labels_by_loop(cosine_distance(keys), keep, method)
     return _linkage_from_features(keys.detach(), keep, method, backend, check_finite)
 
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from atc.ops.arguments import boolean, described, integer, is_floating
+from atc.ops.exporting import exporting
 from atc.ops.linkage import cpu, portable, reference, rounds
+from atc.ops.linkage.exportable import labels_by_loop
 from atc.ops.linkage.job import METHODS, check_method
 from atc.ops.linkage.relabel import labels_from_merges
 
@@ -40,7 +42,8 @@ def labels(
     every batch. Average linkage divides float64 sums over all pairs of members by their number; the sums are
     exact for float32 cosine distances, whatever the order of merging.
 
-    Labels are integers: nothing is differentiated. Under torch.compile and torch.export this is one operator.
+    Labels are integers: nothing is differentiated. Under torch.compile this is one operator. In a program of
+    torch.export or ONNX it is a loop over plain operators, slower than any backend, unless ``backend`` names one.
 
     Args:
         distance: ``[B, N, N]`` floating; half precision is read as float32. Only the part above the diagonal
@@ -60,6 +63,9 @@ def labels(
     """
     check_distance(distance)
     keep, check_finite = check_options(keep, method, backend, check_finite)
+    if backend is None and exporting():
+        above = wide(distance.detach()).triu(1)
+        return labels_by_loop(above + above.mT, keep, method)
     return _linkage(distance.detach(), keep, method, backend, check_finite)
 
 

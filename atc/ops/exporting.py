@@ -1,0 +1,33 @@
+"""Whether a model is being exported, in which case operations are written in operators that every runtime has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def exporting() -> bool:
+    """Whether `torch.export` or `torch.onnx.export` is reading the model."""
+    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+
+
+def euclidean_distance(x: Tensor) -> Tensor:
+    """Distances between all pairs of tokens, as `torch.cdist`, which ONNX does not have.
+
+    While a model is exported, the distances are written out in the way that `torch.cdist` computes them: from
+    differences for up to 25 tokens, from products for more.
+
+    Args:
+        x: ``[B, N, C]`` floating.
+
+    Returns:
+        ``[B, N, N]`` of the dtype of ``x``.
+    """
+    if not exporting():
+        return torch.cdist(x, x)
+    if x.shape[1] <= 25:
+        return (x.unsqueeze(2) - x.unsqueeze(1)).square().sum(dim=-1).sqrt()
+    square = x.square().sum(dim=-1, keepdim=True)
+    one = torch.ones_like(square)
+    product = torch.cat([-2 * x, square, one], dim=-1) @ torch.cat([x, one, square], dim=-1).transpose(1, 2)
+    return product.clamp_min(0).sqrt()

@@ -1,0 +1,120 @@
+"""Greedy merging in operators that every runtime has: what an exported model computes.
+
+One merge a step, as in the ``torch`` backend, with a number of steps known beforehand. The state is a tuple of tensors
+that each step replaces, so that the steps become one loop in the exported program. Each step reads all N x N distances:
+the compiled backends do far less work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+try:  # not public yet; without it the steps are written out one after the other
+    from torch._higher_order_ops.scan import scan
+except ImportError:
+    scan = None
+
+State = tuple[Tensor, Tensor, Tensor, Tensor]
+# Ranks of an infinite distance and of NaN. float32 holds them, since constants are stored in it.
+INFINITE, NOT_A_NUMBER = 2.0**126, 2.0**127
+
+
+def labels_by_loop(distance: Tensor, keep: int, method: str) -> Tensor:
+    """The labels that every backend finds, by operators that ONNX has.
+
+    Args:
+        distance: ``[B, N, N]`` float32 or float64, symmetric; from 2**126 on a number counts as infinity.
+        keep: clusters to leave, at least 1; N or more is the identity.
+        method: single, complete, average or ward.
+
+    Returns:
+        ``[B, N]`` int64, numbered by first appearance.
+    """
+    tokens = distance.shape[1]
+    # Smallest and largest need the order only, in which NaN has its place.
+    value = _finite(distance) if method in ("single", "complete") else distance.double()
+    position = torch.arange(tokens, device=distance.device)
+    itself = position[:, None] == position[None, :]
+    rank = torch.where(itself, torch.inf, _finite(value))
+    parent = position + torch.zeros_like(distance[:, :, 0], dtype=torch.int64)
+    size = torch.ones_like(value[:, :, 0])
+
+    def step(state: State) -> State:
+        value, rank, size, parent = state
+        nearest = rank.flatten(1).argmin(dim=1, keepdim=True)  # the first of equals: least (smaller, larger slot)
+        low, high = nearest // tokens, nearest % tokens  # [B, 1]
+        at_low, at_high = position == low, position == high  # [B, N]
+        row = _joined(value, size, low, high, method)
+        grown = size + torch.where(at_high, size.gather(1, low), 0)
+        divisor = grown * grown.gather(1, high) if method == "average" else 1
+        gone = torch.isinf(_row(rank, high)) | at_low
+        row_rank = torch.where(gone, torch.inf, _finite(row / divisor))
+        rank = _set(rank, at_high, row_rank)
+        rank = torch.where(at_low[:, :, None] | at_low[:, None, :], torch.inf, rank)
+        parent = torch.where(at_low, high, parent)
+        return _set(value, at_high, row), rank, grown, parent
+
+    *_, parent = _repeat(step, (value, rank, size, parent), max(tokens - keep, 0))
+    return _numbered(parent)
+
+
+def _repeat(step: Callable[[State], State], state: State, times: int) -> State:
+    """The state after some steps: one loop in a program of `torch.export`."""
+    if scan is None or times == 0 or not torch.compiler.is_exporting():
+        for _ in range(times):
+            state = step(state)
+        return state
+
+    def body(state: list[Tensor], _: Tensor) -> tuple[list[Tensor], Tensor]:
+        value, rank, size, parent = state
+        after = [part.clone() for part in step((value, rank, size, parent))]
+        return after, after[-1][:, :1].clone()  # a loop has to have an output besides its state
+
+    after, _ = scan(body, list(state), torch.zeros(times, 1, device=state[0].device))
+    return tuple(after)
+
+
+def _finite(distance: Tensor) -> Tensor:
+    """The same order in finite numbers, NaN last; infinity is the rank of what is no pair of clusters."""
+    return torch.where(torch.isnan(distance), NOT_A_NUMBER, distance.clamp_max(INFINITE))
+
+
+def _row(matrix: Tensor, slot: Tensor) -> Tensor:
+    """``[B, N, N]``, ``[B, 1]`` -> ``[B, N]``."""
+    return matrix.gather(1, slot.unsqueeze(-1).expand(-1, 1, matrix.shape[-1])).squeeze(1)
+
+
+def _set(matrix: Tensor, at: Tensor, row: Tensor) -> Tensor:
+    """The matrix with a row and the column of the same slot replaced."""
+    matrix = torch.where(at[:, :, None], row[:, None, :], matrix)
+    return torch.where(at[:, None, :], row[:, :, None], matrix)
+
+
+def _joined(value: Tensor, size: Tensor, low: Tensor, high: Tensor, method: str) -> Tensor:
+    """``[B, N]``: the row of slot ``high`` after it has taken in ``low``."""
+    one, other = _row(value, low), _row(value, high)
+    if method == "single":
+        return torch.minimum(one, other)
+    if method == "complete":
+        return torch.maximum(one, other)
+    if method == "average":
+        return one + other
+    size_low, size_high = size.gather(1, low), size.gather(1, high)
+    grown = (size_low + size) * one + (size_high + size) * other
+    return (grown - size * one.gather(1, high)) / (size_low + size_high + size)
+
+
+def _numbered(parent: Tensor) -> Tensor:
+    """Trees of a forest, numbered by first appearance; as ``labels_from_parents``, without scattering."""
+    tokens = parent.shape[1]
+    root = parent
+    for _ in range((tokens - 1).bit_length()):
+        root = root.gather(1, root)
+    together = root[:, :, None] == root[:, None, :]
+    first = together.to(torch.int64).argmax(dim=2)  # the first token of the cluster of each token
+    position = torch.arange(tokens, device=parent.device)
+    number = (first == position).to(torch.int64).cumsum(1) - 1
+    return number.gather(1, first)

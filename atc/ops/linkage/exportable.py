@@ -8,10 +8,12 @@ the compiled backends do far less work.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+scan: Any
 try:  # not public yet; without it the steps are written out one after the other
     from torch._higher_order_ops.scan import scan
 except ImportError:

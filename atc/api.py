@@ -75,4 +75,4 @@ def unwrap(model: ReducedViT) -> nn.Module:
     """The timm model inside, untouched."""
     if not isinstance(model, ReducedViT):
         raise TypeError(f"unwrap takes what atc.wrap returned, not a {type(model).__name__}")
-    return model.vit
+    return model.host.model

@@ -155,7 +155,7 @@ def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str
             f"{file} lacks the {len(mine)} parameters ({numbers:,} numbers) that {model.method.__name__} learns: they "
             f"are untrained"
         )
-    check_prefix_tokens(state, model.vit, str(file))
+    check_prefix_tokens(state, model.host.model, str(file))
     differing = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
     try:
         if differing:

@@ -55,7 +55,7 @@ class Gallery(Callback):
         if not (loggers and self.images and trainer.is_global_zero and getattr(model, "trace", ())):
             return
         images, shown = images[: self.images], self._chosen(model.trace)
-        photos = unnormalised(images, resolve_model_data_config(model.vit))
+        photos = unnormalised(images, resolve_model_data_config(model.host.model))
         maps = [stage.source[: len(images)].cpu().numpy() for stage in shown]
         grid = model.host.grid(images)
         strips = [strip(photo, [one[i] for one in maps], grid) for i, photo in enumerate(photos)]

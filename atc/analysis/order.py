@@ -135,5 +135,5 @@ def _by_leaders(merges: Labels, patches: int) -> Labels:
 
 
 def _square(model: ReducedViT) -> tuple[int, int]:
-    rows, columns = model.vit.patch_embed.grid_size
+    rows, columns = model.host.model.patch_embed.grid_size
     return int(rows), int(columns)

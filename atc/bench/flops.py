@@ -46,7 +46,7 @@ def gflops_by_formula(model: nn.Module) -> float:
     computes is not in the formula; the difference to `gflops_per_image` is its price.
     """
     reduced = isinstance(model, ReducedViT)
-    vit: Any = model.vit if reduced else model
+    vit: Any = model.host.model if reduced else model
     trace = model.trace if reduced else ()
     before = reduced and model.method.site == "before_block"
     left = {stage.block: stage.tokens_out for stage in trace}

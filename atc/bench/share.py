@@ -23,7 +23,7 @@ def reducers_share(model: ReducedViT, images: Tensor, runs: int = 3) -> float:
     model(images)
     handles = []
     for number, reducer in model.reducers.items():
-        block = model.vit.blocks[int(number) - 1]
+        block = model.host.blocks[int(number) - 1]
         following = block.norm1 if model.method.site == "before_block" else block.norm2
         handles += [module.register_forward_pre_hook(marks.hook) for module in (reducer, following)]
     try:

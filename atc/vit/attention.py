@@ -49,7 +49,8 @@ def attend(
     rope: Tensor | None = None,
     needs: frozenset[str] = frozenset(),
 ) -> tuple[Tensor, Seen]:
-    """Self-attention of a timm `Attention`, `AttentionRope` or `EvaAttention`; dense, it is timm's to the bit.
+    """Self-attention of a timm `Attention`, `AttentionRope` or `EvaAttention`, or of a `Part` that shows their names;
+    dense, it is that of its library to the bit.
 
     x: [B, T, C]; log_size: [B, T] float or None, added to every logit of its key (ToMe, arXiv 2210.09461,
     Eq. 1); rope: [N, 2D] or [B, 1, N, 2D]; needs: as in `Reducer.needs`, and "keys".
@@ -69,9 +70,10 @@ def attend(
     weights = None
     dropout = attn.attn_drop.p if attn.training else 0.0
     if attn.fused_attn and "attn" not in needs:
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        scale = attn.scale if getattr(attn, "scales_logits", False) else None
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale)
     else:
-        weights = _softmax(q, k, attn.scale, bias)
+        weights = _softmax(attn, q, k, bias)
         out = attn.attn_drop(weights) @ v
 
     out = out.transpose(1, 2).flatten(2)
@@ -83,12 +85,15 @@ def attend(
     cls_attn = None
     if "cls_attn" in needs:
         # One extra 1 x T product, so that fused attention stays on.
-        cls_row = _softmax(q[:, :, :1], k, attn.scale, bias) if weights is None else weights[:, :, :1]
+        cls_row = _softmax(attn, q[:, :, :1], k, bias) if weights is None else weights[:, :, :1]
         cls_attn = cls_row[:, :, 0, prefix:]
     values = v[:, :, prefix:] if "values" in needs else None
     return out, Seen(mean_keys, cls_attn, values, weights if "attn" in needs else None)
 
 
-def _softmax(q: Tensor, k: Tensor, scale: float, bias: Tensor | None) -> Tensor:
-    logits = (q * scale) @ k.transpose(-2, -1)
+def _softmax(attn: Any, q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
+    if getattr(attn, "scales_logits", False):  # as transformers does: to the bit, the order matters
+        logits = (q @ k.transpose(-2, -1)) * attn.scale
+    else:
+        logits = (q * attn.scale) @ k.transpose(-2, -1)
     return (logits if bias is None else logits + bias).softmax(dim=-1)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 _KINDS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
-def patched(model: nn.Module, blocks: Iterable[Any]) -> str | None:
+def patched(model: nn.Module, blocks: Iterable[Any], others: Iterable[tuple[str, nn.Module]] = ()) -> str | None:
     """What of a model would be skipped: a replaced forward, a compiled call, or a hook; None for nothing."""
     if getattr(model, "_compiled_call_impl", None) is not None:
         return "it was compiled in place (model.compile()); wrap first, then compile what atc.wrap returns"
-    for name, module in _skipped(model, blocks):
-        if "forward" in module.__dict__:
+    for name, module in [*_skipped(model, blocks), *others]:
+        if not _is_own(module):
             return (
                 f"the forward of {name} ({type(module).__name__}) was replaced on this instance, which a wrapped model "
                 f"would not run; undo the patch first"
@@ -44,19 +44,36 @@ def through_hooks(number: int, block: Any, function: Callable[[Tensor], Tensor],
     Raises:
         ValueError: a hook that would not run, by name.
     """
-    if _is_sharded(block):
-        return _sharded(block, function, x)
-    for name, module in ((f"block {number}", block), (f"the attention of block {number}", block.attn)):
-        if module._forward_pre_hooks or module._forward_hooks or module._backward_hooks or module._backward_pre_hooks:
-            raise ValueError(str(_hooked(name, module)))
+    modules = [(name, module) for name, module in _of_block(number, block) if any(getattr(module, k) for k in _KINDS)]
+    if _is_sharded(modules_of(block)[0]):
+        return _sharded(modules_of(block)[0], function, x)
+    for name, module in modules:
+        if reason := _hooked(name, module):
+            raise ValueError(reason)
     return function(x)
+
+
+def modules_of(part: Any) -> list[nn.Module]:
+    """A module itself, or those that a `Part` shows under other names and does not call."""
+    return [part] if isinstance(part, nn.Module) else part.skipped()
 
 
 def _skipped(model: nn.Module, blocks: Iterable[Any]) -> Iterable[tuple[str, nn.Module]]:
     yield "the model", model
     for number, block in enumerate(blocks, start=1):
-        yield f"block {number}", block
-        yield f"the attention of block {number}", block.attn
+        yield from _of_block(number, block)
+
+
+def _of_block(number: int, block: Any) -> Iterable[tuple[str, nn.Module]]:
+    for module in modules_of(block):
+        yield f"block {number}", module
+    for module in modules_of(block.attn):
+        yield f"the attention of block {number}", module
+
+
+def _is_own(module: nn.Module) -> bool:
+    forward = module.__dict__.get("forward")
+    return forward is None or getattr(forward, "__func__", None) is type(module).forward  # set back by a library
 
 
 def _hooked(name: str, module: nn.Module) -> str | None:
@@ -64,6 +81,8 @@ def _hooked(name: str, module: nn.Module) -> str | None:
         return None
     for kind in _KINDS:
         for hook in getattr(module, kind, {}).values():
+            if getattr(hook, "__module__", "") == "transformers.utils.output_capturing":
+                continue  # collects hidden states, which a wrapped model does itself
             called = getattr(hook, "__qualname__", type(hook).__name__)
             return (
                 f"{name} ({type(module).__name__}) has the hook {called}, which would not run: a wrapped model calls "

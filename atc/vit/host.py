@@ -23,12 +23,14 @@ class Host(ABC):
 
     Attributes:
         methods: the model's own methods that a wrapped model offers unchanged: those that run no block.
+        module: the class that wraps models of this family, dotted: `ReducedViT` or a subclass with another call.
         model: the model, untouched.
         prefix: P, the tokens before the patches.
         width: C, channels of a token.
     """
 
     methods: ClassVar[frozenset[str]] = frozenset()
+    module: ClassVar[str] = "atc.vit.reduced.ReducedViT"
     prefix: int
     width: int
 
@@ -64,7 +66,7 @@ class Host(ABC):
         """Rows and columns of patches for images ``[B, 3, H, W]``."""
 
     @abstractmethod
-    def embed(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         """``[B, 3, H, W]`` -> tokens ``[B, P+N, C]`` entering the first block, and rotary embeddings or None."""
 
     @abstractmethod
@@ -91,7 +93,11 @@ class Host(ABC):
 
     def patched(self) -> str | None:
         """What was put onto the model or its blocks that running the blocks' parts would skip; None for nothing."""
-        return patched(self.model, self.blocks)
+        return patched(self.model, self.blocks, self.skipped())
+
+    def skipped(self) -> Sequence[tuple[str, nn.Module]]:
+        """Modules, with words for them, whose forward is not called, besides the model, its blocks and attentions."""
+        return ()
 
 
 def families() -> Iterator[type[Host]]:
@@ -102,6 +108,13 @@ def families() -> Iterator[type[Host]]:
         yield importlib.import_module(f"{hosts.__name__}.{module.name}").HOST
     for point in entry_points(group="atc.hosts"):
         yield point.load()
+
+
+def wrapper_of(model: nn.Module) -> Any:
+    """The class that wraps this model: `ReducedViT` or a subclass; `ReducedViT` where no family knows the model."""
+    family = next((family for family in families() if family.knows(model)), Host)
+    module, _, name = family.module.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def host_of(model: nn.Module) -> Host:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from atc.core import Plan, Reducer, Schedule, Stage, StageCount, Trace
 from atc.values import checked
 from atc.vit import intermediates
-from atc.vit.host import host_of
+from atc.vit.host import host_of, wrapper_of
 from atc.vit.state_dict import take_plain_dicts
 from atc.vit.stream import Stream
 from atc.vit.wrapper import Wrapper
@@ -58,6 +58,10 @@ class ReducedViT(Wrapper):
     Raises:
         ValueError: a model, schedule or method that cannot be used, in one line.
     """
+
+    def __new__(cls, vit: nn.Module | None = None, *args: Any, **kwargs: Any) -> "ReducedViT":
+        """Choose the subclass that is called as models of this family are; copying and unpickling name it."""
+        return super().__new__(wrapper_of(vit) if cls is ReducedViT and vit is not None else cls)
 
     @checked
     def __init__(

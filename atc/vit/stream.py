@@ -1,7 +1,7 @@
 """The token sequence of one forward, one block at a time."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,12 +30,27 @@ class Stream:
         grid: rows and columns of the source patches.
         stages: one `StageTrace` per reduction so far.
         left: ``[B, N0, C]`` the value with which each pruned patch left, where `keep_pruned` is set; else None.
+        seen: what the latest attention showed.
+
+    Args:
+        model: the wrapped model.
+        images: ``[B, 3, H, W]``.
+        keep_pruned: keep the values of pruned patches.
+        options: further arguments of the host's `embed`.
+        also: what every attention is to show, in the words of `Reducer.needs`.
     """
 
-    def __init__(self, model: "ReducedViT", images: Tensor, keep_pruned: bool = False):
+    def __init__(
+        self,
+        model: "ReducedViT",
+        images: Tensor,
+        keep_pruned: bool = False,
+        options: Mapping[str, Any] | None = None,
+        also: frozenset[str] = frozenset(),
+    ):
         host = model.host
         self.model, self.prefix, self.grid = model, host.prefix, host.grid(images)
-        self.x, self.rope = host.embed(images)
+        self.x, self.rope = host.embed(images, **(options or {}))
         batch, patches = self.x.shape[0], self.x.shape[1] - self.prefix
         # Sizes are counts: float32 even where the tokens are half precision (bfloat16 is exact up to 256 only).
         dtype = torch.promote_types(self.x.dtype, torch.float32)
@@ -45,7 +60,7 @@ class Stream:
         self.stages: list[StageTrace] = []
         self.plans: dict[str, list[Plan]] = {}
         self._keep_pruned, self._log_size = keep_pruned, None
-        self._seen = Seen(self.x.new_zeros(batch, patches, 0))
+        self._also, self.seen = also, Seen(self.x.new_zeros(batch, patches, 0))
         self._active = model.active(patches)
         recompute = host.recomputes() and model.training and torch.is_grad_enabled()
         self._run: Callable[..., Any] = functools.partial(checkpoint, use_reentrant=False) if recompute else _call
@@ -68,14 +83,15 @@ class Stream:
             self._reduce(here)
         looking = after if before else here
         needs = frozenset() if looking is None else self.model.reducers[str(looking.block)].needs | {"keys"}
-        self.x, self._seen = self._run(attention_half, block, self.x, self.prefix, self._log_size, self.rope, needs)
+        needs = needs | self._also
+        self.x, self.seen = self._run(attention_half, block, self.x, self.prefix, self._log_size, self.rope, needs)
         if here is not None and not before:
             self._reduce(here)
         return self._run(mlp_half, block, self.x)  # type: ignore[no-any-return]
 
     def _reduce(self, count: StageCount) -> None:
         """Ask the reducer for a plan, and apply it to tokens, sizes, source map and rotary positions."""
-        model, seen = self.model, self._seen
+        model, seen = self.model, self.seen
         reducer: nn.Module = model.reducers[str(count.block)]
         head, patches = self.x[:, : self.prefix], self.x[:, self.prefix :]
         view = TokenView(patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn)

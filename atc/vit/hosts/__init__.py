@@ -1,1 +1,1 @@
-"""One file a family of models; each names its `Host` as HOST."""
+"""One file or folder a family of models; each names its `Host` as HOST."""

@@ -86,7 +86,7 @@ class TimmViT(Host):
         rows, cols = self.model.patch_embed.dynamic_feat_size(tuple(images.shape[-2:]))
         return int(rows), int(cols)
 
-    def embed(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         vit = self.model
         if vit.training and float(getattr(getattr(vit, "patch_drop", None), "prob", 0.0)) > 0:
             raise ValueError(

@@ -9,16 +9,25 @@ logits, trace = model(images), model.trace
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ReducedViT", "__version__", "check_plans", "unwrap", "wrap"]
+__all__ = ["ReducedViT", "__version__", "check_plans", "draw", "unwrap", "wrap"]
 
 if TYPE_CHECKING:
+    from atc.analysis.draw import draw
     from atc.api import ReducedViT, check_plans, unwrap, wrap
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import atc.core` (what a reducer needs) loads torch and nothing else.
+    if name == "draw":
+        from atc.analysis import draw
+
+        return draw.draw
     if name in __all__:
         from atc import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'atc' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*(name for name in globals() if name.startswith("__")), *__all__]

@@ -54,10 +54,10 @@ def labels_by_loop(distance: Tensor, keep: int, method: str) -> Tensor:
         divisor = grown * grown.gather(1, high) if method == "average" else 1
         gone = torch.isinf(_row(rank, high)) | at_low
         row_rank = torch.where(gone, torch.inf, _finite(row / divisor))
-        rank = _set(rank, at_high, row_rank)
-        rank = torch.where(at_low[:, :, None] | at_low[:, None, :], torch.inf, rank)
+        rows = torch.stack([row_rank, torch.full_like(row_rank, torch.inf)], dim=1)
+        rank = _set(rank, torch.cat([high, low], dim=1), rows)
         parent = torch.where(at_low, high, parent)
-        return _set(value, at_high, row), rank, grown, parent
+        return _set(value, high, row.unsqueeze(1)), rank, grown, parent
 
     *_, parent = _repeat(step, (value, rank, size, parent), max(tokens - keep, 0))
     return _numbered(parent)
@@ -89,10 +89,10 @@ def _row(matrix: Tensor, slot: Tensor) -> Tensor:
     return matrix.gather(1, slot.unsqueeze(-1).expand(-1, 1, matrix.shape[-1])).squeeze(1)
 
 
-def _set(matrix: Tensor, at: Tensor, row: Tensor) -> Tensor:
-    """The matrix with a row and the column of the same slot replaced."""
-    matrix = torch.where(at[:, :, None], row[:, None, :], matrix)
-    return torch.where(at[:, None, :], row[:, :, None], matrix)
+def _set(matrix: Tensor, slots: Tensor, rows: Tensor) -> Tensor:
+    """The matrix ``[B, N, N]`` with the rows and the columns of slots ``[B, S]`` replaced by ``[B, S, N]``."""
+    index = slots.unsqueeze(-1).expand(rows.shape)
+    return matrix.scatter(1, index, rows).scatter(2, index.transpose(1, 2), rows.transpose(1, 2))
 
 
 def _joined(value: Tensor, size: Tensor, low: Tensor, high: Tensor, method: str) -> Tensor:

@@ -100,6 +100,25 @@ class Host(ABC):
         return ()
 
 
+def overridden(model: nn.Module, methods: Sequence[str], module: str) -> str | None:
+    """Which subclass has a method of its own that would not run.
+
+    Args:
+        model: of a family, or of a subclass of its classes.
+        methods: that a wrapped model does not call.
+        module: where the family's classes are defined.
+
+    Returns:
+        The reason for a refusal; None if no subclass has one.
+    """
+    for cls in type(model).__mro__:
+        if cls.__module__ == module:
+            return None
+        if own := [method for method in methods if method in cls.__dict__]:
+            return f"{cls.__name__} has a {own[0]} of its own, which a wrapped model would not run"
+    return None
+
+
 def families() -> Iterator[type[Host]]:
     """The hosts of `atc/vit/hosts/`, then those of installed packages (entry-point group ``atc.hosts``)."""
     from atc.vit import hosts
@@ -156,4 +175,7 @@ def _unknown(model: nn.Module) -> str:
                 f"{name} is not a plain ViT: it adds relative-position biases between fixed places, which merged "
                 f"tokens do not have"
             )
-    return f"{name} is not a timm VisionTransformer or Eva; token reduction needs their plain token sequence"
+    return (
+        f"{name} is not a plain ViT of timm, transformers, torchvision or open_clip; token reduction needs its plain "
+        f"sequence of tokens (docs/hosts.md says how to add a family)"
+    )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from atc.vit import poolings
-from atc.vit.host import Host
+from atc.vit.host import Host, overridden
 from atc.vit.hosts.transformers.heads import HEADS, Head
 from atc.vit.hosts.transformers.parts import shown
 from atc.vit.parts import first, look_up
@@ -99,11 +99,8 @@ class TransformersViT(Host):
         name = type(self.model).__name__
         if self.known is None:
             return _unknown(self.model)
-        for cls in type(self.model).__mro__:
-            if cls is self.known:
-                break
-            if own := [method for method in ("forward", "loss_function") if method in cls.__dict__]:
-                return f"{cls.__name__} has a {own[0]} of its own, which a wrapped model would not run"
+        if reason := overridden(self.model, ("forward",), self.known.__module__):
+            return reason
         for number, block in enumerate(self._blocks, start=1):
             for part in (block.module, block.attn.module):
                 if not type(part).__module__.startswith(f"transformers.models.{self.family}."):

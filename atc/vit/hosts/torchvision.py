@@ -1,0 +1,81 @@
+"""torchvision's `VisionTransformer`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from atc.vit.host import Host, overridden
+from atc.vit.multihead import multihead, refusal
+from atc.vit.parts import Part, identity
+
+_MODULE = "torchvision.models.vision_transformer"
+
+
+class TorchvisionViT(Host):
+    """A CLS token and patches through `encoder.layers`, classified by the CLS token."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.prefix, self.width = 1, int(self.model.hidden_dim)
+        self._blocks = [_block(layer) for layer in self.model.encoder.layers if hasattr(layer, "self_attention")]
+
+    @classmethod
+    def knows(cls, model: nn.Module) -> bool:
+        return any((base.__module__, base.__name__) == (_MODULE, "VisionTransformer") for base in type(model).__mro__)
+
+    @property
+    def blocks(self) -> Sequence[Any]:
+        return self._blocks
+
+    @property
+    def num_patches(self) -> int:
+        return (self.model.image_size // self.model.patch_size) ** 2  # type: ignore[no-any-return]
+
+    def skipped(self) -> list[tuple[str, nn.Module]]:
+        encoder = self.model.encoder
+        return [("the encoder", encoder), ("the list of its layers", encoder.layers)]
+
+    def refusal(self) -> str | None:
+        if owner := overridden(self.model, ("forward", "_process_input"), _MODULE):
+            return owner
+        for number, layer in enumerate(self.model.encoder.layers, start=1):
+            if type(layer).__module__ != _MODULE:
+                return f"block {number} is a {type(layer).__name__}, which is not torchvision's EncoderBlock"
+            if reason := refusal(layer.self_attention):
+                return f"block {number} has {reason}"
+        return None
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        return images.shape[-2] // self.model.patch_size, images.shape[-1] // self.model.patch_size
+
+    def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
+        vit = self.model
+        if images.shape[-2:] != (vit.image_size, vit.image_size):
+            raise ValueError(
+                f"images of {images.shape[-2]} x {images.shape[-1]} pixels: this VisionTransformer takes "
+                f"{vit.image_size} x {vit.image_size}"
+            )
+        patches = vit.conv_proj(images).flatten(2).transpose(1, 2)
+        x = torch.cat([vit.class_token.expand(len(images), -1, -1), patches], dim=1)
+        return vit.encoder.dropout(x + vit.encoder.pos_embedding), None
+
+    def norm(self, x: Tensor) -> Tensor:
+        return self.model.encoder.ln(x)  # type: ignore[no-any-return]
+
+    def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
+        x = x[:, 0]
+        if not pre_logits:
+            return self.model.heads(x)  # type: ignore[no-any-return]
+        for name, layer in self.model.heads.named_children():
+            x = x if name == "head" else layer(x)
+        return x
+
+
+def _block(layer: Any) -> Part:
+    fixed = dict.fromkeys(("ls1", "ls2", "drop_path2"), identity) | {"attn": multihead(layer.self_attention)}
+    return Part(layer, {"norm1": "ln_1", "norm2": "ln_2", "mlp": "mlp", "drop_path1": "dropout"}, fixed)
+
+
+HOST = TorchvisionViT

@@ -1,0 +1,114 @@
+"""Image towers of open_clip, wrapped in their models."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import atc
+from tests.vit.wrapped import images
+
+open_clip = pytest.importorskip("open_clip")
+from open_clip.timm_model import TimmModel  # noqa: E402
+from open_clip.transformer import VisionTransformer  # noqa: E402
+
+_TOWER: dict[str, Any] = {
+    "image_size": 64,
+    "patch_size": 16,
+    "layers": 4,
+    "width": 32,
+    "head_width": 16,
+    "mlp_ratio": 2,
+}
+_TEXT: dict[str, Any] = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+TOWERS = {
+    "plain": {},
+    "mean": {"pool_type": "avg"},
+    "mean, then norm": {"pool_type": "avg", "final_ln_after_pool": True},
+    "layer scale": {"ls_init_value": 0.1, "no_ln_pre": True, "pos_embed_type": "sin_cos_2d"},
+    "pooled by attention": {"attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 2},
+    "normalised": {"qk_norm": True, "scale_attn_inner": True, "scale_attn": True, "scale_fc": True},
+}
+
+
+def clip(**tower: Any) -> nn.Module:
+    torch.manual_seed(0)
+    model = open_clip.CLIP(16, vision_cfg=_TOWER | tower, text_cfg=_TEXT, quick_gelu=True).eval()
+    with torch.no_grad():
+        for parameter in model.visual.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", TOWERS)
+def test_dense_and_reduced(name: str) -> None:
+    model = clip(**TOWERS[name])
+    expected = model.encode_image(images(), normalize=True)
+    model.visual = atc.wrap(model.visual, "none")
+    torch.testing.assert_close(model.encode_image(images(), normalize=True), expected, atol=1e-6, rtol=0)
+    model.visual = atc.wrap(atc.unwrap(model.visual), "atc_average", 0.5, blocks=(2, 3))
+    found = model.encode_image(images(), normalize=True)
+    assert found.shape == expected.shape
+    assert model.visual.trace.tokens() == [8, 4]
+    assert (found - expected).abs().max() > 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["mean", "pooled by attention"])
+def test_pooling_counts_a_merged_token_as_its_patches(name: str) -> None:
+    tower = clip(**TOWERS[name]).visual.double()
+    tower.positional_embedding[1:] = 0
+    one, other = torch.randn(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(2)).double()
+    row = torch.cat([one, one, other, one], dim=3)
+    photo = torch.cat([row] * 4, dim=2)
+    wrapped = atc.wrap(tower, "atc_average", schedule=atc.core.Stages(keep=[2], blocks=[1]))
+    torch.testing.assert_close(wrapped(photo), tower(photo))
+    assert sorted(wrapped.trace[0].size[0].tolist()) == [4.0, 12.0]
+
+
+def test_recomputed_gradients() -> None:
+    grads = []
+    for enable in (False, True):
+        model = clip()
+        model.visual = atc.wrap(model.visual, "tome", 0.5, blocks=(2, 3)).train()
+        model.set_grad_checkpointing(enable)
+        assert model.visual.host.recomputes() == enable
+        model.encode_image(images()).square().sum().backward()
+        grads.append(model.visual.conv1.weight.grad)
+    torch.testing.assert_close(*grads)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "pool"), [("vit_tiny_patch16_224", "token"), ("vit_base_patch16_siglip_224", "map")])
+def test_timm_models(name: str, pool: str) -> None:
+    tower = TimmModel(name, 16, 224, pool=pool, proj="linear").eval()
+    photo = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(atc.wrap(tower, "none")(photo), tower(photo))
+    wrapped = atc.wrap(tower, "atc_average", 0.5)
+    inside = atc.wrap(tower.trunk, "atc_average", 0.5)
+    assert torch.equal(wrapped(photo), tower.head(inside(photo)))
+    assert wrapped.state_dict().keys() == tower.state_dict().keys()
+
+
+def test_what_cannot_be_run_is_refused() -> None:
+    for tower, match in [
+        (clip(), r"wrap the one in it: clip\.visual = atc\.wrap\(clip\.visual\)"),
+        (clip(scaled_cosine_attn=True).visual, r"block 1 has a scaled attention"),
+        (clip(attentional_pool="parallel", attn_pooler_heads=2).visual, r"two poolings by attention \(parallel\)"),
+        (clip(layers=[1, 1, 1, 1], width=8).visual, r"the ModifiedResNet of open_clip is not a plain ViT"),
+        (TimmModel("resnet18", 16), r"the trunk of this tower is a ResNet, not a plain ViT"),
+    ]:
+        with pytest.raises(ValueError, match=f"cannot wrap this backbone: .*{match}"):
+            atc.wrap(tower, "tome", 0.5, blocks=(2,))
+    wrapped = atc.wrap(clip(patch_dropout=0.5, output_tokens=True).visual, "tome", 0.5, blocks=(2,))
+    assert isinstance(wrapped.host.model, VisionTransformer)
+    with pytest.raises(ValueError, match=r"set model\.output_tokens = False"):
+        wrapped(images())
+    wrapped.host.model.output_tokens = False
+    assert wrapped(images()).shape == (2, 16)
+    with pytest.raises(ValueError, match="patch_dropout=0 to train it"):
+        wrapped.train()(images())
+    with pytest.raises(ValueError, match="images of 32 x 32 pixels: this tower takes 64 x 64"):
+        wrapped.eval()(images()[..., :32, :32])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atc.core.plan_checks import check_range, check_tensor, check_valid, check_valid_contents, refuse
 from atc.ops.arguments import described
 from atc.ops.segment import group_sum
 
@@ -16,12 +17,20 @@ from atc.ops.segment import group_sum
 class Plan(tuple[Tensor, ...], ABC):
     """A decision for a whole batch: which of the K output tokens each of the N input tokens goes to.
 
+    Images may keep different numbers of tokens. `valid` then says which of the K outputs count, and None means all of
+    them. As bool it marks padding: real tokens come first, padding after them, with size 0 and no label that points
+    to it; what it contains must be finite and is not looked at. As floating it is a mask in [0, 1] through which
+    gradients flow, for methods that keep all tokens while they learn which to drop; sizes and labels are then those
+    of all tokens. Where the tokens that come in are padded or masked themselves (`TokenView.valid`), the method
+    makes the two masks one.
+
     To tools that walk over the output of modules, a plan is the tuple of the tensors it was made of. It is equal to
     itself only.
     """
 
     labels: Tensor  # [B, N] int64 in [0, K), the output token each input goes to; -1 = dropped
     num_out: int  # K
+    valid: Tensor | None = None  # [B, K] bool or floating in [0, 1]; None = all real
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Plan":
         return tuple.__new__(cls, [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)])
@@ -44,19 +53,36 @@ class Plan(tuple[Tensor, ...], ABC):
 
     def check_shapes(self, batch: int, num_in: int) -> None:
         """Raise ValueError where shapes or dtypes are not those of B images of N tokens; free, looks at no value."""
-        _check("labels", self.labels, (batch, num_in))
+        check_tensor("labels", self.labels, (batch, num_in))
+        check_valid(self.valid, (batch, self.num_out))
 
     def check_contents(self, distinct: bool = True) -> None:
         """Raise ValueError where values break the contract; a GPU waits for the host.
 
         distinct: every output token must have an input token of its own.
         """
-        _check_range("labels", self.labels, -1, self.num_out)
-        if distinct:
+        check_range("labels", self.labels, -1, self.num_out)
+        if self.valid is not None:
+            check_valid_contents(self.valid)
+        padding = self.padding()
+        if distinct or padding is not None:
             image = torch.arange(len(self.labels), device=self.labels.device).unsqueeze(1)
             taken = self.labels.new_zeros(len(self.labels), self.num_out + 1)
             taken[image, self.labels] = 1  # those dropped go to the last column
-            _refuse(taken[:, :-1] == 0, "no input token goes to output token {1} of image {0}")
+            taken = taken[:, :-1] > 0
+            if padding is not None:
+                refuse(taken & padding, "an input token goes to output token {1} of image {0}, which is padding")
+                taken = taken | padding
+            if distinct:
+                refuse(~taken, "no input token goes to output token {1} of image {0}")
+
+    def padding(self) -> Tensor | None:
+        """[B, K] bool, true for outputs that are padding; None where there is none."""
+        return None if self.valid is None or self.valid.dtype != torch.bool else ~self.valid
+
+    def _without_padding(self, size: Tensor) -> Tensor:
+        padding = self.padding()
+        return size if padding is None else size.masked_fill(padding, 0)
 
     def expand(self, y: Tensor, fill: Tensor | float = 0.0) -> Tensor:
         """[B, K, C] -> [B, N, C]: each input position gets its output token; dropped ones get `fill`.
@@ -72,29 +98,37 @@ class Plan(tuple[Tensor, ...], ABC):
 class Select(Plan):
     """Prune: output token k is input token `indices[:, k]`, unchanged.
 
-    indices: [B, K] int64, distinct within a row.
+    indices: [B, K] int64, distinct within a row; those of padding are any in range.
     labels:  [B, N] int64, optional: what each input token belongs to, for methods that cluster and then keep
              one member (K-Medoids). Sizes are then those of the clusters; without it, of the kept tokens.
     """
 
-    def __init__(self, indices: Tensor, num_in: int, labels: Tensor | None = None):
+    def __init__(
+        self, indices: Tensor, num_in: int, labels: Tensor | None = None, *, valid: Tensor | None = None
+    ):
         if not isinstance(indices, Tensor) or indices.dtype != torch.int64 or indices.ndim != 2:
             raise ValueError(f"indices must be int64 [B, K], got {described(indices)}")
         self.indices = indices
         self.num_out = indices.shape[1]
         self.clustered = labels is not None
-        self.labels = _labels_of(indices, num_in) if labels is None else labels
+        check_valid(valid, tuple(indices.shape))
+        self.valid = valid
+        self.labels = _labels_of(indices, num_in, self.padding()) if labels is None else labels
 
     def check_shapes(self, batch: int, num_in: int) -> None:
-        _check("indices", self.indices, (batch, self.num_out))
+        check_tensor("indices", self.indices, (batch, self.num_out))
         super().check_shapes(batch, num_in)
 
     def check_contents(self, distinct: bool = True) -> None:
-        _check_range("indices", self.indices, 0, self.labels.shape[1])
+        check_range("indices", self.indices, 0, self.labels.shape[1])
         if distinct:
-            ranked = self.indices.sort(dim=1).values
+            padding, indices = self.padding(), self.indices
+            if padding is not None:  # numbers of their own, behind all others
+                behind = self.labels.shape[1] + torch.arange(self.num_out, device=indices.device)
+                indices = torch.where(padding, behind, indices)
+            ranked = indices.sort(dim=1).values
             twice = ranked[:, 1:] == ranked[:, :-1]
-            _refuse(twice, "an input token is kept twice in image {0}: indices must be distinct")
+            refuse(twice, "an input token is kept twice in image {0}: indices must be distinct")
         super().check_contents(distinct)
 
     def reduce(self, x: Tensor, size: Tensor) -> Tensor:
@@ -103,7 +137,7 @@ class Select(Plan):
     def reduce_size(self, size: Tensor) -> Tensor:
         if self.clustered:
             return group_sum(size, self.labels, self.num_out)
-        return size.gather(1, self.indices)
+        return self._without_padding(size.gather(1, self.indices))
 
 
 class Assign(Plan):
@@ -123,23 +157,26 @@ class Assign(Plan):
         *,
         average: bool = True,
         eps: float = 0.0,
+        valid: Tensor | None = None,
     ):
         self.labels, self.num_out = labels, num_out
-        self.weight, self.average, self.eps = weight, average, eps
+        self.weight, self.average, self.eps, self.valid = weight, average, eps, valid
 
     def check_shapes(self, batch: int, num_in: int) -> None:
         super().check_shapes(batch, num_in)
         if self.weight is not None:
-            _check("weight", self.weight, (batch, num_in), floating=True)
+            check_tensor("weight", self.weight, (batch, num_in), floating=True)
 
     def check_contents(self, distinct: bool = True) -> None:
         super().check_contents(distinct)
         if self.weight is None:
             return
-        _refuse(~self.weight.isfinite(), "the weight of token {1} of image {0} is not finite")
+        refuse(~self.weight.isfinite(), "the weight of token {1} of image {0} is not finite")
         if self.average:
             total = group_sum(self.weight.detach(), self.labels, self.num_out) + self.eps
-            _refuse(total == 0, "the weights of output token {1} of image {0} sum to zero")
+            padding = self.padding()
+            missing = total == 0 if padding is None else (total == 0) & ~padding
+            refuse(missing, "the weights of output token {1} of image {0} sum to zero")
 
     def reduce(self, x: Tensor, size: Tensor) -> Tensor:
         # Half-precision token streams are summed and divided in float32, then cast back once.
@@ -149,6 +186,8 @@ class Assign(Plan):
         weight = size if self.weight is None else size * self.weight
         weight = weight.to(exact.dtype)
         total = group_sum(weight, self.labels, self.num_out) + self.eps
+        if self.valid is not None:  # nothing goes to padding: 0 / 1, not 0 / 0
+            total = torch.where(total == 0, 1, total)
         return (group_sum(exact, self.labels, self.num_out, weight) / total.unsqueeze(-1)).to(x.dtype)
 
     def reduce_size(self, size: Tensor) -> Tensor:
@@ -158,65 +197,55 @@ class Assign(Plan):
 class Mix(Plan):
     """Soft merge: output token k is `weights[:, k] @ x`.
 
-    weights: [B, K, N] float, as the method defines them (rows need not sum to one).
+    weights: [B, K, N] float, as the method defines them (rows need not sum to one); rows of padding count as zeros.
     Sizes and `expand` share each input token out over the outputs in proportion to its column of `weights`.
     """
 
-    def __init__(self, weights: Tensor):
+    def __init__(self, weights: Tensor, *, valid: Tensor | None = None):
         if not isinstance(weights, Tensor) or not weights.is_floating_point() or weights.ndim != 3:
             raise ValueError(f"weights must be floating [B, K, N], got {described(weights)}")
-        self.weights = weights
-        self.num_out = weights.shape[1]
+        check_valid(valid, tuple(weights.shape[:2]))
+        self.num_out, self.valid = weights.shape[1], valid
+        padding = self.padding()
+        self.weights = weights if padding is None else weights.masked_fill(padding.unsqueeze(-1), 0)
         self.labels = weights.argmax(dim=1)
 
     def check_shapes(self, batch: int, num_in: int) -> None:
-        _check("weights", self.weights, (batch, self.num_out, num_in), floating=True)
+        check_tensor("weights", self.weights, (batch, self.num_out, num_in), floating=True)
         super().check_shapes(batch, num_in)
 
     def check_contents(self, distinct: bool = True) -> None:
-        _refuse(~self.weights.isfinite(), "the weight of token {2} in output token {1} of image {0} is not finite")
+        refuse(~self.weights.isfinite(), "the weight of token {2} in output token {1} of image {0} is not finite")
+        if self.valid is not None:
+            check_valid_contents(self.valid)
         if distinct:
-            _refuse((self.weights == 0).all(2), "no input token goes to output token {1} of image {0}")
+            empty, padding = (self.weights == 0).all(2), self.padding()
+            empty = empty if padding is None else empty & ~padding
+            refuse(empty, "no input token goes to output token {1} of image {0}")
 
-    def _shares(self) -> Tensor:
+    def shares(self) -> Tensor:
+        """[B, K, N]: how each input token is shared out over the outputs; the shares of a token sum to one."""
         return self.weights / self.weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(self.weights.dtype).tiny)
 
     def reduce(self, x: Tensor, size: Tensor) -> Tensor:
         return (self.weights.to(x.dtype) @ x).to(x.dtype)  # autocast multiplies in a dtype of its own
 
     def reduce_size(self, size: Tensor) -> Tensor:
-        return (self._shares().to(size.dtype) @ size.unsqueeze(-1)).squeeze(-1)
+        return (self.shares().to(size.dtype) @ size.unsqueeze(-1)).squeeze(-1)
 
     def expand(self, y: Tensor, fill: Tensor | float = 0.0) -> Tensor:
-        return self._shares().transpose(1, 2).to(y.dtype) @ y
+        return self.shares().transpose(1, 2).to(y.dtype) @ y
 
 
-def _labels_of(indices: Tensor, num_in: int) -> Tensor:
+def _labels_of(indices: Tensor, num_in: int, padding: Tensor | None) -> Tensor:
     """[B, N]: which output token each input token is, -1 for most."""
     slots = torch.arange(indices.shape[1], device=indices.device).expand_as(indices)
-    dropped = torch.full((indices.shape[0], num_in), -1, dtype=torch.int64, device=indices.device)
+    columns = num_in
+    if padding is not None:  # a column more takes what padding would write over labels of real tokens
+        columns, indices = num_in + 1, indices.masked_fill(padding, num_in)
+    dropped = torch.full((indices.shape[0], columns), -1, dtype=torch.int64, device=indices.device)
     try:
-        return dropped.scatter(1, indices, slots)
+        return dropped.scatter(1, indices, slots)[:, :num_in]
     except (IndexError, RuntimeError):
-        _check_range("indices", indices, 0, num_in)
+        check_range("indices", indices, 0, columns)
         raise
-
-
-def _check(name: str, value: Any, shape: tuple[int, ...], floating: bool = False) -> None:
-    kind = isinstance(value, Tensor) and (value.is_floating_point() if floating else value.dtype == torch.int64)
-    if not kind or value.shape != shape:
-        wanted = "floating" if floating else "int64"
-        raise ValueError(f"{name} must be {wanted} {list(shape)}, got {described(value)}")
-
-
-def _check_range(name: str, value: Tensor, low: int, high: int) -> None:
-    outside = (value < low) | (value >= high)
-    if outside.any():
-        wrong, image = int(value[outside][0]), int(outside.nonzero()[0, 0])
-        raise ValueError(f"{name} must lie in [{low}, {high}), got {wrong} in image {image}")
-
-
-def _refuse(wrong: Tensor, message: str) -> None:
-    """Raise ValueError with the first place of ``wrong`` put into the message, if there is one."""
-    if wrong.any():
-        raise ValueError(message.format(*wrong.nonzero()[0].tolist()))

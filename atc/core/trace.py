@@ -15,6 +15,19 @@ class StageTrace(NamedTuple):
     labels: Tensor  # [B, N] int64, output token of each input token; -1 = dropped
     size: Tensor  # [B, K] float, source patches each output token stands for
     source: Tensor  # [B, N0] int64, output token holding each source patch; -1 = dropped
+    valid: Tensor | None = None  # [B, K] bool (padding) or floating in [0, 1] (training mask); None = all real
+    count: Tensor | None = None  # [B] int64, real tokens of each image; None = K for all
+    shares: Tensor | None = None  # [B, K, N], how a soft method shares each input token out; None = whole, by labels
+
+    def real(self, image: int) -> int:
+        """The tokens of one image that are no padding."""
+        return self.tokens_out if self.count is None else int(self.count[image])
+
+    def mean_tokens(self) -> float:
+        """The mean over images of their real tokens; K where there is no padding, or no image."""
+        if self.count is None or not len(self.count):
+            return self.tokens_out
+        return float(self.count.double().mean())
 
     def __repr__(self) -> str:
         return f"StageTrace(block {self.block}: {self.tokens_in} -> {self.tokens_out} tokens)"
@@ -28,8 +41,46 @@ class Trace(tuple[StageTrace, ...]):
         return tuple(self)
 
     def tokens(self) -> list[int]:
-        """Patch tokens after each stage."""
+        """Patch tokens after each stage, padding included."""
         return [stage.tokens_out for stage in self]
+
+    def mean_tokens(self) -> list[float]:
+        """Real patch tokens after each stage, the mean over the images."""
+        return [stage.mean_tokens() for stage in self]
+
+    def soft(self) -> bool:
+        """Whether a stage shared tokens out over several."""
+        return any(stage.shares is not None for stage in self)
+
+    def source_shares(self, stage: int = -1) -> Tensor:
+        """How much of each source patch each token holds after a stage.
+
+        Args:
+            stage: index of the stage, the last by default.
+
+        Returns:
+            ``[B, N0, K]`` in [0, 1]; a row sums to one, or to less where a patch, or a part of it, was pruned.
+        """
+        last = range(len(self))[stage]
+        held = _shares(self[0])
+        for later in self[1 : last + 1]:
+            held = held @ _shares(later)
+        return held
+
+
+def count_real(valid: Tensor | None) -> Tensor | None:
+    """[B, K] of a plan -> [B] real tokens per image, int64; a training mask counts where it is over one half."""
+    if valid is None:
+        return None
+    return (valid if valid.dtype == torch.bool else valid > 0.5).sum(dim=1)
+
+
+def _shares(stage: StageTrace) -> Tensor:
+    """[B, N, K] of one stage."""
+    if stage.shares is not None:
+        return stage.shares.transpose(1, 2)
+    outputs = torch.arange(stage.tokens_out, device=stage.labels.device)
+    return (stage.labels.unsqueeze(-1) == outputs).to(stage.size.dtype)
 
 
 def follow(source: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,46 @@
+"""What plans ask of the tensors they are made of."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atc.ops.arguments import described
+
+
+def check_tensor(name: str, value: Any, shape: tuple[int, ...], floating: bool = False) -> None:
+    kind = isinstance(value, Tensor) and (value.is_floating_point() if floating else value.dtype == torch.int64)
+    if not kind or value.shape != shape:
+        wanted = "floating" if floating else "int64"
+        raise ValueError(f"{name} must be {wanted} {list(shape)}, got {described(value)}")
+
+
+def check_range(name: str, value: Tensor, low: int, high: int) -> None:
+    outside = (value < low) | (value >= high)
+    if outside.any():
+        wrong, image = int(value[outside][0]), int(outside.nonzero()[0, 0])
+        raise ValueError(f"{name} must lie in [{low}, {high}), got {wrong} in image {image}")
+
+
+def refuse(wrong: Tensor, message: str) -> None:
+    """Raise ValueError with the first place of ``wrong`` put into the message, if there is one."""
+    if wrong.any():
+        raise ValueError(message.format(*wrong.nonzero()[0].tolist()))
+
+
+def check_valid(valid: Any, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless `valid` is None, or a bool or floating tensor of this shape."""
+    if valid is None:
+        return
+    kind = isinstance(valid, Tensor) and (valid.is_floating_point() or valid.dtype == torch.bool)
+    if not kind or valid.shape != shape:
+        raise ValueError(f"valid must be bool or floating {list(shape)}, got {described(valid)}")
+
+
+def check_valid_contents(valid: Tensor) -> None:
+    """Raise ValueError where padding is not behind the real tokens, or a share of a token is outside [0, 1]."""
+    if valid.dtype == torch.bool:
+        refuse(~valid[:, :1], "no token of image {0} is real: valid must be true for one at least")
+        refuse(valid[:, 1:] & ~valid[:, :-1], "valid must be true first, then false: image {0} has padding in between")
+    else:
+        refuse(~((valid >= 0) & (valid <= 1)), "valid must lie in [0, 1]: token {1} of image {0} does not")

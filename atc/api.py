@@ -7,7 +7,7 @@ from torch import nn
 
 from atc import build
 from atc.core import Constant, Linear, Reducer, Schedule, Stages, check_plans
-from atc.values import Blocks, KeepRate, Whole, checked
+from atc.values import Blocks, KeepRates, Whole, checked
 from atc.vit.reduced import ReducedViT, reducer_class
 
 __all__ = ["ReducedViT", "check_plans", "unwrap", "wrap"]
@@ -17,7 +17,7 @@ __all__ = ["ReducedViT", "check_plans", "unwrap", "wrap"]
 def wrap(
     vit: nn.Module,
     reducer: str | type[Reducer] = "atc_average",
-    keep_rate: KeepRate | None = None,
+    keep_rate: KeepRates | None = None,
     blocks: Blocks = (4, 7, 10),
     *,
     schedule: str | Schedule = "stages",
@@ -31,7 +31,8 @@ def wrap(
     """A model that runs `vit` with its tokens reduced on the way. `vit` itself is not changed, nor copied.
 
     reducer: a name of conf/reducer/*.yaml ("atc_average", "tome", "topk", ...) or a Reducer class.
-    keep_rate: for schedule "stages": share of the source patches kept per stage, in (0, 1].
+    keep_rate: for schedule "stages": share of the source patches kept per stage, in (0, 1]; or a list of the share
+        that each stage keeps of what the stage before kept.
     blocks: for schedule "stages": the reducing blocks, 1-based.
     schedule: "stages", "constant" or "linear", or a Schedule.
     t: for schedules "constant" and "linear": tokens removed per block (on average), at every block.
@@ -53,7 +54,9 @@ def wrap(
     return ReducedViT(vit, factory, schedule, proportional_attention, size_weighted)
 
 
-def _schedule(name: str, keep_rate: float | None, blocks: Sequence[int], t: int | None, **switches: bool) -> Schedule:
+def _schedule(
+    name: str, keep_rate: float | Sequence[float] | None, blocks: Sequence[int], t: int | None, **switches: bool
+) -> Schedule:
     if name == "stages":
         if t is not None:
             raise ValueError(f't={t} is for schedule="constant" and "linear"; schedule="stages" takes a keep_rate')

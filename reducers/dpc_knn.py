@@ -45,7 +45,7 @@ class DPCKNN(Reducer):
             nearest = distance.topk(min(self.k, num_tokens), dim=2, largest=False).values / scale
             density = (-nearest.square().mean(dim=2)).exp()
             if self.as_released:
-                density = density + torch.rand_like(density) * 1e-6
+                density = density + self.draw(density.shape, density) * 1e-6
             denser = density[:, None, :] > density[:, :, None]
             if not self.as_released:
                 order = torch.arange(num_tokens, device=x.device)

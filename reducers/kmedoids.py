@@ -48,7 +48,10 @@ class KMedoids(Reducer):
         if self.as_released:
             import numpy as np
 
-            first = int(np.random.randint(0, distance.shape[1]))  # noqa: NPY002 (the authors' generator)
+            if self.noise is None:
+                first = int(np.random.randint(0, distance.shape[1]))  # noqa: NPY002 (the authors' generator)
+            else:
+                first = int(self.noise)
             medoids = [torch.full_like(distance[:, 0, 0], first, dtype=torch.int64)]
         else:
             medoids = [distance.sum(dim=2).argmin(dim=1)]

@@ -31,7 +31,7 @@ class RandomPruning(Reducer):
     def forward(self, view: TokenView, keep: int) -> Plan:
         batch, num_tokens = view.x.shape[:2]
         if self.training:
-            scores = torch.rand(batch, num_tokens, device=view.x.device)
+            scores = self.draw((batch, num_tokens), view.size.float())
         else:
             scores = self._fixed_scores(num_tokens, view.x.device).expand(batch, -1)
         return Select(scores.topk(keep, dim=1).indices.sort(dim=1).values, num_in=num_tokens)

@@ -9,9 +9,10 @@ from atc.ops.scale import unit_vectors
 class ToMe(Reducer):
     """Splits the tokens alternately into A and B, and merges the A tokens most similar to some B token into it.
 
-    Similarity is the cosine of head-mean keys. With one CLS token in front, B holds the patches at even
-    positions (0, 2, ...) and A those at odd ones, as in the authors' code, where CLS is the first of A and
-    never merges. Output order: the unmerged of A, then B. A step removes at most the tokens of A: half.
+    Similarity is the cosine of head-mean keys. A holds the even positions (0, 2, ...) of the sequence with its
+    prefix, as in the authors' code: with one CLS token in front, which is the first of A and never merges, those are
+    the patches at odd positions, and without one those at even positions. Output order: the unmerged of A, then B. A
+    step removes at most half of the tokens.
     """
 
     proportional_attention = True
@@ -23,7 +24,8 @@ class ToMe(Reducer):
 
     def forward(self, view: TokenView, keep: int) -> Plan:
         keys = unit_vectors(view.keys)
-        b, a = keys[:, ::2], keys[:, 1::2]
+        first = view.prefix % 2  # of A
+        a, b = keys[:, first::2], keys[:, 1 - first :: 2]
         num_a, num_b = a.shape[1], b.shape[1]
         best, partner = (a @ b.transpose(1, 2)).max(dim=-1)
         order = best.argsort(dim=-1, descending=True)
@@ -38,6 +40,6 @@ class ToMe(Reducer):
         labels_a = labels_a.scatter(1, merged, num_unmerged + partner.gather(1, merged))
 
         labels = torch.zeros(keys.shape[:2], dtype=torch.int64, device=keys.device)
-        labels[:, ::2] = labels_b
-        labels[:, 1::2] = labels_a
+        labels[:, 1 - first :: 2] = labels_b
+        labels[:, first::2] = labels_a
         return Assign(labels, keep)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from atc import build
 from atc.files import same_file
-from atc.values import Blocks, KeepRate, Seed, Whole, check, shown
+from atc.values import Blocks, KeepRates, Seed, Whole, check, shown
 
 Look = Literal["mean", "detail", "distinct"]
 LOOKS: tuple[Look, ...] = get_args(Look)
@@ -27,8 +27,8 @@ _TYPES: dict[str, Any] = {
     "gif.per_stage": PerStage,
     "gif.milliseconds": Milliseconds,
     "page.reducers": Sequence[str] | None,
-    "page.keep_rates": Sequence[KeepRate],
-    "keep_rate": KeepRate,
+    "page.keep_rates": Sequence[KeepRates],
+    "keep_rate": KeepRates,
     "blocks": Blocks,
     "t": Whole,
     "as_released": bool,

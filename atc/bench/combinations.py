@@ -26,7 +26,7 @@ class Reduction(NamedTuple):
 
     reducer: str
     schedule: str | None = None
-    keep_rate: float | None = None
+    keep_rate: float | tuple[float, ...] | None = None
     t: int | None = None
 
 
@@ -138,5 +138,6 @@ def _combination(choice: Choice, where: torch.device) -> Combination:
     reduction = Reduction(DENSE)
     if reducer_class(build.instantiate(cfg.reducer)).reduces:
         counts = {key: schedule[key] for key in ("keep_rate", "t") if key in schedule}
+        counts = {key: tuple(value) if isinstance(value, list) else value for key, value in counts.items()}
         reduction = Reduction(choice.reducer, cfg.choices["schedule"], **counts)
     return Combination(reduction, cfg.batch_size, cfg.precision, cfg.compile)

@@ -24,7 +24,7 @@ from atc.choices import combinations
 from atc.complaint import one_line
 from atc.files import same_file
 from atc.printable import printable
-from atc.values import Blocks, Count, KeepRate, Positive, Seed, Whole, check
+from atc.values import Blocks, Count, KeepRates, Positive, Seed, Whole, check
 
 CONFIG = "throughput"
 RANDOM_WEIGHTS = "backbone.pretrained=false"  # no download, for numbers that do not depend on weights
@@ -38,7 +38,7 @@ _TYPES: dict[str, Any] = {
     "seconds": Positive,
     "runs": Count | None,
     "output": os.PathLike[str] | None,
-    "keep_rate": KeepRate,
+    "keep_rate": KeepRates,
     "blocks": Blocks,
     "t": Whole,
     "as_released": bool,

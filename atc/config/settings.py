@@ -4,13 +4,13 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_type_hints
 
-from atc.values import Blocks, Count, KeepRate, NotNegative, Seed, Whole
+from atc.values import Blocks, Count, KeepRates, NotNegative, Seed, Whole
 
 Threads = Annotated[int, "[1, 1024]"]
 
 
 class _Reduction:
-    keep_rate: KeepRate | None
+    keep_rate: KeepRates | None
     blocks: Blocks
     t: Whole
     as_released: bool

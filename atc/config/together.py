@@ -1,8 +1,12 @@
 """Settings that have to go together."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from omegaconf import DictConfig
+
+from atc.values import shown
 
 
 def check(cfg: DictConfig, command: str) -> None:
@@ -20,6 +24,7 @@ def check(cfg: DictConfig, command: str) -> None:
     devices = trainer.get("devices")
     if isinstance(devices, str) and not re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices):
         raise ValueError(f"trainer.devices={devices} must be a number of devices, a list of them as in [0, 1], or auto")
+    check_shares(cfg.schedule.get("keep_rate"), cfg.schedule.get("blocks"))
     if command != "train":
         return
     if trainer.get("limit_train_batches") == 0:
@@ -29,6 +34,16 @@ def check(cfg: DictConfig, command: str) -> None:
     warmup = cfg.optimizer.get("warmup_epochs")
     if epochs is not None and epochs > 0 and isinstance(warmup, (int, float)):
         check_warmup(warmup, epochs)
+
+
+def check_shares(keep_rate: Any, blocks: Any) -> None:
+    """ValueError for keep rates of every stage that are more or fewer than the stages."""
+    if isinstance(keep_rate, Sequence) and isinstance(blocks, Sequence) and len(keep_rate) != len(blocks):
+        rates = [shown(rate) for rate in keep_rate]
+        raise ValueError(
+            f"keep_rate=[{', '.join(rates)}] needs one share for each of the blocks {list(blocks)}; for one run each: "
+            f"-m keep_rate={','.join(rates)}"
+        )
 
 
 def check_length(epochs: int | None, steps: int) -> None:

@@ -103,9 +103,7 @@ class Select(Plan):
              one member (K-Medoids). Sizes are then those of the clusters; without it, of the kept tokens.
     """
 
-    def __init__(
-        self, indices: Tensor, num_in: int, labels: Tensor | None = None, *, valid: Tensor | None = None
-    ):
+    def __init__(self, indices: Tensor, num_in: int, labels: Tensor | None = None, *, valid: Tensor | None = None):
         if not isinstance(indices, Tensor) or indices.dtype != torch.int64 or indices.ndim != 2:
             raise ValueError(f"indices must be int64 [B, K], got {described(indices)}")
         self.indices = indices
@@ -208,7 +206,7 @@ class Mix(Plan):
         self.num_out, self.valid = weights.shape[1], valid
         padding = self.padding()
         self.weights = weights if padding is None else weights.masked_fill(padding.unsqueeze(-1), 0)
-        self.labels = weights.argmax(dim=1)
+        self.labels = self.weights.argmax(dim=1)
 
     def check_shapes(self, batch: int, num_in: int) -> None:
         check_tensor("weights", self.weights, (batch, self.num_out, num_in), floating=True)

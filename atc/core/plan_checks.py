@@ -9,6 +9,7 @@ from atc.ops.arguments import described
 
 
 def check_tensor(name: str, value: Any, shape: tuple[int, ...], floating: bool = False) -> None:
+    """Raise ValueError unless `value` is a tensor of this shape, int64 or (if `floating`) of a floating dtype."""
     kind = isinstance(value, Tensor) and (value.is_floating_point() if floating else value.dtype == torch.int64)
     if not kind or value.shape != shape:
         wanted = "floating" if floating else "int64"
@@ -16,6 +17,7 @@ def check_tensor(name: str, value: Any, shape: tuple[int, ...], floating: bool =
 
 
 def check_range(name: str, value: Tensor, low: int, high: int) -> None:
+    """Raise ValueError with the first value outside of [low, high), if there is one."""
     outside = (value < low) | (value >= high)
     if outside.any():
         wrong, image = int(value[outside][0]), int(outside.nonzero()[0, 0])
@@ -43,4 +45,5 @@ def check_valid_contents(valid: Tensor) -> None:
         refuse(~valid[:, :1], "no token of image {0} is real: valid must be true for one at least")
         refuse(valid[:, 1:] & ~valid[:, :-1], "valid must be true first, then false: image {0} has padding in between")
     else:
-        refuse(~((valid >= 0) & (valid <= 1)), "valid must lie in [0, 1]: token {1} of image {0} does not")
+        # A straight-through estimate is 0 or 1 up to a rounding.
+        refuse(~((valid >= -1e-6) & (valid <= 1 + 1e-6)), "valid must lie in [0, 1]: token {1} of image {0} does not")

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from atc.core.plan import Plan
@@ -25,6 +26,22 @@ class TokenView(NamedTuple):
     cls_attn: Tensor | None = None  # [B, H, N] softmaxed CLS-to-token attention, if "cls_attn" is needed
     values: Tensor | None = None  # [B, H, N, D] attention values, if "values" is needed
     attn: Tensor | None = None  # [B, H, P+N, P+N] softmaxed, if "attn" is needed; gives up fused attention
+    valid: Tensor | None = None  # [B, N] which tokens count, as in `Plan.valid`; None = all
+    prefix: int = 1  # P, tokens of the sequence that stand before these
+
+
+class LossContext(NamedTuple):
+    """What a loss may use besides plans: the outcome of the training forward that the plans were made in.
+
+    Letters: B images, K patch tokens after the last block, C channels. A teacher reduces nothing.
+    """
+
+    logits: Tensor  # [B, classes]
+    features: Tensor  # [B, K, C] patch tokens after the final norm
+    valid: Tensor | None = None  # [B, K] which of them count, as in `Plan.valid`; None = all
+    labels: Tensor | None = None  # [B] classes, or [B, classes] targets
+    teacher_logits: Tensor | None = None  # [B, classes]; None without a teacher
+    teacher_features: Tensor | None = None  # [B, N0, C] patch tokens after the teacher's final norm
 
 
 class Stage(NamedTuple):
@@ -51,6 +68,13 @@ class Reducer(nn.Module, ABC):
     extra: output tokens beyond `keep` (EViT's fused token).
     released_surplus: patch tokens the authors' every-block code leaves beyond the schedule's count when there
         is a CLS token; used only with `as_released`.
+    dynamic: True where images may keep different numbers of tokens: `keep` is then the most that an image keeps, and
+        the method is asked also where that is all of them.
+    masks_training: True where all N tokens stay while the model is trained, and `Plan.valid` is a floating mask of
+        them (DynamicViT). The mask is applied in the attention of this block and of all later ones: a masked token is
+        seen by nobody but itself.
+    noise: random numbers to be used instead of those that the method would draw, one tensor for each instance; see
+        `draw`.
     exceptions: contract checks a method is known not to meet, each with the reason; "distinct_outputs" allows that an
         output token has no input token of its own.
     """
@@ -62,6 +86,9 @@ class Reducer(nn.Module, ABC):
     reduces: ClassVar[bool] = True
     extra: ClassVar[int] = 0
     released_surplus: ClassVar[int] = 0
+    dynamic: ClassVar[bool] = False
+    masks_training: ClassVar[bool] = False
+    noise: Tensor | None = None
     exceptions: dict[str, str] = {}  # an instance may have more
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -83,6 +110,32 @@ class Reducer(nn.Module, ABC):
     def forward(self, view: TokenView, keep: int) -> Plan:
         """How to get from `view.x.shape[1]` tokens to `keep`, with 1 <= keep < N (keep = N never asks)."""
 
-    def losses(self, plans: Sequence[Plan]) -> dict[str, Tensor]:
-        """Extra training losses by name, from the plans this instance made in the last forward."""
+    def losses(self, plans: Sequence[Plan], context: LossContext | None = None) -> dict[str, Tensor]:
+        """Extra training losses by name.
+
+        Args:
+            plans: what this instance made in the latest forward.
+            context: what came of that forward. A method that does not need it may leave out the parameter.
+
+        Returns:
+            Scalars; those of all instances are added up by name.
+        """
         return {}
+
+    def draw(self, shape: Sequence[int], like: Tensor, exponential: bool = False) -> Tensor:
+        """Random numbers, or the `noise` that was put in their place.
+
+        Args:
+            shape: of the numbers.
+            like: a tensor whose device and dtype they have.
+            exponential: draw from the exponential distribution of mean 1, not evenly from [0, 1).
+
+        Raises:
+            ValueError: a `noise` of another shape.
+        """
+        if self.noise is None:
+            drawn = torch.empty(tuple(shape), device=like.device, dtype=like.dtype)
+            return drawn.exponential_() if exponential else drawn.uniform_()
+        if tuple(self.noise.shape) != tuple(shape):
+            raise ValueError(f"noise must be {list(shape)}, got {list(self.noise.shape)}")
+        return self.noise.to(like.device, like.dtype)

@@ -1,10 +1,11 @@
 """How many tokens to keep, at which blocks. Blocks are 1-based, counts are of patch tokens (no prefix)."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from atc.values import Blocks, Count, KeepRate, Whole, checked
+from atc.values import Blocks, Count, KeepRates, Whole, checked
 
 
 class StageCount(NamedTuple):
@@ -83,36 +84,62 @@ class Stages(Schedule):
     2409.11923, Sec. 4). as_released: a stage removes as many tokens as lie between two *nominal* counts, so a
     method that fell behind stays behind (ToMe at r = .25 gives 98, 61, 52 of 196).
 
+    keep_rate: one share for all stages, or a list of the shares that each of them keeps, multiplied from left to right:
+        [.9, .7, .5] of 196 leaves int(196 * .9) = 176, int(196 * .9 * .7) = 123, int(196 * .9 * .7 * .5) = 61.
     keep: explicit token counts, one per block, instead of a keep rate.
+    of: "original" (None is the same) counts shares of the source patches, as above; "current" those of the tokens
+        that reach the stage, truncated every time (as the authors' detectors do): 196 at .7 leaves 137, 95, 66.
     """
 
     def __init__(
         self,
-        keep_rate: KeepRate | None = None,
+        keep_rate: KeepRates | None = None,
         blocks: Blocks = (4, 7, 10),
         keep: Sequence[Count] | None = None,
         *,
+        of: Literal["original", "current"] | None = "original",
         as_released: bool = False,
         clamp: bool = False,
     ):
         super().__init__(as_released=as_released, clamp=clamp)
-        self.blocks = tuple(blocks)
+        self.blocks, self.of = tuple(blocks), of or "original"
         if (keep_rate is None) == (keep is None):
             raise ValueError(f"give either keep_rate or keep, got keep_rate={keep_rate} and keep={keep}")
         if keep is not None and len(keep) != len(self.blocks):
             raise ValueError(f"keep={list(keep)} needs one positive count for each of the blocks {list(blocks)}")
-        self.keep_rate, self.keep = keep_rate, None if keep is None else tuple(keep)
+        if isinstance(keep_rate, Sequence) and len(keep_rate) != len(self.blocks):
+            raise ValueError(f"keep_rate={list(keep_rate)} needs one share for each of the blocks {list(blocks)}")
+        if keep is not None and self.of != "original":
+            raise ValueError(f"of={self.of} is for a keep_rate; keep={list(keep)} says how many tokens are left")
+        self.keep_rate = tuple(keep_rate) if isinstance(keep_rate, Sequence) else keep_rate
+        self.keep = None if keep is None else tuple(keep)
+
+    def _shares(self) -> tuple[float, ...]:
+        """What each stage keeps of what the stage before kept."""
+        assert self.keep_rate is not None
+        return self.keep_rate if isinstance(self.keep_rate, tuple) else (self.keep_rate,) * len(self.blocks)
+
+    def _targets(self, num_tokens: int) -> list[int]:
+        """The tokens that each stage is asked for, of so many source patches."""
+        if self.keep is not None:
+            return list(self.keep)
+        if isinstance(self.keep_rate, float | int):
+            return [max(1, int(num_tokens * self.keep_rate**stage)) for stage in range(1, len(self.blocks) + 1)]
+        targets, left = [], float(num_tokens)
+        for share in self._shares():
+            left = left * share
+            targets.append(max(1, int(left)))
+        return targets
 
     def _steps(self, num_tokens: int, depth: int, extra: int, surplus: int) -> Iterator[Step]:
         if not 1 <= self.blocks[0] <= self.blocks[-1] <= depth:
             raise ValueError(f"blocks={list(self.blocks)} must lie in 1..{depth}, the blocks this backbone has")
+        if self.of == "current":
+            for block, share in zip(self.blocks, self._shares(), strict=True):
+                yield Step(block, functools.partial(_share_of, share))
+            return
         previous = num_tokens
-        for stage, block in enumerate(self.blocks, start=1):
-            if self.keep is not None:
-                target = self.keep[stage - 1]
-            else:
-                assert self.keep_rate is not None
-                target = max(1, int(num_tokens * self.keep_rate**stage))
+        for stage, (block, target) in enumerate(zip(self.blocks, self._targets(num_tokens), strict=True), start=1):
             nominal = previous + (extra if stage > 1 else 0)
 
             def wanted(present: int, target: int = target, nominal: int = nominal) -> int:
@@ -121,6 +148,10 @@ class Stages(Schedule):
 
             yield Step(block, wanted)
             previous = target
+
+
+def _share_of(share: float, present: int) -> int:
+    return max(1, int(present * share))
 
 
 class EveryBlock(Schedule):

@@ -62,7 +62,8 @@ def fitted(value: Any, annotation: Any) -> Any:
         except Misfit as misfit:
             said += [str(misfit)] if str(misfit) else []  # of the right type, but out of range
     null = ", or null" if type(None) in known else ""
-    raise Misfit(f"{said[0]}{null}" if said and len(known) <= 2 else f"must be {described(annotation)}")
+    one = len(known) <= 2 or (len(said) == 1 and any(map(kinds.is_list, known)))  # numbers and lists of them
+    raise Misfit(f"{said[0]}{null}" if said and one else f"must be {described(annotation)}")
 
 
 def plain(value: Any) -> Any:

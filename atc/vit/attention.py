@@ -48,12 +48,14 @@ def attend(
     log_size: Tensor | None = None,
     rope: Tensor | None = None,
     needs: frozenset[str] = frozenset(),
+    policy: Tensor | None = None,
 ) -> tuple[Tensor, Seen]:
     """Self-attention of a timm `Attention`, `AttentionRope` or `EvaAttention`, or of a `Part` that shows their names;
     dense, it is that of its library to the bit.
 
     x: [B, T, C]; log_size: [B, T] float or None, added to every logit of its key (ToMe, arXiv 2210.09461,
-    Eq. 1); rope: [N, 2D] or [B, 1, N, 2D]; needs: as in `Reducer.needs`, and "keys".
+    Eq. 1), minus infinity for padding; policy: [B, T] float or None, see `masked_softmax`;
+    rope: [N, 2D] or [B, 1, N, 2D]; needs: as in `Reducer.needs`, and "keys".
     Returns [B, T, C] and what was seen.
     """
     gate = attn.gate(x).sigmoid() if getattr(attn, "gate", None) is not None else None
@@ -69,11 +71,11 @@ def attend(
 
     weights = None
     dropout = attn.attn_drop.p if attn.training else 0.0
-    if attn.fused_attn and "attn" not in needs:
+    if attn.fused_attn and "attn" not in needs and policy is None:
         scale = attn.scale if getattr(attn, "scales_logits", False) else None
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale)
     else:
-        weights = _softmax(attn, q, k, bias)
+        weights = _softmax(attn, q, k, bias, policy)
         out = attn.attn_drop(weights) @ v
 
     out = out.transpose(1, 2).flatten(2)
@@ -91,9 +93,32 @@ def attend(
     return out, Seen(mean_keys, cls_attn, values, weights if "attn" in needs else None)
 
 
-def _softmax(attn: Any, q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
+def _softmax(attn: Any, q: Tensor, k: Tensor, bias: Tensor | None, policy: Tensor | None = None) -> Tensor:
     if getattr(attn, "scales_logits", False):  # as transformers does: to the bit, the order matters
         logits = (q @ k.transpose(-2, -1)) * attn.scale
     else:
         logits = (q * attn.scale) @ k.transpose(-2, -1)
-    return (logits if bias is None else logits + bias).softmax(dim=-1)
+    logits = logits if bias is None else logits + bias
+    return logits.softmax(dim=-1) if policy is None else masked_softmax(logits, policy).to(q.dtype)
+
+
+def masked_softmax(logits: Tensor, policy: Tensor, eps: float = 1e-6) -> Tensor:
+    """Attention in which token j is seen by others as far as `policy[j]` says, and by itself in full.
+
+    ``e = exp(logits - max) * M`` with ``M[i, j] = policy[j]`` off the diagonal and 1 on it, then ``(e + eps / T) /
+    (sum(e) + eps)`` (DynamicViT, arXiv 2106.02034, Eq. 11, and its code). Gradients reach a policy of 0, too.
+
+    Args:
+        logits: ``[B, H, T, T]``.
+        policy: ``[B, T]`` in [0, 1].
+        eps: keeps the sum from zero.
+
+    Returns:
+        ``[B, H, T, T]``, in float32 at least; rows sum to one.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    tokens = logits.shape[-1]
+    own = torch.eye(tokens, device=logits.device, dtype=logits.dtype)
+    seen = policy[:, None, None, :].to(logits.dtype) * (1 - own) + own
+    weights = (logits - logits.amax(dim=-1, keepdim=True)).exp() * seen
+    return (weights + eps / tokens) / (weights.sum(dim=-1, keepdim=True) + eps)

@@ -15,9 +15,10 @@ def attention_half(
     log_size: Tensor | None,
     rope: Tensor | None,
     needs: frozenset[str],
+    policy: Tensor | None = None,
 ) -> tuple[Tensor, Seen]:
     """x + DropPath(scale(attention(norm1(x)))), and what the attention showed."""
-    out, seen = attend(block.attn, block.norm1(x), prefix, log_size, rope, needs)
+    out, seen = attend(block.attn, block.norm1(x), prefix, log_size, rope, needs, policy)
     return x + block.drop_path1(_scaled(block, 1, out)), seen
 
 

@@ -79,8 +79,8 @@ class Host(ABC):
 
         Args:
             x: ``[B, P+K, C]``, after `norm`.
-            size: ``[B, K]`` weights of the patch tokens in a pooling over them; None for equal ones. With merging the
-                weights sum to N0, so that a mean is the mean over source patches.
+            size: ``[B, K]`` weights of the patch tokens in a pooling over them, 0 for padding; None for equal ones.
+                With merging the weights sum to N0, so that a mean is the mean over source patches.
             pre_logits: return what enters the classifier.
 
         Returns:

@@ -10,12 +10,15 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from atc.core import Plan, Reducer, Schedule, Stage, StageCount, Trace
+from atc.core import LossContext, Plan, Reducer, Schedule, Stage, StageCount, Trace
 from atc.values import checked
 from atc.vit import intermediates
+from atc.vit.counting import check_needs, tokens_per_block
 from atc.vit.host import host_of, wrapper_of
+from atc.vit.reducer_losses import takes_context, total_losses
 from atc.vit.state_dict import take_plain_dicts
 from atc.vit.stream import Stream
+from atc.vit.valid import pooling_weights, without_padding
 from atc.vit.wrapper import Wrapper
 
 log = logging.getLogger(__name__)
@@ -81,7 +84,7 @@ class ReducedViT(Wrapper):
         self.size_weighted = _default(size_weighted, method.size_weighted)
         self._counts: dict[int, list[StageCount]] = {}
         self.stage_counts = self.counts(host.num_patches)
-        reducing = [count for count in self.stage_counts if count.keep < count.tokens_in]
+        reducing = [count for count in self.stage_counts if self.reduces(count)]
         self.reducers = nn.ModuleDict(
             {
                 str(count.block): reducer(
@@ -93,7 +96,7 @@ class ReducedViT(Wrapper):
         like = next((p for p in vit.parameters() if p.is_floating_point()), None)
         if like is not None:
             self.reducers.to(like.device, like.dtype)
-        self._check_needs()
+        check_needs(self)
         self.notices = [
             f"{method.__name__} leaves {c.keep} of {c.tokens_in} tokens at block {c.block}: the schedule asks for "
             f"{c.target}, which is out of its reach"
@@ -104,12 +107,14 @@ class ReducedViT(Wrapper):
             log.warning(notice)
         self.trace = Trace()
         self._plans: dict[str, list[Plan]] = {}
+        self._context: LossContext | None = None
+        self._with_context = any(takes_context(reducer) for reducer in self.reducers.values())
         take_plain_dicts(self)
         self.train(vit.training)  # wrapping changes no mode: reducers follow the backbone's
 
     def forgotten(self) -> dict[str, Any]:
         """The trace and the plans of the latest forward."""
-        return {"trace": Trace(), "_plans": {}}
+        return {"trace": Trace(), "_plans": {}, "_context": None}
 
     # Counts
 
@@ -140,7 +145,7 @@ class ReducedViT(Wrapper):
         Raises:
             ValueError: a block would have to reduce that has no reducer.
         """
-        active = {c.block: c for c in self.counts(num_patches) if c.keep < c.tokens_in}
+        active = {c.block: c for c in self.counts(num_patches) if self.reduces(c)}
         missing = [block for block in active if str(block) not in self.reducers]
         if missing:
             raise ValueError(
@@ -149,31 +154,16 @@ class ReducedViT(Wrapper):
             )
         return active
 
-    def tokens_per_block(self) -> list[int]:
-        """Patch tokens entering each block: counted in the latest forward, or as planned before the first."""
-        stages = [(s.block, s.tokens_out) for s in self.trace]
-        if not stages:
-            stages = [(c.block, c.keep + self.method.extra) for c in self.stage_counts if c.keep < c.tokens_in]
-        entering = int(self.trace[0].tokens_in if self.trace else self.host.num_patches)
-        counts = []
-        for number in range(1, self.depth + 1):
-            last = number if self.method.site == "before_block" else number - 1
-            reached = [count for block, count in stages if block <= last]
-            counts.append(reached[-1] if reached else entering)
-        return counts
+    def reduces(self, count: StageCount) -> bool:
+        """Whether the method is asked at this stage."""
+        return count.keep < count.tokens_in or self.method.dynamic
 
-    def _check_needs(self) -> None:
-        for block, reducer in self.reducers.items():
-            if self.method.site == "before_block" and reducer.needs and int(block) == 1:
-                raise ValueError(
-                    f"{self.method.__name__} reduces before its block and needs {sorted(reducer.needs)} of the block "
-                    f"before that, so it cannot reduce at block 1; name later blocks"
-                )
-            if "cls_attn" in reducer.needs and not self.host.has_cls:
-                raise ValueError(
-                    f"{self.method.__name__} ranks patches by the attention of a CLS token, which this "
-                    f"{type(self.host.model).__name__} does not have"
-                )
+    def tokens_per_block(self) -> list[float]:
+        """Patch tokens entering each block: counted in the latest forward, or as planned before the first.
+
+        Where images have different numbers of tokens, the mean over the images.
+        """
+        return tokens_per_block(self)
 
     # Forwards
 
@@ -201,16 +191,17 @@ class ReducedViT(Wrapper):
 
         Tokens count in a pooling as in the latest forward.
         """
-        sizes = self.trace[-1].size if self.trace else None
-        fits = sizes is not None and x.shape[:2] == (sizes.shape[0], self.prefix + sizes.shape[1])
-        return self.host.head(x, self.pooling_size(sizes, True) if fits else None, pre_logits)
+        last = self.trace[-1] if self.trace else None
+        if last is None or x.shape[:2] != (last.size.shape[0], self.prefix + last.size.shape[1]):
+            return self.host.head(x, None, pre_logits)
+        return self.pooled(x, last.size, last.valid, pre_logits)
 
     def forward_intermediates(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Features of several blocks on the full grid; see `atc.vit.intermediates.forward_intermediates`."""
+        """See `atc.vit.intermediates.forward_intermediates`."""
         return intermediates.forward_intermediates(self, x, *args, **kwargs)
 
     def get_intermediate_layers(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """The same in DINO's form; see `atc.vit.intermediates.get_intermediate_layers`."""
+        """See `atc.vit.intermediates.get_intermediate_layers`."""
         return intermediates.get_intermediate_layers(self, x, *args, **kwargs)
 
     def _through(self, images: Tensor) -> Stream:
@@ -219,22 +210,45 @@ class ReducedViT(Wrapper):
             stream.step(number)
         return stream
 
-    def note(self, stream: Stream) -> None:
-        """Keep what a forward did: its `trace`, and in training the plans that `losses` asks for."""
+    def note(self, stream: Stream, features: Tensor | None = None, logits: Tensor | None = None) -> None:
+        """Keep what a forward did: its `trace`, and in training what `losses` asks for."""
         self.trace = stream.trace()
         self._plans = stream.plans if self.training else {}
+        self._context = None
+        if self.training and features is not None and logits is not None and self._with_context:
+            self._context = LossContext(logits, features[:, self.prefix :], stream.valid)
 
-    def pooling_size(self, size: Tensor | None, reduced: bool) -> Tensor | None:
-        """The weights of tokens in a pooling over patches; None for equal ones."""
-        return size if self.size_weighted and reduced else None
+    def pooled(self, x: Tensor, size: Tensor | None, valid: Tensor | None, pre_logits: bool = False) -> Tensor:
+        """Pool and classify tokens ``[B, P+K, C]`` after the norm -> ``[B, classes]``; see `pooling`."""
+        return self.host.head(*self.pooling(x, size, valid), pre_logits)
 
-    def losses(self) -> dict[str, Tensor]:
-        """The reducers' own losses for the latest training forward, summed over stages by name."""
-        total: dict[str, Tensor] = {}
-        for block, plans in self._plans.items():
-            for name, value in self.reducers[block].losses(plans).items():  # type: ignore[operator]
-                total[name] = total[name] + value if name in total else value
-        return total
+    def pooling(self, x: Tensor, size: Tensor | None, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What a host's pooling is given: tokens, and the weights of those behind the prefix.
+
+        Args:
+            x: ``[B, P+K, C]`` tokens after the norm.
+            size: ``[B, K]`` their sizes; None if nothing was reduced.
+            valid: ``[B, K]`` which of them count; None for all.
+        """
+        weights = pooling_weights(size if self.size_weighted else None, valid)
+        return without_padding(x, valid, self.prefix), weights
+
+    def losses(
+        self,
+        labels: Tensor | None = None,
+        teacher_logits: Tensor | None = None,
+        teacher_features: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The reducers' own losses for the latest training forward, summed over stages by name.
+
+        Args:
+            labels: classes ``[B]`` or targets ``[B, classes]`` of its images.
+            teacher_logits: ``[B, classes]`` of a teacher for the same images.
+            teacher_features: ``[B, N0, C]`` its patch tokens after the final norm.
+        """
+        known = labels, teacher_logits, teacher_features
+        context = None if self._context is None else LossContext(*self._context[:3], *known)
+        return total_losses(self.reducers, self._plans, context)
 
 
 def _default(override: bool | None, default: bool) -> bool:

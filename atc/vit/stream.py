@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from atc.core import Plan, StageCount, StageTrace, TokenView, Trace, follow
+from atc.core import BlockGate, Plan, StageCount, StageTrace, TokenView, Trace, follow
 from atc.core.checking import check_plan, check_reduced, values_are_checked
+from atc.core.plan import Mix
+from atc.core.trace import count_real
 from atc.vit.attention import Seen
 from atc.vit.blocks import attention_half, merge_rope, mlp_half
 from atc.vit.hooks import through_hooks
+from atc.vit.valid import key_bias, with_prefix
 
 if TYPE_CHECKING:
     from atc.vit.reduced import ReducedViT
@@ -27,8 +30,10 @@ class Stream:
         x: ``[B, P+N, C]`` tokens, N falling with every reduction.
         size: ``[B, N]`` float, source patches of each token.
         source: ``[B, N0]`` int64, token that holds each source patch; -1 where it was pruned.
+        valid: ``[B, N]`` which tokens count, as in `Plan.valid`; None where all do.
         grid: rows and columns of the source patches.
         stages: one `StageTrace` per reduction so far.
+        gates: each gate that was applied so far, and its plan.
         left: ``[B, N0, C]`` the value with which each pruned patch left, where `keep_pruned` is set; else None.
         seen: what the latest attention showed.
 
@@ -59,7 +64,13 @@ class Stream:
         self.left = self.x[:, self.prefix :] if keep_pruned else None
         self.stages: list[StageTrace] = []
         self.plans: dict[str, list[Plan]] = {}
-        self._keep_pruned, self._log_size = keep_pruned, None
+        self.gates: list[tuple[BlockGate, Plan]] = []
+        self.valid: Tensor | None = None
+        self._keep_pruned, self._reduced = keep_pruned, False
+        self._bias: Tensor | None = None  # [B, P+N] added to the attention logits of each key
+        self._policy: Tensor | None = None  # [B, P+N] of methods that mask in training
+        if model.method.masks_training and model.training:
+            self._mask(torch.ones_like(self.size))
         self._also, self.seen = also, Seen(self.x.new_zeros(batch, patches, 0))
         self._active = model.active(patches)
         recompute = host.recomputes() and model.training and torch.is_grad_enabled()
@@ -70,10 +81,25 @@ class Stream:
         """N, the patch tokens now."""
         return self.x.shape[1] - self.prefix
 
-    def step(self, number: int) -> None:
-        """Run block `number`, 1-based, with the reduction that is due there."""
+    def step(self, number: int, gate: BlockGate | None = None) -> None:
+        """Run block `number`, 1-based, with the reduction that is due there.
+
+        Args:
+            number: of the block.
+            gate: chooses the patch tokens that this block computes; the others pass by unchanged. No reduction may be
+                due at this block.
+
+        Raises:
+            ValueError: a gate at a block that reduces.
+        """
         block = self.model.host.blocks[number - 1]
-        self.x = through_hooks(number, block, functools.partial(self._block, number, block), self.x)
+        run = functools.partial(self._block, number, block)
+        if gate is not None:
+            before = self.model.method.site == "before_block"
+            if number in self._active or (before and number + 1 in self._active):
+                raise ValueError(f"block {number} takes no gate: a reduction at it, or before the next, looks at it")
+            run = functools.partial(self._gated, block, gate)
+        self.x = through_hooks(number, block, run, self.x)
 
     def _block(self, number: int, block: Any, x: Tensor) -> Tensor:
         before = self.model.method.site == "before_block"
@@ -83,20 +109,20 @@ class Stream:
             self._reduce(here)
         looking = after if before else here
         needs = frozenset() if looking is None else self.model.reducers[str(looking.block)].needs | {"keys"}
-        needs = needs | self._also
-        self.x, self.seen = self._run(attention_half, block, self.x, self.prefix, self._log_size, self.rope, needs)
+        masks = self._bias, self.rope, needs | self._also, self._policy
+        self.x, self.seen = self._run(attention_half, block, self.x, self.prefix, *masks)
         if here is not None and not before:
             self._reduce(here)
         return self._run(mlp_half, block, self.x)  # type: ignore[no-any-return]
 
     def _reduce(self, count: StageCount) -> None:
         """Ask the reducer for a plan, and apply it to tokens, sizes, source map and rotary positions."""
-        model, seen = self.model, self.seen
+        model = self.model
         reducer: nn.Module = model.reducers[str(count.block)]
         head, patches = self.x[:, : self.prefix], self.x[:, self.prefix :]
-        view = TokenView(patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn)
-        weight = self.size if model.size_weighted else torch.ones_like(self.size)
-        num_out = count.keep + model.method.extra
+        view, weight = self._view(patches), self._weight()
+        stays = model.method.masks_training and model.training
+        num_out = patches.shape[1] if stays else count.keep + model.method.extra
         if self._keep_pruned:
             self.left = self.expanded()
         values = values_are_checked(patches)
@@ -111,15 +137,63 @@ class Stream:
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)
         self.source = follow(self.source, plan.labels)
-        if model.proportional_attention:
-            prefix_size = self.size.new_ones(self.size.shape[0], self.prefix)
-            self._log_size = torch.cat([prefix_size, self.size], dim=1).log()
-        self.stages.append(StageTrace(count.block, count.tokens_in, plan.num_out, plan.labels, self.size, self.source))
-        self.plans[str(count.block)] = [plan]
+        self._reduced = True
+        self._mask(plan.valid)
+        self._note(count.block, view, plan)
+
+    def _view(self, patches: Tensor) -> TokenView:
+        seen = self.seen
+        return TokenView(
+            *(patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn),
+            valid=self.valid,
+            prefix=self.prefix,
+        )
+
+    def _weight(self) -> Tensor:
+        """[B, N]: how much each token counts in a mean."""
+        weight = self.size if self.model.size_weighted else torch.ones_like(self.size)
+        return weight if self.valid is None else weight * self.valid
+
+    def _mask(self, valid: Tensor | None) -> None:
+        """Let these tokens count, and no others, from here on."""
+        self.valid = valid
+        if self.model.method.masks_training and self.model.training and valid is not None:
+            self._policy, valid = with_prefix(valid.to(self.size.dtype), self.prefix), None
+        size = self.size if self.model.proportional_attention and self._reduced else None
+        self._bias = key_bias(size, valid, self.prefix)
+
+    def _note(self, block: int, view: TokenView, plan: Plan) -> None:
+        """Enter a reduction into the trace."""
+        shares = plan.shares() if isinstance(plan, Mix) else None
+        stage = StageTrace(block, view.x.shape[1], plan.num_out, plan.labels, self.size, self.source)
+        self.stages.append(stage._replace(valid=plan.valid, count=count_real(plan.valid), shares=shares))
+        self.plans[str(block)] = [plan]
+
+    def _gated(self, block: Any, gate: BlockGate, x: Tensor) -> Tensor:
+        """The block over the tokens that a gate chooses, [B, P+N, C] -> [B, P+N, C]."""
+        head, patches = x[:, : self.prefix], x[:, self.prefix :]
+        plan = gate(self._view(patches))
+        try:
+            check_plan(plan, patches, plan.num_out, values_are_checked(patches), {})
+        except ValueError as error:
+            raise ValueError(f"{type(gate).__name__}: {error}") from error
+        size = plan.reduce_size(self.size) if self._bias is not None and self.model.proportional_attention else None
+        bias = key_bias(size, plan.valid, self.prefix)
+        rope = None if self.rope is None else merge_rope(self.rope, plan, torch.ones_like(self.size))
+        chosen = torch.cat([head, plan.reduce(patches, self.size)], dim=1)
+        chosen, _ = self._run(attention_half, block, chosen, self.prefix, bias, rope, frozenset())
+        chosen = self._run(mlp_half, block, chosen)
+        self.gates.append((gate, plan))
+        return torch.cat([chosen[:, : self.prefix], plan.expand(chosen[:, self.prefix :], fill=patches)], dim=1)
 
     def expanded(self) -> Tensor:
         """``[B, N0, C]``: every source patch with the value of its token, a pruned one with its last value, or 0."""
         tokens = self.x[:, self.prefix :]
+        trace = self.trace()
+        if trace.soft():
+            held = trace.source_shares().to(tokens.dtype)
+            full = held @ tokens
+            return full if self.left is None else full + (1 - held.sum(dim=2, keepdim=True)) * self.left
         index = self.source.clamp_min(0).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
         full = tokens.gather(1, index)
         left = torch.zeros_like(full) if self.left is None else self.left
@@ -135,8 +209,10 @@ class Stream:
 
     def finish(self) -> Tensor:
         """Norm, pooling and head: ``[B, classes]``; sets the model's `trace`."""
-        self.model.note(self)
-        return self.model.host.head(self.features(), self.model.pooling_size(self.size, len(self.stages) > 0))
+        features = self.features()
+        logits = self.model.pooled(features, self.size if self.stages else None, self.valid)
+        self.model.note(self, features, logits)
+        return logits
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:

@@ -101,3 +101,52 @@ def test_errors_are_one_line_with_the_value(make, message):
     with pytest.raises(ValueError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [([0.9, 0.7, 0.5], [176, 123, 61]), ((1.0, 0.5, 0.5), [196, 98, 49]), ([0.7, 0.7, 0.7], [137, 96, 67])],
+)
+def test_a_share_for_each_stage_multiplies(rates, expected):
+    assert keeps(Stages(rates)) == expected
+    product = 196.0
+    for rate, count in zip(rates, expected, strict=True):
+        product *= rate
+        assert int(product) == count
+
+
+def test_a_share_for_each_stage_or_none():
+    with pytest.raises(ValueError, match=r"keep_rate=\[0.9, 0.7\] needs one share for each of the blocks \[4, 7, 10\]"):
+        Stages([0.9, 0.7])
+    for wrong in ([0.9, 1.5, 0.5], [0.9, 0.0, 0.5], [0.9, "a", 0.5]):
+        with pytest.raises(ValueError, match="keep_rate="):
+            Stages(wrong)
+    with pytest.raises(ValueError, match=r"keep_rate=1.5 must lie in \(0, 1\]"):
+        Stages(1.5)
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "expected"),
+    [(196, 0.7, [137, 95, 66]), (196, 0.9, [176, 158, 142]), (35, 0.5, [17, 8, 4]), (49, 0.1, [4, 1, 1])],
+)
+def test_shares_of_the_current_tokens_compound(n, rate, expected):
+    assert keeps(Stages(rate, of="current"), n=n) == expected
+    left = n
+    for count in expected:
+        left = max(1, int(left * rate))
+        assert left == count
+    assert keeps(Stages([rate] * 3, of="current"), n=n) == expected
+
+
+def test_shares_of_the_current_tokens_count_the_extra_ones():
+    counts = Stages(0.5, of="current").resolve(196, 12, extra=1)
+    assert [c.keep for c in counts] == [98, 49, 25]
+    assert [c.tokens_in for c in counts] == [196, 99, 50]
+
+
+def test_of_is_original_or_current():
+    assert keeps(Stages(0.7, of=None)) == keeps(Stages(0.7, of="original")) == [137, 96, 67]
+    with pytest.raises(ValueError, match="of="):
+        Stages(0.7, of="both")
+    with pytest.raises(ValueError, match="of=current is for a keep_rate"):
+        Stages(keep=[3, 2, 1], of="current")

@@ -10,6 +10,7 @@ COUNT = "must be 1 or more"
 SEED = "must be a whole number in [0, 4294967295]"
 BLOCKS = "must be a list of whole numbers of 1 or more, such as [4, 7, 10]"
 FINITE = "must be finite"
+RATES = "must be a number in (0, 1]"
 # Setting and value, and what has to be said of it; a setting that is not there by default has a plus sign.
 VALUES = {
     # What YAML 1.1 takes for booleans, and numbers for them
@@ -50,14 +51,19 @@ VALUES = {
     "keep_rate=1.5": "must lie in (0, 1]",
     "keep_rate=0": "must lie in (0, 1]",
     "keep_rate=-0.0": "must lie in (0, 1]",
-    "keep_rate=true": "must be a number in (0, 1], or null",
+    "keep_rate=true": RATES,
     "keep_rate=nan": FINITE,
     "keep_rate=inf": FINITE,
-    "keep_rate=half": "must be a number in (0, 1], or null",
+    "keep_rate=half": RATES,
     "keep_rate=[0.5,0.7]": "for one run each: -m keep_rate=0.5,0.7",
-    "keep_rate={a:1}": "must be a number in (0, 1], or null",
-    "keep_rate=": "keep_rate='' must be a number in (0, 1], or null",
-    "keep_rate=0٫5": "must be a number in (0, 1], or null",
+    "keep_rate=[0.9,0.7,1.5]": "1.5 must lie in (0, 1]",
+    "keep_rate=[0.9,0.7,half]": "must be",
+    "keep_rate=[[0.9,0.7,0.5]]": "must be",
+    "keep_rate=[]": "needs one share for each of the blocks [4, 7, 10]",
+    "schedule.of=half": "schedule.of=half must be",
+    "keep_rate={a:1}": RATES,
+    "keep_rate=": "keep_rate='' must be a number in (0, 1]",
+    "keep_rate=0٫5": RATES,
     "task.label_smoothing=-0.1": SHARE,
     "task.label_smoothing=nan": FINITE,
     "task.label_smoothing=true": "must be a number in [0, 1]",

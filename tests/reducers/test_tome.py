@@ -29,3 +29,13 @@ def test_against_matching_spelled_out(n, removed):
 @pytest.mark.parametrize(("n", "least"), [(196, 98), (99, 50), (49, 25), (2, 1), (1, 1)])
 def test_removes_at_most_half(n, least):
     assert ToMe.least(n) == least
+
+
+@pytest.mark.parametrize("n", [22, 23])
+@pytest.mark.parametrize("prefix", [0, 2, 5])
+def test_sources_are_the_even_positions_of_the_sequence_with_its_prefix(n, prefix):
+    view, keep = random_view(n=n)._replace(prefix=prefix), n - 3
+    labels = ToMe(Stage(4, 8, keep))(view, keep).labels
+    targets = [place for place in range(n) if (place + prefix) % 2]
+    assert (labels[:, targets] >= keep - len(targets)).all()  # they come last, and each is an output of its own
+    assert all(len(set(row[targets].tolist())) == len(targets) for row in labels)

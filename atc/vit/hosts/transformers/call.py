@@ -121,9 +121,10 @@ class ReducedPretrained(ReducedViT):
 
     def _output(self, stream: Stream, given: dict[str, Any], found: dict[str, Any]) -> Any:
         host = self.host
-        x, size = stream.features(), self.pooling_size(stream.size, len(stream.stages) > 0)
-        pooled = host.pooled(x, size)
-        classified = host.classified(x, pooled)
+        x = stream.features()
+        pool, size = self.pooling(x, stream.size if stream.stages else None, stream.valid)
+        pooled = host.pooled(pool, size)
+        classified = host.classified(pool, pooled)
         name, modules = host.known.__name__, sys.modules
         own, shared = modules[host.known.__module__], modules["transformers.modeling_outputs"]
         if name == "ViTMAEModel":
@@ -134,7 +135,8 @@ class ReducedPretrained(ReducedViT):
             return own.CLIPVisionModelOutput(image_embeds=classified[0], last_hidden_state=x, **found)
         if not classified:
             return shared.BaseModelOutputWithPooling(last_hidden_state=x, pooler_output=pooled, **found)
-        logits = host.head(x, size)
+        logits = host.head(pool, size)
+        self.note(stream, x, logits)
         if len(classified) == 2:
             heads = {"cls_logits": classified[0], "distillation_logits": classified[1]}
             return own.DeiTForImageClassificationWithTeacherOutput(logits=logits, **heads, **found)

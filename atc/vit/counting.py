@@ -1,0 +1,35 @@
+"""The tokens of a wrapped model, block by block, and what its reducers ask of the blocks."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atc.vit.reduced import ReducedViT
+
+
+def tokens_per_block(model: "ReducedViT") -> list[float]:
+    """Patch tokens entering each block: counted in the latest forward, or as planned before the first."""
+    stages: list[tuple[int, float]] = [(s.block, s.mean_tokens()) for s in model.trace]
+    if not stages:
+        stages = [(c.block, c.keep + model.method.extra) for c in model.stage_counts if model.reduces(c)]
+    entering = int(model.trace[0].tokens_in if model.trace else model.host.num_patches)
+    counts = []
+    for number in range(1, model.depth + 1):
+        last = number if model.method.site == "before_block" else number - 1
+        reached = [count for block, count in stages if block <= last]
+        counts.append(reached[-1] if reached else entering)
+    return counts
+
+
+def check_needs(model: "ReducedViT") -> None:
+    """Raise ValueError where a reducer needs what the model, or the block before, does not have."""
+    for block, reducer in model.reducers.items():
+        if model.method.site == "before_block" and reducer.needs and int(block) == 1:
+            raise ValueError(
+                f"{model.method.__name__} reduces before its block and needs {sorted(reducer.needs)} of the block "
+                f"before that, so it cannot reduce at block 1; name later blocks"
+            )
+        if "cls_attn" in reducer.needs and not model.host.has_cls:
+            raise ValueError(
+                f"{model.method.__name__} ranks patches by the attention of a CLS token, which this "
+                f"{type(model.host.model).__name__} does not have"
+            )

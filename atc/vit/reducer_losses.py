@@ -1,0 +1,38 @@
+"""The losses of reducers, with or without a context."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from atc.core import LossContext, Plan, Reducer
+
+
+def takes_context(reducer: nn.Module) -> bool:
+    """Whether the losses of a reducer ask for more than its plans; those of `Reducer` itself are none."""
+    losses: Any = getattr(type(reducer), "losses", None)
+    if losses is None or losses is Reducer.losses:
+        return False
+    parameters = list(inspect.signature(losses).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) > 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def total_losses(
+    reducers: nn.ModuleDict, plans: Mapping[str, Sequence[Plan]], context: LossContext | None
+) -> dict[str, Tensor]:
+    """The losses of all reducers, added up by name.
+
+    Args:
+        reducers: by block.
+        plans: of the latest forward, by block.
+        context: what came of that forward; given to the reducers that take it.
+    """
+    total: dict[str, Tensor] = {}
+    for block, made in plans.items():
+        reducer: Any = reducers[block]
+        found = reducer.losses(made, context) if takes_context(reducer) else reducer.losses(made)
+        for name, value in found.items():
+            total[name] = total[name] + value if name in total else value
+    return total

@@ -109,13 +109,30 @@ def pipeline() -> Parser:
     return found
 
 
-PARSERS = {"linkage": linkage, "pipeline": pipeline}
+def export() -> Parser:
+    """The command line of `python -m atc.bench export`."""
+    found = Parser(
+        prog="python -m atc.bench export",
+        description="Exported models in onnxruntime against the same models in PyTorch, on the CPU.",
+    )
+    found.add_argument("--model", default="deit_tiny", choices=MODELS)
+    found.add_argument("--keep-rate", type=share, default=0.5)
+    found.add_argument("--batch", type=whole(1, 4096), default=8)
+    found.add_argument("--threads", type=whole(1, MOST_THREADS), default=1)
+    found.add_argument("--runs", type=whole(1), default=7)
+    found.add_argument("--out", type=result_file, help="result file, such as benchmarks/export_cpu.json")
+    return found
+
+
+PARSERS = {"linkage": linkage, "pipeline": pipeline, "export": export}
 
 
 def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
     """The arguments of a benchmark, with what no machine could measure refused; ends the process after a mistake."""
     command = PARSERS[name]()
     options = command.parse_args(arguments)
+    if name == "export":
+        return options
     if name == "pipeline" and not 0 <= options.every_block < options.tokens:
         command.error(f"--every-block {options.every_block}: there are {options.tokens} tokens to begin with")
     most = max(options.tokens) if name == "linkage" else options.tokens

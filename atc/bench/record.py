@@ -13,7 +13,7 @@ from atc import provenance
 from atc.files import json_text, write_whole
 from atc.ops.linkage import cpu
 
-RIVALS = ("scikit-learn", "fastcluster", "triton")  # what is measured against, or with
+RIVALS = ("scikit-learn", "fastcluster", "triton", "onnxruntime")  # what is measured against, or with
 
 
 def environment() -> dict[str, object]:

@@ -67,6 +67,36 @@ class Trace(tuple[StageTrace, ...]):
             held = held @ _shares(later)
         return held
 
+    def unmerge(self, tokens: Tensor, fill: float = 0.0) -> Tensor:
+        """Give every source patch the value of the token that holds it at the end.
+
+        Where a method shares patches out over several tokens, their values are mixed in the same shares.
+
+        Args:
+            tokens: ``[B, K, C]`` the patch tokens left, without prefix tokens.
+            fill: the value of a patch that was pruned.
+
+        Returns:
+            ``[B, N0, C]`` in the order of the patches; `tokens` itself where nothing was reduced.
+
+        Raises:
+            ValueError: `tokens` do not have the shape of what the last stage left.
+        """
+        if not self:
+            return tokens
+        last = self[-1]
+        if tokens.ndim != 3 or tokens.shape[:2] != last.size.shape:
+            batch, left = last.size.shape
+            raise ValueError(
+                f"tokens must be [{batch}, {left}, C], the patch tokens that are left without prefix tokens; got "
+                f"{list(tokens.shape)}"
+            )
+        if self.soft():
+            shares = self.source_shares().to(tokens.dtype)
+            return shares @ tokens + (1 - shares.sum(dim=2, keepdim=True)) * fill
+        index = last.source.clamp_min(0).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
+        return tokens.gather(1, index).masked_fill((last.source < 0).unsqueeze(-1), fill)
+
 
 def count_real(valid: Tensor | None) -> Tensor | None:
     """[B, K] of a plan -> [B] real tokens per image, int64; a training mask counts where it is over one half."""

@@ -1,5 +1,6 @@
 """The order in which tokens merged: reductions taken apart into single steps."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -135,5 +136,7 @@ def _by_leaders(merges: Labels, patches: int) -> Labels:
 
 
 def _square(model: ReducedViT) -> tuple[int, int]:
-    rows, columns = model.host.model.patch_embed.grid_size
+    embedding = getattr(model.host.model, "patch_embed", None)
+    side = math.isqrt(model.host.num_patches)
+    rows, columns = (side, side) if embedding is None else embedding.grid_size
     return int(rows), int(columns)

@@ -32,9 +32,14 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
     """
     training = model.training
     # The math backend spells attention out as matrix products, which are counted on every device.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operation of its own, which the counter does not know
     counter = FlopCounterMode(display=False, custom_mapping=_OWN)
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
-        model.eval()(images)
+    try:
+        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+            model.eval()(images)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     model.train(training)
     return counter.get_total_flops() / len(images) / 1e9
 

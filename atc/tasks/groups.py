@@ -28,11 +28,13 @@ def parameter_groups(
         and fc_norm learn at the full rate. (timm gives a final norm before the pooling a layer of its own.)
     ValueError if both are asked for.
     """
-    vit: Any = getattr(model, "vit", model)
+    host = getattr(model, "host", None) if hasattr(model, "reducers") else None
+    vit: Any = model if host is None else host.model
     spared = getattr(vit, "no_weight_decay", set)()
+    new = (*getattr(vit, "new", _NEW), "reducers.")
     if layer_decay is None:
         return _new_and_backbone(
-            model, lr, weight_decay, {*spared}, 1.0 if backbone_lr_scale is None else backbone_lr_scale
+            model, lr, weight_decay, {*spared}, 1.0 if backbone_lr_scale is None else backbone_lr_scale, new
         )
     if backbone_lr_scale not in (None, 1):
         raise ValueError(f"either layer_decay={layer_decay} or backbone_lr_scale={backbone_lr_scale}, not both")
@@ -42,14 +44,13 @@ def parameter_groups(
 
 
 def _new_and_backbone(
-    model: nn.Module, lr: float, weight_decay: float, spared: set[str], scale: float
+    model: nn.Module, lr: float, weight_decay: float, spared: set[str], scale: float, new_names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     parts: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for full_name, parameter in model.named_parameters():
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            name = full_name.removeprefix("vit.")
             decays = parameter.ndim > 1 and not name.endswith(".bias") and name not in spared
-            parts.setdefault((name.startswith(_NEW), decays), []).append(parameter)
+            parts.setdefault((name.startswith(new_names), decays), []).append(parameter)
     return [
         {
             "params": parts[new, decays],

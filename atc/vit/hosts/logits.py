@@ -1,0 +1,65 @@
+"""Models of other libraries behind `atc.vit.logits.Logits`."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from atc.vit.host import Host
+from atc.vit.logits import Logits
+
+
+class OfLogits(Host):
+    """Whatever the model inside is, with logits for an output."""
+
+    methods: ClassVar[frozenset[str]] = frozenset({"no_weight_decay", "group_matcher", "set_grad_checkpointing"})
+
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.prefix, self.width = self._inner.prefix, self._inner.width
+
+    @classmethod
+    def knows(cls, model: nn.Module) -> bool:
+        return isinstance(model, Logits)
+
+    @property
+    def _inner(self) -> Host:
+        return self.model.host  # type: ignore[no-any-return]
+
+    @property
+    def blocks(self) -> Sequence[Any]:
+        return self._inner.blocks
+
+    @property
+    def num_patches(self) -> int:
+        return self._inner.num_patches
+
+    @property
+    def has_cls(self) -> bool:
+        return self._inner.has_cls
+
+    def recomputes(self) -> bool:
+        return self._inner.recomputes()
+
+    def refusal(self) -> str | None:
+        return self._inner.refusal()
+
+    def skipped(self) -> list[tuple[str, nn.Module]]:
+        return [("the model inside", self.model.model), *self._inner.skipped()]
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        return self._inner.grid(images)
+
+    def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
+        return self._inner.embed(images, **options)
+
+    def norm(self, x: Tensor) -> Tensor:
+        return self._inner.norm(x)
+
+    def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
+        own = getattr(self.model, "classifier", None) if self.model.adds_classifier else None
+        pooled = self._inner.head(x, size, pre_logits and own is None)
+        return pooled if own is None or pre_logits else own(pooled)
+
+
+HOST = OfLogits

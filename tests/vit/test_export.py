@@ -10,8 +10,13 @@ from torch import Tensor, nn
 
 from tests.vit.wrapped import METHODS, images, wrapped
 
+QUICK = {("atc_average", "dynamic"), ("kmedoids", "static")}
 BATCH = torch.export.Dim("batch")
-ALL = ("atc_complete", "atc_single", *METHODS)
+CASES = [
+    pytest.param(name, dynamic, id=f"{name}-{kind}", marks=[] if (name, kind) in QUICK else [pytest.mark.slow])
+    for name in ("atc_complete", "atc_single", *METHODS)
+    for kind, dynamic in (("static", False), ("dynamic", True))
+]
 
 
 class WithSources(nn.Module):
@@ -28,8 +33,7 @@ class WithSources(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")  # of the exporter and of onnxscript
-@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(("name", "dynamic"), CASES)
 def test_onnxruntime_computes_the_same(name: str, dynamic: bool, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="an extra: pip install 'atc-toolkit[export]'")
     pytest.importorskip("onnxscript", reason="an extra: pip install 'atc-toolkit[export]'")

@@ -24,6 +24,11 @@ class Report:
     cells: list[cell.Cell]
     table: Table
 
+    @property
+    def measured(self) -> bool:
+        """Whether it holds a number of ours."""
+        return any(one.values for one in self.cells)
+
     def text(self) -> str:
         """For the terminal."""
         return tables.terminal(self.table)

@@ -13,11 +13,18 @@ from atc.report.tables import readable
 
 
 def write(reports: Sequence[Report], directory: Path) -> Path:
-    """Write index.html into `directory`: tables that sort by a click on a heading, figures inside. The file."""
+    """Write index.html into `directory`: tables that sort by a click on a heading, figures inside. The file.
+
+    What was measured comes first; what was not run is folded away after it.
+    """
     environment = Environment(
         finalize=_printable, loader=PackageLoader("atc.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template("site.html").render(reports=reports, readable=readable)
+    page = environment.get_template("site.html").render(
+        measured=[one for one in reports if one.measured],
+        not_run=[one for one in reports if not one.measured],
+        readable=readable,
+    )
     return write_whole(directory / "index.html", page)
 
 

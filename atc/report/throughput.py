@@ -37,8 +37,18 @@ class Lines(Table):
         return False
 
 
+@dataclass
 class Throughput(Report):
-    """Its report: all measurements, and what of the sweep is missing."""
+    """Its report: all measurements, and what of the sweep is missing.
+
+    some: whether there is a measurement.
+    """
+
+    some: bool = False
+
+    @property
+    def measured(self) -> bool:
+        return self.some
 
     def csv(self) -> str:
         assert isinstance(self.table, Lines)
@@ -92,7 +102,8 @@ def make(layout: Layout, rows: Sequence[Row]) -> Throughput:
         keys.append(_key(row))
         cells |= {(keys[-1], column): text for column, text in zip(columns, shown, strict=True)}
     notes = [*layout.notes, _count(layout, missing), *_origins(rows)]
-    return Throughput(layout, [], Lines(layout, keys, columns, cells, notes, [*rows, *missing]))
+    table = Lines(layout, keys, columns, cells, notes, [*rows, *missing])
+    return Throughput(layout, [], table, some=bool(rows))
 
 
 def _with_origin(row: Row, environment: Mapping[str, Any], settings: Mapping[str, Any]) -> Row:

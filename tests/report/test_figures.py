@@ -108,7 +108,7 @@ def test_one_page(tmp_path: Path) -> None:
     """The page needs nothing but itself, and shows what was not run as such."""
     sweeps = tmp_path / "sweeps"
     sweeps.mkdir()
-    for name in ("digits_all", "digits_curves"):
+    for name in ("digits_all", "digits_curves", "atc_fig4_deit"):
         shutil.copy(layout.sweeps_dir() / f"{name}.yaml", sweeps)
     Store(tmp_path / "store").append(entry("digits_all", 0.9, reducer="tome", keep_rate=0.5))
     stores = ["--store", str(tmp_path / "store"), "--sweeps", str(sweeps)]
@@ -116,7 +116,11 @@ def test_one_page(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "site").iterdir()] == ["index.html"]
     page = (tmp_path / "site" / "index.html").read_text()
     assert '<section id="digits_all">' in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 1  # none for what was not run
+    first, folded = page.split("<details")
+    assert '<section id="digits_curves">' in first
+    assert "Not run: 1 of 3 tables" in folded
+    assert '<section id="atc_fig4_deit">' in folded
     assert "90.0" in page
     assert "not run" in page
     assert not re.search(r"""(src|href)=["'](?!#)""", page)

@@ -12,14 +12,14 @@ __version__ = "0.1.0"
 __all__ = ["ReducedViT", "__version__", "check_plans", "draw", "unwrap", "wrap"]
 
 if TYPE_CHECKING:
-    from atc.analysis.draw import draw
     from atc.api import ReducedViT, check_plans, unwrap, wrap
+    from atc.pictures.draw import draw
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import atc.core` (what a reducer needs) loads torch and nothing else.
     if name == "draw":
-        from atc.analysis import draw
+        from atc.pictures import draw
 
         return draw.draw
     if name in __all__:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from atc import build
+from atc.config import build
 from atc.core import Constant, Linear, Reducer, Schedule, Stages, check_plans
 from atc.values import Blocks, KeepRates, Whole, checked
 from atc.vit.reduced import ReducedViT, reducer_class

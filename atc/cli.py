@@ -18,13 +18,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from atc import arguments, multirun, signals, terminal
-from atc.build import conf_dir
-from atc.complaint import one_line
-from atc.config import machine, streams
+from atc import signals, terminal
+from atc.config import arguments, machine, streams
+from atc.config.build import conf_dir
 from atc.config.check import check
+from atc.config.errors import one_line
+from atc.config.taken_over import with_saved
+from atc.grids import multirun
 from atc.printable import printable_message
-from atc.report import lock, runs
+from atc.runs import directories, lock
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def train() -> None:
 
 def evaluate() -> None:
     """Evaluate without training: conf/evaluate.yaml."""
-    main("evaluate", own=runs.OF_THE_EVALUATION)
+    main("evaluate", own=directories.OF_THE_EVALUATION)
 
 
 def main(name: str, own: set[str]) -> None:
@@ -129,7 +131,7 @@ def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
     directory = Path(cfg.output_dir)
     if cfg.get("resume") == "auto":
         log.info("interrupted; the same command goes on")
-    elif name == "train" and (directory / runs.LAST).is_file():
+    elif name == "train" and (directory / directories.LAST).is_file():
         script = Path(sys.argv[0])
         start = f"python {script}" if script.suffix == ".py" else script.name
         log.info("interrupted; to resume: %s resume=%s", start, shlex.quote(str(directory)))
@@ -144,19 +146,19 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
         cfg.choices = _choices(context.runtime.choices)
-    runs.refuse_links(cfg.output_dir)
+    directories.refuse_links(cfg.output_dir)
     setting = "resume" if name == "train" else "checkpoint"
-    cfg[setting] = runs.named(cfg[setting], setting)
+    cfg[setting] = directories.named(cfg[setting], setting)
     if cfg[setting] == "last":
         here = Path(cfg.output_dir)
-        cfg[setting] = str(here if (here / runs.LAST).is_file() else runs.newest(cfg.paths.runs, setting))
-    directory = None if cfg[setting] in (None, "auto") else runs.run_directory(cfg[setting])
+        cfg[setting] = str(here if (here / directories.LAST).is_file() else directories.newest(cfg.paths.runs, setting))
+    directory = None if cfg[setting] in (None, "auto") else directories.run_directory(cfg[setting])
     if directory is not None:
-        return runs.with_saved(cfg, directory, list(context.overrides.task), own)
+        return with_saved(cfg, directory, list(context.overrides.task), own)
     if name == "evaluate" and cfg.checkpoint is not None:
         if not cfg.checkpoint.startswith("hf://"):
-            runs.checkpoint_file(cfg.checkpoint)  # is there
-        from atc.report import released  # which imports torch
+            directories.checkpoint_file(cfg.checkpoint)  # is there
+        from atc.config import released  # which imports torch
 
         return released.with_settings(cfg, context.job.config_name, list(context.overrides.task))
     return cfg
@@ -169,13 +171,13 @@ def _run_dir(started: str, name: str, runs_dir: str, resume: str | None, *, _roo
     """
     cfg = _checked(name, _root_)
     machine.check(cfg)
-    resume, found = runs.named(resume, "resume"), None
+    resume, found = directories.named(resume, "resume"), None
     if resume == "auto":
         found = Path(runs_dir) / _identity(cfg)
     elif resume is not None:
-        found = runs.newest(runs_dir) if resume == "last" else runs.run_directory(resume)
+        found = directories.newest(runs_dir) if resume == "last" else directories.run_directory(resume)
     if found is not None:
-        runs.refuse_links(found)  # before the log is opened there
+        directories.refuse_links(found)  # before the log is opened there
         return str(found)
     return str(Path(runs_dir) / started)
 
@@ -201,7 +203,7 @@ def _checked(name: str, root: DictConfig) -> DictConfig:
 
 
 def _identity(cfg: DictConfig) -> str:
-    from atc.report.identity import identity
+    from atc.runs.identity import identity
 
     return identity(cfg)
 

@@ -17,13 +17,14 @@ from omegaconf import DictConfig, OmegaConf
 from timm.data import resolve_model_data_config
 from torch import nn
 
-from atc import build, code, faults, processes
-from atc.bench.flops import gflops_per_image
-from atc.bench.throughput import images_per_second
+from atc import code, faults, processes
+from atc.config import build
 from atc.config.together import check_length
+from atc.cost.flops import gflops_per_image
+from atc.cost.images_per_second import images_per_second
 from atc.files import write_whole
 from atc.printable import printable
-from atc.report import checkpoints, csv_log, record, runs, store, summary, wandb_log
+from atc.runs import checkpoints, csv_log, directories, record, store, summary, wandb_log
 from atc.signals import Interrupted
 from atc.tasks import interrupt
 from atc.tasks.checkpoint import write_whole_files
@@ -99,12 +100,15 @@ class Experiment:
         self._notices += [notice for notice in notices if notice not in self._notices]
         if rank_zero_only.rank == 0:
             if self.record.data.get("status") == "finished":
-                files = [self.record.path, *(self.directory / name for name in (runs.COMPOSED, runs.RESOLVED))]
+                files = [
+                    self.record.path,
+                    *(self.directory / name for name in (directories.COMPOSED, directories.RESOLVED)),
+                ]
                 self._finished = {file: file.read_bytes() for file in files if file.is_file()}
             # What a run was trained with before it went on with something else is not forgotten.
             before = [said for said in self.record.data.get("notices") or [] if str(said).startswith("weights trained")]
             self._notices = [*before, *(notice for notice in self._notices if notice not in before)]
-            runs.save_config(self.cfg, self.directory)
+            directories.save_config(self.cfg, self.directory)
             self.record.start(**self._settings())
             for logger in self.trainer.loggers:
                 logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))

@@ -11,14 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import torch as safetensors
 
 from atc import code
+from atc.config.released import trained_otherwise
 from atc.experiment import Experiment
 from atc.files import remove_partial, write_whole
-from atc.report import checkpoints, claim, lock, record, runs, store, summary
-from atc.report.released import trained_otherwise
+from atc.grids import claim
+from atc.runs import checkpoints, directories, lock, record, store, summary
 from atc.tasks import resuming
-from atc.vit.keys import beginnings, check_prefix_tokens
 from atc.vit.reduced import ReducedViT
-from atc.vit.weights import REDUCERS, left_out, weights_for
+from atc.weights.keys import beginnings, check_prefix_tokens
+from atc.weights.loading import REDUCERS, left_out, weights_for
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         experiment.begin()  # where nothing was left to train
         selected = experiment.trainer.checkpoint_callback
         best = selected.best_model_path if isinstance(selected, ModelCheckpoint) else ""
-        last = experiment.directory / runs.LAST
+        last = experiment.directory / directories.LAST
         if not best and experiment.shards:
             experiment.trainer.save_checkpoint(last)
             best = str(last)
@@ -105,7 +106,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction.
     Returns the record, as written to output_dir/results.json.
     """
-    file = None if cfg.checkpoint is None else runs.checkpoint_file(cfg.checkpoint)
+    file = None if cfg.checkpoint is None else directories.checkpoint_file(cfg.checkpoint)
     experiment = Experiment(cfg, with_weights=file is None)
     notices = [] if file is None else load(experiment.model, file, cfg.get("use_ema"))
     experiment.begin([*notices, *trained_otherwise(cfg, file)])

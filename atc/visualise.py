@@ -19,12 +19,11 @@ from pathlib import Path
 
 from hydra import initialize_config_dir
 
-from atc import build
-from atc.analysis import settings
-from atc.arguments import quoted
-from atc.choices import Choice, combinations
-from atc.complaint import one_line
-from atc.config import streams
+from atc.config import build, streams
+from atc.config.arguments import quoted
+from atc.config.combinations import Choice, combinations
+from atc.config.errors import one_line
+from atc.pictures import settings
 from atc.printable import Printable, printable, printable_message
 
 CONFIG = "visualise"
@@ -105,7 +104,7 @@ def visualise(given: Sequence[str]) -> list[Path]:
         settings.check_values(choice.cfg)
     wanted = settings.wanted(next(choices(given)).cfg)
 
-    from atc.analysis import outputs  # imports PyTorch, which no mistake found above needs
+    from atc.pictures import outputs  # imports PyTorch, which no mistake found above needs
 
     return outputs.write(given, choices, wanted)
 

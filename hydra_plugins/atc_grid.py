@@ -80,9 +80,9 @@ class Grid(Sweeper):
 
         arguments: the command line's overrides of the configuration.
         """
-        from atc.complaint import Complaint
-        from atc.report import outcomes
-        from atc.report.progress import Progress
+        from atc.config.errors import Complaint
+        from atc.grids import outcomes
+        from atc.grids.progress import Progress
 
         wanted, script = self.config.hydra.job.name, Path(sys.argv[0]).stem.removeprefix("atc-")
         if {wanted, script} == {"train", "evaluate"}:
@@ -125,7 +125,7 @@ class Grid(Sweeper):
 
     def _launch(self, progress: Any, pending: list[Job]) -> tuple[list[JobReturn], dict[str, Any]]:
         """Run jobs, again and again those that a launcher did not come to; what became of each, by identity."""
-        from atc.report import outcomes
+        from atc.grids import outcomes
 
         returned: list[JobReturn] = []
         found: dict[str, outcomes.Outcome] = {}
@@ -151,7 +151,7 @@ class Grid(Sweeper):
 
     def _check(self) -> None:
         """ValueError for settings of the sweeper that are none."""
-        from atc.report.sections import check_grids
+        from atc.config.sections import check_grids
 
         if not isinstance(self.dry_run, bool):
             raise ValueError(f"hydra.sweeper.dry_run={self.dry_run} must be true or false")
@@ -164,7 +164,7 @@ class Grid(Sweeper):
 
     def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
         """The runs of the sweep by identity; two points that come to the same run are one."""
-        from atc.report.identity import identity
+        from atc.runs.identity import identity
 
         jobs: dict[str, Job] = {}
         for overrides in self.points(arguments):
@@ -181,8 +181,8 @@ class Grid(Sweeper):
 
     def _wrong(self, cfg: DictConfig) -> str | None:
         """Why a configuration cannot be run, as the run itself would say it; nothing is built for that."""
-        from atc.complaint import one_line
         from atc.config.check import check
+        from atc.config.errors import one_line
 
         command = self.config.hydra.job.name
         saved = cfg.get("resume" if command == "train" else "checkpoint") not in (None, "auto")
@@ -194,7 +194,7 @@ class Grid(Sweeper):
 
     def points(self, arguments: Iterable[str]) -> list[list[str]]:
         """The overrides of each run."""
-        from atc.report import grid
+        from atc.grids import grid
 
         given = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(list(arguments))
         axes = {axis for one in self.grids for axis in one}
@@ -246,6 +246,6 @@ def _overrides(item: Override) -> list[str]:
 
 def _needless(axis: str, cell: Mapping[str, str]) -> bool:
     """Whether a setting means nothing for a point, as that of a reduction without one."""
-    from atc.report.cells import OF_THE_METHOD
+    from atc.grids.grid import OF_THE_METHOD
 
     return cell.get("reducer") == "none" and axis in OF_THE_METHOD

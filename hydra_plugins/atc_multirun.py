@@ -25,8 +25,8 @@ class Multirun(BasicSweeper):
         Args:
             arguments: the command line's overrides.
         """
-        from atc.complaint import Complaint
-        from atc.report import outcomes
+        from atc.config.errors import Complaint
+        from atc.grids import outcomes
 
         assert self.launcher is not None
         every = self.launcher = _Every(self.launcher)
@@ -49,7 +49,7 @@ class _Every(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Launch jobs; what a launcher that gives up has not run counts as failed."""
-        from atc.report import outcomes
+        from atc.grids import outcomes
 
         returned: list[JobReturn] = []
         stopped: Exception | None = None

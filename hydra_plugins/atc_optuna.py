@@ -118,8 +118,9 @@ class Search(Sweeper):
         return {item.get_key_element(): item for item in OverridesParser.create().parse_overrides(lines)}
 
     def _run(self, optuna: Any, study: Any, fixed: Sequence[str], distributions: Mapping[str, Any]) -> list[JobReturn]:
-        from atc.complaint import Complaint
-        from atc.report import lock, outcomes
+        from atc.config.errors import Complaint
+        from atc.grids import outcomes
+        from atc.runs import lock
 
         state = optuna.trial.TrialState
         claims = self.directory / f"{study.study_name}.claims"  # what the processes of this search are at

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from atc import build, code, provenance
+from atc import code, provenance
+from atc.config import build
 
 METHOD = '''
 """A method."""

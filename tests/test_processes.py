@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc import processes
-from atc.build import conf_dir
+from atc.config.build import conf_dir
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from atc import build
-from atc.bench.flops import gflops_by_formula, gflops_per_image
-from atc.bench.memory import memory
-from atc.bench.tokens import smooth
-from atc.choices import Choice
+from atc.config import build
+from atc.config.combinations import Choice
+from atc.cost.flops import gflops_by_formula, gflops_per_image
+from atc.cost.memory import memory
+from atc.cost.tokens import smooth
 from atc.vit.host import host_of
 from atc.vit.reduced import ReducedViT, reducer_class
 

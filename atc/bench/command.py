@@ -18,10 +18,10 @@ from typing import Annotated, Any, Literal
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from atc import build
 from atc.bench.options import MOST_THREADS, Parser, unwritable
-from atc.choices import combinations
-from atc.complaint import one_line
+from atc.config import build
+from atc.config.combinations import combinations
+from atc.config.errors import one_line
 from atc.files import same_file
 from atc.printable import printable
 from atc.values import Blocks, Count, KeepRates, Positive, Seed, Whole, check
@@ -63,10 +63,10 @@ def main(arguments: Sequence[str]) -> None:
             for choice in choices:
                 check_values(choice.cfg)
 
-            from atc.bench import forward  # imports PyTorch, which no mistake found above needs
+            from atc.bench import throughput  # imports PyTorch, which no mistake found above needs
 
-            cfg, rows = forward.measure(choices)
-        forward.show(cfg, rows)
+            cfg, rows = throughput.measure(choices)
+        throughput.show(cfg, rows)
     except BrokenPipeError:
         raise
     except Exception as error:

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from atc.bench import baselines, record
 from atc.bench import options as command
-from atc.bench import record, rivals
-from atc.bench.interleaved import interleave
-from atc.bench.tokens import DATA
+from atc.cost.interleaved import interleave
+from atc.cost.tokens import DATA
 from atc.ops.linkage import cosine_distance, labels
 from atc.ops.linkage.op import chosen_backend
 
@@ -47,10 +47,10 @@ def measure(
     distance: Tensor, keep: int, method: str, runs: int, watch: Watch, data: str
 ) -> Iterable[dict[str, object]]:
     """One row a candidate; microseconds an image."""
-    clusters: dict[str, rivals.Cluster] = {OURS: labels}
+    clusters: dict[str, baselines.Cluster] = {OURS: labels}
     if distance.device.type == "cuda":
         clusters |= each_backend(distance, method)
-    clusters |= rivals.single_thread_rivals() if watch.threads == 1 else rivals.many_core_rivals(watch.threads)
+    clusters |= baselines.single_thread_rivals() if watch.threads == 1 else baselines.many_core_rivals(watch.threads)
     timings = interleave(
         {name: partial(cluster, distance, keep, method) for name, cluster in clusters.items()},
         runs,
@@ -76,9 +76,9 @@ def measure(
         }
 
 
-def each_backend(distance: Tensor, method: str) -> dict[str, rivals.Cluster]:
+def each_backend(distance: Tensor, method: str) -> dict[str, baselines.Cluster]:
     """The backends a GPU may choose from, each by name; why one is left out is printed."""
-    found: dict[str, rivals.Cluster] = {}
+    found: dict[str, baselines.Cluster] = {}
     for name in GPU_BACKENDS:
         try:
             chosen_backend(distance, name, method)

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from atc.bench import baselines, record
 from atc.bench import options as command
-from atc.bench import record, rivals
-from atc.bench.interleaved import interleave
 from atc.bench.linkage import OURS, Watch
-from atc.bench.tokens import smooth
+from atc.cost.interleaved import interleave
+from atc.cost.tokens import smooth
 from atc.ops.linkage import cosine_distance, labels, labels_from_features
 from atc.ops.segment import group_sum
 
@@ -106,13 +106,13 @@ def steps(batch: int, tokens: int, keep: int, channels: int, method: str, device
         f"{OURS}: distances": lambda: cosine_distance(keys),
         f"{OURS}: clustering": lambda: labels(distance, keep, method),
         f"{OURS}: merge": lambda: merge(x, size, found, keep),
-        "authors' code (scikit-learn)": partial(as_released, keys, x, size, keep, method, rivals.scikit_learn),
-        "the same with SciPy": partial(as_released, keys, x, size, keep, method, rivals.scipy),
+        "authors' code (scikit-learn)": partial(as_released, keys, x, size, keep, method, baselines.scikit_learn),
+        "the same with SciPy": partial(as_released, keys, x, size, keep, method, baselines.scipy),
     }
     least = tokens - tokens // 2  # what ToMe leaves at least; off by one, it counts as the step
     if tokens > 1 and least <= keep + 1:
-        match = partial(rivals.tome_match, keys, max(keep, least))
-        result["ToMe"] = lambda: rivals.tome_merge(x, size.unsqueeze(-1), match())
+        match = partial(baselines.tome_match, keys, max(keep, least))
+        result["ToMe"] = lambda: baselines.tome_merge(x, size.unsqueeze(-1), match())
     return result
 
 
@@ -123,7 +123,7 @@ def merge(x: Tensor, size: Tensor, found: Tensor, keep: int) -> tuple[Tensor, Te
 
 
 def as_released(
-    keys: Tensor, x: Tensor, size: Tensor, keep: int, method: str, cluster: rivals.Cluster
+    keys: Tensor, x: Tensor, size: Tensor, keep: int, method: str, cluster: baselines.Cluster
 ) -> tuple[Tensor, Tensor]:
     """A step as the paper's authors compute it: clustering by image, and a scatter with repeated indices."""
     unit = keys / keys.norm(dim=-1, keepdim=True)

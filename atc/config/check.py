@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from atc import build
-from atc.config import others, settings, together
+from atc.config import build, others, settings, together
 from atc.config.signatures import Signature, signature
 from atc.values import check as check_value
 from atc.values import kinds, shown

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from atc.printable import printable
 from atc.report import layout, report, throughput
-from atc.report.store import Store
+from atc.runs.store import Store
 
 DEFAULT = Path("runs/store")
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any, Literal
 
-from atc.report import alike, expected, grid, identity
-from atc.report.alike import Runs
+from atc.grids import grid
+from atc.grids.grid import OF_THE_METHOD
+from atc.report import expected, same_settings
 from atc.report.layout import Layout
-from atc.report.store import Entry
+from atc.report.same_settings import Runs
+from atc.runs import identity
+from atc.runs.store import Entry
 
 Coordinates = dict[str, str]
 State = Literal["measured", "missing", "failed", "out of reach"]
 BASELINE = "no_reduction"
-OF_THE_METHOD = ("reducer", "keep_rate", "schedule", "t", "blocks", "schedule.clamp")  # mean nothing without reduction
 RESULT = {BASELINE: "dense", "off_the_shelf": "off_the_shelf", "fine_tuned": "fine_tuned"}
 OF_THE_RECORD = ("selection", "score", "status", "results", "config", "code", "sweep")  # no columns to select by
 COLUMN = {"method": "reducer", "dataset": "datamodule", "model": "backbone"}  # names of the published files
@@ -91,7 +93,7 @@ def own(layout: Layout, entries: Iterable[Entry]) -> Runs:
 
 def _without_seeds(point: Mapping[str, str], told: Collection[str]) -> Coordinates:
     """A point without its seeds, of the run or of a part such as reducer.seed, but for those that tell rows apart."""
-    return {axis: value for axis, value in point.items() if axis in told or not alike.is_seed(axis)}
+    return {axis: value for axis, value in point.items() if axis in told or not same_settings.is_seed(axis)}
 
 
 def _with_seeds(point: Coordinates, runs: Runs) -> list[Coordinates]:
@@ -143,7 +145,7 @@ def _cell(layout: Layout, where: Coordinates, matching: Sequence[Entry], runs: R
             (scored if is_finite(measured.get(entry.get("score"))) else unscored).append(entry)
     together = runs.groups(scored, reduced=not baseline)
     counting = runs.usual(together, reduced=not baseline) if together else []
-    last = {alike.seeds(entry, reduced=not baseline): entry for entry in counting}
+    last = {same_settings.seeds(entry, reduced=not baseline): entry for entry in counting}
     values = [100 * entry["results"][result][entry["score"]] for entry in last.values()]
     published = next((row for row in layout.published if _describes(row, where, layout.metric)), None)
     failed = any(entry["status"] == "failed" for entry in matching)

@@ -9,10 +9,11 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from atc import build
-from atc.report import alike, identity
-from atc.report.alike import Settings
-from atc.report.store import Entry
+from atc.config import build
+from atc.report import same_settings
+from atc.report.same_settings import Settings
+from atc.runs import identity
+from atc.runs.store import Entry
 
 COUNTS = ("keep_rate", "blocks", "t", "as_released")  # top-level settings that others are made of by interpolation
 FILES = ("reducer", "schedule")  # groups whose settings come from their own file alone
@@ -67,7 +68,7 @@ def _composed(name: str, overrides: tuple[str, ...]) -> Settings | None:
     except Exception:  # whatever Hydra makes of values that it was not meant for
         return None
     assert isinstance(found, dict)
-    flat = {key: value for key, value in alike.flat(found).items() if value is not None}
+    flat = {key: value for key, value in same_settings.flat(found).items() if value is not None}
     return flat | ({"task": task} if isinstance(task, str) else {})
 
 
@@ -85,4 +86,4 @@ def _of_file(group: str, option: str) -> Settings:
         found: Any = OmegaConf.to_container(merged[group], resolve=True)
     except OmegaConfBaseException:
         return {}
-    return {f"{group}.{key}": value for key, value in alike.flat(found).items() if value is not None}
+    return {f"{group}.{key}": value for key, value in same_settings.flat(found).items() if value is not None}

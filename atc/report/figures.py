@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from atc.printable import printable
 from atc.report.cells import BASELINE, Cell
-from atc.report.derived import ALL
 from atc.report.layout import Layout
+from atc.report.ranks import ALL
 from atc.report.tables import Table, readable
 
 MOST_TICKS = 8  # of a panel

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from atc import build
-from atc.report import grid, sections
+from atc.config import build, sections
+from atc.grids import grid
 from atc.report.escape import is_number
 
 _HERE = Path(__file__).resolve().parents[1]

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from atc import code
-from atc.report import expected, identity
-from atc.report.alike import Runs, Settings
+from atc.report import expected
 from atc.report.cells import BASELINE, RESULT, Cell
 from atc.report.layout import Layout
-from atc.report.store import Entry
+from atc.report.same_settings import Runs, Settings
+from atc.runs import identity
+from atc.runs.store import Entry
 
 CHOICES = ("experiment", "backbone", "datamodule", "schedule", "task", "optimizer", "trainer", "callbacks")
 CONTENTS = (*identity.WEIGHTS, identity.ROOT)  # files, which other data sets and backbones have others of

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from math import sqrt
 
 from atc import provenance
-from atc.report import alike, marks
+from atc.report import marks, same_settings
 from atc.report.cells import BASELINE, Cell
 from atc.report.layout import Layout
-from atc.report.store import Entry
+from atc.runs.store import Entry
 
 
 def of(layout: Layout, cells: Sequence[Cell]) -> list[str]:
@@ -71,8 +71,11 @@ def _reader(cells: Sequence[Cell]) -> list[str]:
 
 def _differences(other: Entry, cell: Cell) -> list[str]:
     reduced = cell.where["setting"] != BASELINE
-    theirs, ours = alike.settings(other, reduced), alike.settings(cell.entries[0], reduced)
-    return [f"{key}={theirs.get(key, 'null')}, not {ours.get(key, 'null')}" for key in alike.difference([theirs, ours])]
+    theirs, ours = same_settings.settings(other, reduced), same_settings.settings(cell.entries[0], reduced)
+    return [
+        f"{key}={theirs.get(key, 'null')}, not {ours.get(key, 'null')}"
+        for key in same_settings.difference([theirs, ours])
+    ]
 
 
 def _count(runs: Collection[str]) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from atc.files import json_text, write_whole
 from atc.report import cells as cell
-from atc.report import derived, expected, figures, marks, notes, tables
+from atc.report import expected, figures, marks, notes, ranks, tables
 from atc.report.layout import Layout
-from atc.report.store import Entry
 from atc.report.tables import Table
+from atc.runs.store import Entry
 
 # What the record behind a table leaves out of the runs' records: where they ran, and what is shown anyway.
 PRIVATE = ("command", "error", "notices", "paths", "logger", "callbacks", "trainer")
@@ -71,8 +71,8 @@ def make(layout: Layout, entries: Sequence[Entry]) -> Report:
     found = cell.build(layout, runs)
     marks.mark(layout, found, runs)
     said = notes.of(layout, found)
-    if layout.kind in derived.KINDS:
-        return Report(layout, found, derived.table(layout, found, said))
+    if layout.kind in ranks.KINDS:
+        return Report(layout, found, ranks.table(layout, found, said))
     layout = replace(layout, rows=(*layout.rows, *_untold(layout, found)))
     if layout.kind == "curves":  # what tells panels apart, then the lines in them
         down = dict.fromkeys(("setting", *layout.rows, *layout.columns, "reducer"))

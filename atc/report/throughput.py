@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from atc import provenance
-from atc.bench.shown import COLUMNS, mode, texts
+from atc.cost.throughput_table import COLUMNS, mode, texts
 from atc.report import escape
 from atc.report.cells import same
 from atc.report.layout import Layout
 from atc.report.report import Report
-from atc.report.store import Entry
 from atc.report.tables import SHOWN, Key, Table
+from atc.runs.store import Entry
 
 Row = dict[str, Any]
 FILES = "throughput_*.json"

@@ -8,8 +8,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from atc.files import write_whole
-from atc.report import grid, store
-from atc.report.store import Entry
+from atc.grids import grid
+from atc.runs import store
+from atc.runs.store import Entry
 
 RESULTS = ("dense", "off_the_shelf", "fine_tuned", "checkpoint", "gflops", "images_per_second")
 STATES = {"finished": "finished", "failed": "failed", "crashed": "failed"}

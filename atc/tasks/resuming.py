@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from atc.received import shown
 from atc.tasks.moved import PATHS
-from atc.vit import released
+from atc.weights import released
 
 
 class Begin(Callback):

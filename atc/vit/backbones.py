@@ -19,7 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from atc.values import NotNegative, Side
-from atc.vit.weights import first_line, load_weights, read_weights
+from atc.weights.loading import first_line, load_weights, read_weights
 
 __all__ = ["SHIPPED_DIGITS", "digits", "load_weights", "read_weights", "timm_vit"]
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from atc.bench import __main__ as bench
-from atc.bench import record, rivals, tokens
-from atc.bench.interleaved import interleave
+from atc.bench import baselines, record
 from atc.bench.linkage import each_backend, same_partition
+from atc.cost import tokens
+from atc.cost.interleaved import interleave
 from atc.ops.linkage import cosine_distance, cpu, labels
 
 pytestmark = pytest.mark.skipif(cpu.kernel() is None, reason="the clustering kernel is not compiled")
@@ -108,7 +109,7 @@ def test_candidates_take_turns_and_only_the_second_call_is_timed():
 def test_rivals_find_our_partitions(data):
     distance = cosine_distance(tokens.DATA[data](4, 36))
     own = labels(distance, 12, "average").numpy()
-    for name, cluster in (rivals.single_thread_rivals() | rivals.many_core_rivals(2)).items():
+    for name, cluster in (baselines.single_thread_rivals() | baselines.many_core_rivals(2)).items():
         theirs = np.asarray(cluster(distance, 12, "average"))
         assert all(same_partition(a, b) for a, b in zip(own, theirs, strict=True)), name
 
@@ -122,7 +123,7 @@ def test_same_partition():
 
 def test_tome_keeps_what_it_should():
     keys, x = torch.randn(2, 20, 8), torch.randn(2, 20, 4)
-    merged, size = rivals.tome_merge(x, torch.ones(2, 20, 1), rivals.tome_match(keys, 13))
+    merged, size = baselines.tome_merge(x, torch.ones(2, 20, 1), baselines.tome_match(keys, 13))
     assert merged.shape == (2, 13, 4)
     assert size.sum(1).tolist() == [[20.0], [20.0]]
     torch.testing.assert_close((merged * size).sum(1), x.sum(1))

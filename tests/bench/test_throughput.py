@@ -11,14 +11,14 @@ import torch
 from rich.console import Console
 
 import atc
-from atc import build
 from atc.bench import __main__ as bench
-from atc.bench import command, forward
-from atc.bench.flops import gflops_by_formula, gflops_per_image
-from atc.bench.interleaved import summary
-from atc.bench.memory import peak_growth
-from atc.bench.share import reducers_share
-from atc.bench.shown import table, tokens
+from atc.bench import command, throughput
+from atc.bench.reducer_share import reducers_share
+from atc.config import build
+from atc.cost.flops import gflops_by_formula, gflops_per_image
+from atc.cost.interleaved import summary
+from atc.cost.memory import peak_growth
+from atc.cost.throughput_table import table, tokens
 from atc.report import __main__ as reports
 from atc.vit import backbones
 from tests import golden
@@ -63,7 +63,7 @@ def test_the_speed_up_is_that_of_the_same_rounds(tmp_path, monkeypatch):
     def timed(working, *_: object):
         return {one: summary(slower[one.reduction.reducer]) for one in working}
 
-    monkeypatch.setattr(forward, "interleave", timed)
+    monkeypatch.setattr(throughput, "interleave", timed)
     rows = measured(tmp_path, "reducer=random", "batch_size=1")["rows"]
     assert [row["speed_up"] for row in rows] == [1.0, 2.0]
     assert [row["latency_ms"] for row in rows] == [8000.0, 4000.0]
@@ -94,7 +94,7 @@ def test_what_runs_out_of_memory_is_said_and_the_rest_goes_on(tmp_path, monkeypa
 
     factory = build.find_reducer("topk")
     monkeypatch.setattr(factory.func, "forward", lambda _self, view, keep: full() if len(view.x) > 1 else None)
-    monkeypatch.setattr(forward.Models, "cost", lambda *_: {"tokens_per_block": [1], "gflops": 1.0})
+    monkeypatch.setattr(throughput.Models, "cost", lambda *_: {"tokens_per_block": [1], "gflops": 1.0})
     rows = measured(tmp_path, "reducer=[topk,random]", "batch_size=2")["rows"]
     assert [(row["reducer"], row["status"]) for row in rows] == [
         ("none", "measured"),
@@ -106,14 +106,14 @@ def test_what_runs_out_of_memory_is_said_and_the_rest_goes_on(tmp_path, monkeypa
 
 
 def test_a_batch_that_cannot_be_made_is_said_and_the_rest_goes_on(tmp_path, monkeypatch):
-    images = forward.Models.images
+    images = throughput.Models.images
 
     def full(models, number):
         if number == 2:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory")
         return images(models, number)
 
-    monkeypatch.setattr(forward.Models, "images", full)
+    monkeypatch.setattr(throughput.Models, "images", full)
     rows = measured(tmp_path, "reducer=random", "batch_size=[1,2]")["rows"]
     assert [row["status"] for row in rows] == ["measured", "measured", "out of memory", "out of memory"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from atc.build import instantiate
+from atc.config.build import instantiate
 from atc.run import evaluate, train
 from tests.datamodules.on_disk import write_coco, write_nabirds, write_nus_wide
 from tests.harness.commands import composed

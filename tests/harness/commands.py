@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from atc import build
+from atc.config import build
 
 ROOT = Path(__file__).parents[2]
 # A training of six updates with two validations; a few images suffice to test and to measure.

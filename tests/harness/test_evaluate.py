@@ -6,7 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from atc import run
-from atc.report import runs
+from atc.config.taken_over import with_saved
+from atc.runs import directories
 from atc.vit.backbones import SHIPPED_DIGITS
 from tests.harness.commands import composed
 
@@ -43,9 +44,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluated(folder: Path, *overrides: str) -> dict[str, object]:
     """What evaluate.py does with these overrides."""
     cfg = composed("evaluate", folder, *overrides)
-    directory = runs.run_directory(cfg.checkpoint)
+    directory = directories.run_directory(cfg.checkpoint)
     assert directory is not None
-    return run.evaluate(runs.with_saved(cfg, directory, list(overrides), runs.OF_THE_EVALUATION))
+    return run.evaluate(with_saved(cfg, directory, list(overrides), directories.OF_THE_EVALUATION))
 
 
 def test_a_run_brings_its_settings(tmp_path: Path, finished: Path) -> None:
@@ -71,7 +72,7 @@ def test_the_command_line_overrides_the_run(tmp_path: Path, finished: Path) -> N
 def test_saved_settings_under_the_command_line(tmp_path: Path, finished: Path) -> None:
     overrides = [f"checkpoint={finished}", "reducer=tome", "datamodule.size=28", "+trainer.profiler=simple"]
     cfg = composed("evaluate", tmp_path, *overrides)
-    merged = runs.with_saved(cfg, finished, overrides, runs.OF_THE_EVALUATION)
+    merged = with_saved(cfg, finished, overrides, directories.OF_THE_EVALUATION)
     assert (merged.keep_rate, merged.schedule.keep_rate) == (0.6, 0.6)
     assert merged.choices.reducer == "tome"
     assert merged.reducer._target_ == "reducers.tome.ToMe"
@@ -83,14 +84,14 @@ def test_saved_settings_under_the_command_line(tmp_path: Path, finished: Path) -
 def test_a_resumed_training_stays_in_its_sweep(tmp_path: Path) -> None:
     """An evaluation of its checkpoint is something else."""
     saved = composed("train", tmp_path, "+sweep=digits_all", "keep_rate=0.6")
-    runs.save_config(saved, tmp_path)
+    directories.save_config(saved, tmp_path)
     for said, sweep in (([], "digits_all"), (["+sweep=other"], "other")):
         overrides = [f"resume={tmp_path}", *said]
-        merged = runs.with_saved(composed("train", tmp_path, *overrides), tmp_path, overrides, set())
+        merged = with_saved(composed("train", tmp_path, *overrides), tmp_path, overrides, set())
         assert (merged.sweep, merged.keep_rate) == (sweep, 0.6)
     overrides = [f"checkpoint={tmp_path}"]
     cfg = composed("evaluate", tmp_path, *overrides)
-    assert "sweep" not in runs.with_saved(cfg, tmp_path, overrides, runs.OF_THE_EVALUATION)
+    assert "sweep" not in with_saved(cfg, tmp_path, overrides, directories.OF_THE_EVALUATION)
 
 
 def test_shipped_weights_are_a_checkpoint_too(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from atc import run
-from atc.report import store as results_store
-from atc.report.checkpoints import training_state, updates
-from atc.report.lock import claimed
-from atc.report.store import Store, reconcile
+from atc.runs import store as results_store
+from atc.runs.checkpoints import training_state, updates
+from atc.runs.lock import claimed
+from atc.runs.store import Store, reconcile
 from tests.harness.commands import composed
 from tests.processes import in_a_process
 

@@ -10,11 +10,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from atc.arguments import readable
-from atc.build import conf_dir
+from atc.config.arguments import readable
+from atc.config.build import conf_dir
+from atc.config.taken_over import with_saved
 from atc.printable import Printable
-from atc.report import runs
 from atc.run import evaluate
+from atc.runs import directories
 from tests.datamodules.on_disk import write_class_folders
 from tests.harness.commands import TINY, command, composed
 
@@ -98,5 +99,5 @@ def test_a_data_set_lies_in_a_folder_named_like_a_reference(tmp_path: Path, monk
     settings = ["datamodule=folder", root, "datamodule.num_workers=0", "reducer=topk"]
     assert evaluate(composed("evaluate", tmp_path / "run", *settings))["status"] == "finished"
     again = composed("evaluate", tmp_path / "again")
-    found = runs.with_saved(again, tmp_path / "run", [], runs.OF_THE_EVALUATION)
+    found = with_saved(again, tmp_path / "run", [], directories.OF_THE_EVALUATION)
     assert found.datamodule.root == "${x},y"

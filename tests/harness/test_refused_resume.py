@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from atc import run
-from atc.report import runs
+from atc.runs import directories
 from tests.harness.commands import composed
 
 SETTINGS = ["baselines=false", "optimizer.warmup_epochs=0"]
@@ -68,4 +68,4 @@ def test_weights_trained_with_another_reducer_are_said_to_be(here: Path, tmp_pat
     assert said in run.train(composed("train", here, *settings, "reducer=tome"))["notices"]
     longer = [*SETTINGS, "trainer.max_epochs=4", f"resume={here}"]
     assert said in run.train(composed("train", here, *longer, "reducer=tome"))["notices"]  # it is not forgotten
-    assert (here / runs.BEST).is_file()
+    assert (here / directories.BEST).is_file()

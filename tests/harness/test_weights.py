@@ -56,7 +56,7 @@ def test_mae_fine_tuned(tmp_path: Path) -> None:
 def test_huge_has_patches_of_14(monkeypatch: pytest.MonkeyPatch) -> None:
     from hydra import compose, initialize_config_dir
 
-    from atc import build
+    from atc.config import build
 
     with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
         node = compose("evaluate", ["backbone=mae_huge", "backbone.pretrained=false"]).backbone

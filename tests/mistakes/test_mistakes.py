@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from atc import build
+from atc.config import build
 from atc.config.check import check
 from tests import mistakes
 from tests.mistakes import ROOT, Mistake, run

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from atc.bench.tokens import smooth
+from atc.cost.tokens import smooth
 from atc.ops.linkage import METHODS, cosine_distance, dendrogram, labels
 from atc.ops.linkage.cuda import launch, program
 from tests.ops.emulation import Emulation, assert_equals, compile_emulation

@@ -10,8 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from atc import build
-from atc.report import runs
+from atc.config import build
+from atc.config.taken_over import with_saved
+from atc.runs import directories
 from tests.harness.commands import composed
 
 Change = dict[str, Any]
@@ -36,7 +37,7 @@ def saved(directory: Path, changes: Change, name: str = "train", *said: str) -> 
         for key, value in changes.items():
             OmegaConf.update(cfg, key, value, merge=False, force_add=True)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / runs.COMPOSED).write_text(OmegaConf.to_yaml(cfg))
+    (directory / directories.COMPOSED).write_text(OmegaConf.to_yaml(cfg))
     return directory
 
 
@@ -45,7 +46,7 @@ def taken(name: str, directory: Path, *said: str) -> DictConfig:
     setting = "resume" if name == "train" else "checkpoint"
     overrides = [f"{setting}={directory}", *said]
     cfg = of(name, directory, *said)
-    return runs.with_saved(cfg, directory, overrides, runs.OF_THE_EVALUATION if name == "evaluate" else set())
+    return with_saved(cfg, directory, overrides, directories.OF_THE_EVALUATION if name == "evaluate" else set())
 
 
 def evil(marker: Path) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def test_only_what_a_file_of_the_group_names_is_built(tmp_path: Path, name: str,
     with pytest.raises(ValueError, match="is refused") as error:
         taken(name, directory)
     assert "\n" not in str(error.value)
-    assert str(directory / runs.COMPOSED) in str(error.value)
+    assert str(directory / directories.COMPOSED) in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "key"), PLACES, ids=lambda said: str(said))
@@ -213,13 +214,13 @@ def test_only_references_within_the_file_are_resolved(
     if "env}" not in text:
         del changes["datamodule.env"]
     directory = saved(tmp_path, {})
-    plain = OmegaConf.to_container(OmegaConf.load(directory / runs.COMPOSED))
+    plain = OmegaConf.to_container(OmegaConf.load(directory / directories.COMPOSED))
     assert isinstance(plain, dict)
     env = changes.pop("datamodule.env", None)
     plain |= changes
     if env:
         plain["datamodule"]["env"] = env
-    (directory / runs.COMPOSED).write_text(yaml.safe_dump(plain))
+    (directory / directories.COMPOSED).write_text(yaml.safe_dump(plain))
     with pytest.raises(ValueError, match=r"is refused|holds no settings") as error:
         taken("evaluate", directory)
     assert named in str(error.value)
@@ -256,9 +257,9 @@ def test_honest_runs_load_as_they_were(tmp_path: Path, said: list[str]) -> None:
     with open_dict(cfg):
         del cfg["hydra"]
         cfg.output_dir, cfg.choices = str(directory), choices
-    runs.save_config(cfg, directory)
+    directories.save_config(cfg, directory)
     found = taken("train", directory)
-    for key in set(cfg) - runs.OF_THE_COMMAND:
+    for key in set(cfg) - directories.OF_THE_COMMAND:
         assert OmegaConf.to_container(found, resolve=False)[key] == OmegaConf.to_container(cfg, resolve=False)[key]
     taken("evaluate", directory)
 
@@ -294,7 +295,7 @@ def test_a_directory_of_one_s_own_may_name_it(tmp_path: Path, monkeypatch: pytes
                 cfg.output_dir, cfg.choices = str(tmp_path), {}
                 del cfg["hydra"]
             if there:
-                assert runs.with_saved(cfg, directory, overrides, runs.OF_THE_EVALUATION).reducer == node
+                assert with_saved(cfg, directory, overrides, directories.OF_THE_EVALUATION).reducer == node
             else:
                 with pytest.raises(ValueError, match=r"collections\.Counter"):
-                    runs.with_saved(cfg, directory, overrides, runs.OF_THE_EVALUATION)
+                    with_saved(cfg, directory, overrides, directories.OF_THE_EVALUATION)

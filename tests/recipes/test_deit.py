@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import atc
-from atc import build, run
+from atc import run
+from atc.config import build
 from atc.tasks.classification import Classification
 from atc.vit.backbones import read_weights, timm_vit
 from tests.harness.commands import composed

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 import atc
-from atc import build, run
+from atc import run
+from atc.config import build
 from atc.vit.backbones import timm_vit
 from tests.harness.commands import composed
 

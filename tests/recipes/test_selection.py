@@ -9,7 +9,7 @@ import torch
 from lightning import Trainer
 
 from atc import run
-from atc.report import runs
+from atc.runs import directories
 from atc.tasks.interrupt import Interrupted, StopSafely
 from tests.datamodules.on_disk import write_nabirds
 from tests.harness.commands import command, composed
@@ -57,7 +57,7 @@ def test_resumed_with_an_average_equals_unbroken(tmp_path: Path, monkeypatch: py
             run.train(composed("train", cut, *settings))
     resumed = run.train(composed("train", cut, *settings, f"resume={cut}"))
     assert resumed["results"]["fine_tuned"] == expected["results"]["fine_tuned"]
-    a, b = (torch.load(folder / runs.LAST, weights_only=True) for folder in (whole, cut))
+    a, b = (torch.load(folder / directories.LAST, weights_only=True) for folder in (whole, cut))
     for part in ("state_dict", "current_model_state"):
         assert all(torch.equal(a[part][key], b[part][key]) for key in a[part])
 
@@ -81,7 +81,7 @@ def test_resumed_with_loader_workers_equals_unbroken(tmp_path: Path, monkeypatch
             run.train(composed("train", cut, *settings))
     settings[2] = "datamodule.num_workers=1"
     run.train(composed("train", cut, *settings, f"resume={cut}"))
-    a, b = (torch.load(folder / runs.LAST, weights_only=True) for folder in (whole, cut))
+    a, b = (torch.load(folder / directories.LAST, weights_only=True) for folder in (whole, cut))
     assert all(torch.equal(value, b["state_dict"][key]) for key, value in a["state_dict"].items())
 
 

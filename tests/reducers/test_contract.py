@@ -12,7 +12,7 @@ import pickle
 import pytest
 import torch
 
-from atc import build
+from atc.config import build
 from atc.core import LossContext, Mix, Plan, Reducer, Stage, TokenView
 from atc.vit.reduced import reducer_class
 from atc.vit.reducer_losses import takes_context

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from atc.report import layout, report
-from atc.report.store import Entry
+from atc.runs.store import Entry
 
 KEPT = layout.sweeps_dir().parent / "benchmarks" / "digits_all.json"
 

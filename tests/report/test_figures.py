@@ -10,8 +10,8 @@ from PIL import Image
 from atc.report import figures, layout, report
 from atc.report.__main__ import main
 from atc.report.cells import Cell
-from atc.report.store import Entry, Store
 from atc.report.tables import Table
+from atc.runs.store import Entry, Store
 from tests.report.records import entry
 
 RATES = (0.25, 0.5, 0.7, 0.9)

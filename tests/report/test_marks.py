@@ -11,7 +11,7 @@ import pytest
 
 from atc import code
 from atc.report import layout, report
-from atc.report.store import Entry, Store
+from atc.runs.store import Entry, Store
 from datamodules import pictures
 from tests.report.kept import both, changed, kept, sweeps, text
 

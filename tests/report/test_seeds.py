@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from atc.report import layout, report
-from atc.report.store import Entry
+from atc.runs.store import Entry
 from tests.report.kept import both, changed, kept, sweeps, text
 
 __all__ = ["kept"]  # a fixture

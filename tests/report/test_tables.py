@@ -9,7 +9,7 @@ import pytest
 
 from atc.report import layout, report
 from atc.report.__main__ import main
-from atc.report.store import Entry, Store
+from atc.runs.store import Entry, Store
 from tests.report.records import entry
 
 

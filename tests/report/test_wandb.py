@@ -8,7 +8,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from atc.report import grid, layout, report, wandb_source
+from atc.grids import grid
+from atc.report import layout, report, wandb_source
 from atc.report.__main__ import main
 from tests.harness.commands import command, composed
 from tests.sweeps.test_grid import GRID, QUICK

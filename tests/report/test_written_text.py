@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from atc.report import escape, layout, report, site, tables
 from atc.report.cells import Cell
-from atc.report.store import Entry
+from atc.runs.store import Entry
 from tests.report.records import entry
 
 WILD = [

@@ -13,10 +13,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from atc import code, multirun
-from atc.report import claim, identity, lock, outcomes
-from atc.report.progress import Progress
-from atc.report.store import Entry, Store
+from atc import code
+from atc.grids import claim, multirun, outcomes
+from atc.grids.progress import Progress
+from atc.runs import identity, lock
+from atc.runs.store import Entry, Store
 from hydra_plugins.atc_grid import Grid, Job
 from tests.report.records import entry
 

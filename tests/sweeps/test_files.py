@@ -10,8 +10,10 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from atc import build
-from atc.report import grid, identity, layout, sections
+from atc.config import build, sections
+from atc.grids import grid
+from atc.report import layout
+from atc.runs import identity
 
 SWEEPS = layout.sweeps_dir()
 FILES = sorted(SWEEPS.glob("*.yaml"))

@@ -12,9 +12,9 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
+from atc.grids.progress import Progress
 from atc.report import layout, report
-from atc.report.progress import Progress
-from atc.report.store import Store
+from atc.runs.store import Store
 from hydra_plugins.atc_grid import Grid, Job
 from tests.harness.commands import ROOT, TINY, environment
 from tests.report.records import entry

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from atc.report import identity, layout, report
-from atc.report.store import Store
+from atc.report import layout, report
+from atc.runs import identity
+from atc.runs.store import Store
 
 BENCHMARKS = layout.sweeps_dir().parent / "benchmarks"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from atc.report.store import Store
+from atc.runs.store import Store
 from tests.sweeps.test_grid import here, start, sweep  # noqa: F401
 
 LONG = ["trainer.max_epochs=6", "reducer=topk", "keep_rate=0.5"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atc.report.store import Store
+from atc.runs.store import Store
 from tests.sweeps.test_grid import here, start, sweep  # noqa: F401
 from tests.sweeps.test_killed import wait_for
 

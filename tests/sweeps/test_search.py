@@ -14,8 +14,8 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from atc.report import lock
-from atc.report.store import Store
+from atc.runs import lock
+from atc.runs.store import Store
 from hydra_plugins.atc_optuna import Search, _tell
 from tests.harness.commands import ROOT, TINY, environment
 

@@ -214,6 +214,8 @@ def test_pickles_copies_and_exports():
 
 
 def test_what_answers_most_mistakes_starts_without_torch():
-    code = "import sys, atc.cli, atc.complaint; print([m for m in ('torch', 'timm', 'lightning') if m in sys.modules])"
+    code = (
+        "import sys, atc.cli, atc.config.errors; print([m for m in ('torch', 'timm', 'lightning') if m in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

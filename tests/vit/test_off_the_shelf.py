@@ -9,7 +9,7 @@ import torchvision
 from hydra import compose, initialize_config_dir
 from timm.data import resolve_model_data_config
 
-from atc import build
+from atc.config import build
 from atc.vit.backbones import timm_vit
 
 HALF, IMAGENET = (0.5, 0.5, 0.5), (0.485, 0.456, 0.406)

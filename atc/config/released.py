@@ -1,0 +1,247 @@
+"""The settings that a checkpoint released by the authors brings: options of groups, and values that are data."""
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from atc.config import build
+from atc.received import load_settings, shown
+from atc.runs import directories
+from atc.weights import released
+
+log = logging.getLogger(__name__)
+
+# Where their names are not ours.
+REDUCERS = {"dpcknn": "dpc_knn", "deit": "none"}
+DATA = {"nuswide": "nus_wide"}
+# The authors' methods that have no reducer here (arXiv 2308.04657).
+ELSEWHERE = {
+    "ats": "ATS",
+    "dyvit": "DynamicViT",
+    "heuristic": "a fixed radial pattern",
+    "patchmerger": "PatchMerger",
+    "sinkhorn": "Sinkhorn",
+    "sit": "SiT",
+}
+METHOD = {
+    "equal_weight": ("equal_weight", "true or false"),
+    "k_neighbors": ("k", "a whole number, 1 or more"),
+    "cluster_iters": ("iterations", "a whole number, 1 or more"),
+}
+
+
+class Brought(NamedTuple):
+    """What a checkpoint's settings come to here.
+
+    Attributes:
+        options: by group, the name of an option that exists.
+        values: by dotted key, a value: bool, int, float, list of int, or None.
+    """
+
+    options: dict[str, str]
+    values: dict[str, Any]
+
+
+def settings(args: Mapping[str, Any], said: Iterable[str] = ()) -> Brought:
+    """What describes a model of the authors' training scripts, from the settings in its checkpoint.
+
+    The file may be anybody's: names are taken from those that exist, and values by their type; nothing is parsed. The
+    method computes as released, for that is how the weights were trained.
+
+    Args:
+        args: model (METHOD_SIZE_patch16_224), dataset, input_size, reduction_loc (0-based blocks), reduction_ratio (one
+            keep rate, or token counts), linkage and proportional_attn (ATC), the settings of METHOD.
+        said: groups that the command line names, whose option is not taken from the file.
+
+    Returns:
+        Options and values.
+
+    Raises:
+        ValueError: the model cannot be rebuilt, or a setting is of another type or kind; one line.
+    """
+    model = _text(args, "model")
+    method, _, rest = model.partition("_")
+    size = rest.split("_")[0]
+    backbone, reducer = f"deit_{size}", REDUCERS.get(method, method)
+    if method == "atc":
+        reducer = f"atc_{_text(args, 'linkage') if 'linkage' in args else 'average'}"
+    if method in ELSEWHERE and reducer not in build.names("reducer"):
+        raise ValueError(
+            f"the checkpoint holds a {shown(model)}: {ELSEWHERE[method]} does not exist here; there are the reducers "
+            f"{', '.join(build.names('reducer'))}"
+        )
+    if backbone not in build.names("backbone") or reducer not in build.names("reducer"):
+        raise ValueError(
+            f"the checkpoint holds a {shown(model)}, which would be backbone={shown(backbone)} "
+            f"reducer={shown(reducer)}; there are the reducers {', '.join(build.names('reducer'))}"
+        )
+    if args.get("scoring_method", "K") != "K":
+        raise ValueError(
+            f"the checkpoint clusters by {shown(args['scoring_method'])} in place of the attention keys (K)"
+        )
+    options, values = {"backbone": backbone, "reducer": reducer}, {"as_released": True}
+    if "dataset" in args and "datamodule" not in said:
+        options["datamodule"] = DATA.get(_text(args, "dataset"), args["dataset"])
+        if options["datamodule"] not in build.names("datamodule"):
+            raise ValueError(
+                f"the checkpoint was trained on {shown(args['dataset'])}, which does not exist here: say "
+                f"datamodule=..., one of {', '.join(build.names('datamodule'))}"
+            )
+    if "input_size" in args and (side := _number(args, "input_size", whole=True)) != 224:
+        values["backbone.img_size"] = side
+    if reducer != "none":
+        options["schedule"] = "stages"
+        values["blocks"] = [place + 1 for place in _list(args, "reduction_loc", least=0)]
+        values |= _counts(args)
+    if method == "atc" and "proportional_attn" in args:
+        # Their one switch turns off both uses of a token's size.
+        values["proportional_attention"] = values["size_weighted"] = _flag(args, "proportional_attn")
+    if reducer in ("dpc_knn", "kmedoids"):
+        for name, (ours, kind) in METHOD.items():
+            if name in args and build.accepts(build.find_reducer(reducer), ours):
+                values[f"reducer.{ours}"] = _flag(args, name) if kind.startswith("true") else _number(args, name, True)
+    return Brought(options, values)
+
+
+def _wrong(args: Mapping[str, Any], name: str, wanted: str) -> ValueError:
+    value = f"is {shown(repr(args[name]), 80)}" if name in args else "is missing"
+    return ValueError(f"the settings in the checkpoint cannot be read: args.{name} {value}, which must be {wanted}")
+
+
+def _text(args: Mapping[str, Any], name: str) -> str:
+    if not isinstance(args.get(name), str):
+        raise _wrong(args, name, "a name")
+    return str(args[name])
+
+
+def _flag(args: Mapping[str, Any], name: str) -> bool:
+    if not isinstance(args.get(name), (bool, np.bool_)):
+        raise _wrong(args, name, "true or false")
+    return bool(args[name])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)
+
+
+def _number(args: Mapping[str, Any], name: str, whole: bool) -> int | float:
+    value = args.get(name)
+    if not _is_number(value) or not 0 < value < 2**31 or (whole and value != int(value)):
+        raise _wrong(args, name, "a whole number, 1 or more" if whole else "a number above 0")
+    return int(value) if whole else float(value)
+
+
+def _list(args: Mapping[str, Any], name: str, least: int) -> list[int]:
+    found = args.get(name)
+    wanted = f"a list of whole numbers, {least} or more"
+    if not isinstance(found, (list, tuple)) or not 0 < len(found) <= 1000:
+        raise _wrong(args, name, wanted)
+    if not all(_is_number(value) and value == int(value) and least <= value < 2**31 for value in found):
+        raise _wrong(args, name, wanted)
+    return [int(value) for value in found]
+
+
+def _counts(args: Mapping[str, Any]) -> dict[str, Any]:
+    ratio = args.get("reduction_ratio")
+    if isinstance(ratio, (list, tuple)) and len(ratio) == 1:
+        if not _is_number(ratio[0]) or not 0 < ratio[0] <= 1:
+            raise _wrong(args, "reduction_ratio", "one keep rate in (0, 1], or several counts of tokens")
+        return {"keep_rate": ratio[0].item() if isinstance(ratio[0], np.generic) else ratio[0]}
+    return {"schedule.keep_rate": None, "schedule.keep": _list(args, "reduction_ratio", least=1)}
+
+
+def under(brought: Brought, said: list[str]) -> Brought:
+    """What is left of a checkpoint's settings under those of the command line `said`.
+
+    Settings of a reducer or a schedule go with it where the command line names another one, and counts of tokens where
+    it names a keep rate.
+    """
+    values = {override.key_or_group: override.value() for override in _parsed(said)}
+    chosen = values.keys() & {"reducer", "schedule"}
+    gone = [f"{group}." for group in chosen if brought.options.get(group) != values[group]]
+    if values.keys() & {"keep_rate", "schedule.keep_rate"}:
+        gone.append("schedule.")
+
+    def left(of: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in of.items() if key not in values and not key.startswith(tuple(gone))}
+
+    return Brought(left(brought.options), left(brought.values))
+
+
+def _parsed(said: list[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(said)
+
+
+def with_settings(cfg: DictConfig, name: str, said: list[str]) -> DictConfig:
+    """The configuration under the settings in the file cfg.checkpoint, if it is a released one, else `cfg`.
+
+    cfg: as composed from conf/NAME.yaml and the command line `said`, which goes before the file's settings; with
+    experiment=NAME on it, nothing is taken from the file.
+    """
+    file = released.local(cfg.checkpoint)
+    args = released.arguments(file) if file.is_file() else {}
+    if not args or any(override.key_or_group == "experiment" for override in _parsed(said)):
+        return cfg
+    brought = under(settings(args, {override.key_or_group for override in _parsed(said)}), said)
+    options = [f"{group}={option}" for group, option in brought.options.items()]  # all of them names of files in conf/
+    found = compose(name, [*options, *said], return_hydra_config=True)
+    with open_dict(found):
+        for key, value in brought.values.items():
+            OmegaConf.update(found, key, value, force_add=True)
+        choices = found.hydra.runtime.choices
+        found.choices = {group: choices[group] for group in cfg.choices}
+        found.output_dir = cfg.output_dir
+        del found["hydra"]
+    log.info("settings of the checkpoint: %s", text(brought))
+    return found
+
+
+def trained_otherwise(cfg: DictConfig, weights: str | Path | None) -> list[str]:
+    """A notice where weights were trained with another reducer than a configuration has; else none.
+
+    Args:
+        cfg: a configuration with its `choices`.
+        weights: the file, or run directory; one outside of any run directory, and not released by the authors, does
+            not say what it was trained with.
+    """
+    now = (cfg.get("choices") or {}).get("reducer")
+    trained = None if weights is None or now is None else _trained_with(released.local(weights))
+    if trained is None or trained == now:
+        return []
+    notice = f"weights trained with {shown(trained, 60)}, not with {now}"
+    log.warning(notice)
+    return [notice]
+
+
+def _trained_with(file: Path) -> str | None:
+    directory = directories.run_directory(file)
+    if directory is not None:
+        try:
+            named = OmegaConf.select(load_settings(directory / directories.COMPOSED), "choices.reducer")
+        except (ValueError, OmegaConfBaseException):
+            return None
+        return named if isinstance(named, str) else None
+    args = released.arguments(file) if file.is_file() else {}
+    if not args:
+        return None
+    method = _text(args, "model").partition("_")[0]
+    return f"atc_{args.get('linkage', 'average')}" if method == "atc" else REDUCERS.get(method, method)
+
+
+def text(brought: Brought) -> str:
+    """The settings as a command line would say them."""
+    return " ".join(f"{key}={_said(value)}" for key, value in {**brought.options, **brought.values}.items())
+
+
+def _said(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,1 @@
+"""Sweeps: grids of settings, who does which run of them, and how far they have come."""

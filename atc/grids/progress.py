@@ -1,0 +1,192 @@
+"""How far a sweep has come: which of its runs the store holds, which failed, which were cut off."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from omegaconf import DictConfig, OmegaConf
+
+from atc import code
+from atc.grids import claim
+from atc.printable import printable
+from atc.runs import record, store
+from atc.runs.store import Store, entry
+
+log = logging.getLogger(__name__)
+
+State = Literal["done", "failed", "cut off", "missing", "running", "wrong"]
+
+
+class Job(Protocol):
+    """A run of a sweep: the overrides that make it, its configuration, its identity, its directory, what is wrong."""
+
+    @property
+    def overrides(self) -> list[str]: ...
+    @property
+    def cfg(self) -> DictConfig: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def wrong(self) -> str | None: ...
+
+
+class Attempts(NamedTuple):
+    """Traces of a run: how many records the store has of it, and when its own record was last written."""
+
+    ended: int
+    touched: int
+
+
+class Progress:
+    """Compares the runs of a sweep with the results store in `directory`.
+
+    jobs: by identity.
+    """
+
+    def __init__(self, directory: str | Path, jobs: Mapping[str, Job]):
+        self.store, self.jobs = Store(directory), jobs
+
+    def states(self) -> dict[str, State]:
+        """By identity: done; failed; cut off, by a signal or a crash; missing, that is never started; running now;
+        wrong, with settings that cannot be run."""
+        latest = self.store.latest()
+        return {name: self._state(job, latest.get(name)) for name, job in self.jobs.items()}
+
+    def _state(self, job: Job, entry: Mapping[str, Any] | None) -> State:
+        if claim.holder(self.store.directory, job.identity) is not None:
+            return "running"
+        if entry is not None and entry["status"] == "finished":
+            return "done"
+        if _status(job) == "finished":  # which `reconcile` enters
+            return "done"
+        if job.wrong is not None:
+            return "wrong"
+        if _status(job) in ("running", "interrupted"):
+            return "cut off"
+        return "missing" if entry is None else "failed" if entry["status"] == "failed" else "cut off"
+
+    def missing(self) -> list[Any]:
+        """The runs that are not done; what another process is doing counts as not done."""
+        latest = self.store.latest()
+        return [job for name, job in self.jobs.items() if latest.get(name, {}).get("status") != "finished"]
+
+    def changed(self) -> dict[str, list[str]]:
+        """Runs that were done with other code than today's: by identity, the groups it is the code of."""
+        found = {}
+        for name, last in self.store.latest().items():
+            if name in self.jobs and last["status"] == "finished" and last.get("code"):
+                groups = claim.changed(last, self._code(self.jobs[name]))
+                if groups:
+                    found[name] = groups
+        return found
+
+    def _code(self, job: Job) -> dict[str, str]:
+        return code.of_config(OmegaConf.to_container(job.cfg))
+
+    def reconcile(self) -> int:
+        """Enter runs that are finished and that the store lacks, as where a process was killed just then; how many."""
+        entered = 0
+        for job in self.jobs.values():
+            with suppress(ValueError):  # a damaged record, of which `states` warns
+                entered += store.reconcile(job.directory, self.store.directory, job.cfg) is not None
+        return entered
+
+    def adopt(self) -> int:
+        """Enter runs that other sweeps have finished under this one's name too, so that reports find them; how many."""
+        entries = self.store.entries()
+        own = {(found["identity"], found.get("sweep")) for found in entries if found["status"] == "finished"}
+        adopted = 0
+        for name, found in self.store.latest().items():
+            sweep = self.jobs[name].cfg.get("sweep") if name in self.jobs else None
+            if sweep is not None and found["status"] == "finished" and (name, sweep) not in own:
+                self.store.append(found | {"sweep": sweep})
+                adopted += 1
+        return adopted
+
+    def command(self, job: Job) -> list[str]:
+        """The overrides to launch a run with; a training that was cut off goes on where it was.
+
+        So does one that a cluster preempts and starts again with the overrides it had. One that is done is asked for
+        again on purpose.
+        """
+        resumable = "optimizer" in job.cfg and _status(job) != "finished"
+        return [*job.overrides, "resume=auto"] if resumable else job.overrides
+
+    def attempts(self) -> dict[str, Attempts]:
+        """By identity: what a run that was begun or ended since changes."""
+        ended = Counter(entry["identity"] for entry in self.store.entries())
+        return {name: Attempts(ended[name], _touched(job.directory / record.FILE)) for name, job in self.jobs.items()}
+
+    def note_failure(self, job: Job, error: object, since: Mapping[str, Attempts]) -> None:
+        """Put a run that failed before it could say so itself into the store."""
+        if self.attempts()[job.identity].ended == since[job.identity].ended:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            failed = {"status": "failed", "finished": now, "error": str(error), "seed": job.cfg.get("seed")}
+            self.store.append(entry(job.cfg, failed))
+
+    def text(self, name: str, every: bool) -> str:
+        """Counts, and the runs that are not done; every: also those that are."""
+        states, changed = self.states(), self.changed()
+        counts = Counter(states.values())
+        lines = [f"{name}: {len(states)} runs; " + ", ".join(f"{n} {state}" for state, n in counts.most_common())]
+        if changed:
+            lines[0] += f"; code changed since {len(changed)} of them: hydra.sweeper.rerun=changed does these again"
+        errors = {name: _error(entry) for name, entry in self.store.latest().items()}
+        for identity, state in states.items():
+            if every or state in ("failed", "cut off", "running", "wrong"):
+                reason = errors.get(identity) if state == "failed" else None
+                reason = str(claim.holder(self.store.directory, identity)) if state == "running" else reason
+                reason = self.jobs[identity].wrong if state == "wrong" else reason
+                reason = f"code changed since: {', '.join(changed[identity])}" if identity in changed else reason
+                said = f"  ({printable(reason)})" if reason else ""
+                lines.append(f"  {state:8} {identity}  {printable(_typed(self.jobs[identity]))}{said}")
+        return "\n".join(lines)
+
+    def refusal(self, wrong: Sequence[Job]) -> str:
+        """One line about runs whose settings cannot be run."""
+        first = wrong[0]
+        return f"{len(wrong)} of {len(self.jobs)} runs cannot be run, the first of them {_typed(first)}: {first.wrong}"
+
+    def complaint(self, failed: Iterable[Job], errors: Mapping[str, object]) -> str:
+        """One line about the runs that are not done, or failed when they were run again.
+
+        errors: by identity, why runs failed just now.
+        """
+        latest, failed = self.store.latest(), list(failed)
+        first = failed[0]
+        reason = _error({"error": errors.get(first.identity)}) or _error(latest.get(first.identity, {}))
+        states = self.states()
+        earlier = sum(states[job.identity] == "done" for job in failed)
+        kept = f" (earlier results, which stay: {earlier})" if earlier else ""
+        return (
+            f"{len(failed)} of {len(self.jobs)} runs are not done{kept}, the first of them {_typed(first)}: "
+            f"{reason or 'it was cut off'}; the same command tries them again"
+        )
+
+
+def _status(job: Job) -> str | None:
+    """What the run's own record says it was last seen doing."""
+    file = job.directory / record.FILE
+    try:
+        return record.read(file).get("status") if file.is_file() else None
+    except ValueError as error:  # cut off while it was written by an earlier version; the run says what to do
+        log.warning("%s", error)
+        return "interrupted"
+
+
+def _touched(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.is_file() else 0
+
+
+def _error(entry: Mapping[str, Any]) -> str:
+    return " ".join(str(entry.get("error") or "").split())[:200]
+
+
+def _typed(job: Job) -> str:
+    return " ".join(item for item in job.overrides if not item.startswith("hydra."))

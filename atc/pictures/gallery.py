@@ -1,0 +1,78 @@
+"""Pictures of clustered images in the log of a run, as training goes on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lightning import Callback, LightningModule, Trainer
+from timm.data import resolve_model_data_config
+from torch import Tensor
+
+from atc.core import StageTrace, Trace
+from atc.pictures import drawing
+from atc.pictures.photo import unnormalised
+from atc.pictures.regions import Labels, Pixels
+from atc.values import Count, Whole
+
+_SIDE = 224  # least length of a picture's longer side in pixels
+_GAP = 8
+
+
+class Gallery(Callback):
+    """Shows the first images of each validation, and of each test, before and after every reduction.
+
+    images: how many; 0 = none. every_n_epochs: validations of other epochs are not shown. stages: at most so many
+    reductions, evenly chosen, the last among them.
+
+    Goes to every logger that takes pictures (`log_image`: W&B), as "clusters/val" or "clusters/" and the name of the
+    test, and costs no forward pass: it draws the trace that the first batch left. A model that reduces nothing has
+    none.
+    """
+
+    def __init__(self, images: Whole = 8, every_n_epochs: Count = 1, stages: Count = 4):
+        for name, value, least in (("images", images, 0), ("every_n_epochs", every_n_epochs, 1), ("stages", stages, 1)):
+            if value < least:
+                raise ValueError(f"callbacks.gallery.{name}={value} must be {least} or more")
+        self.images, self.every_n_epochs, self.stages = images, every_n_epochs, stages
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """The first batch of a validation that is shown."""
+        if batch_idx == 0 and not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._show(trainer, pl_module, batch[0], "val")
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """The first batch of a test."""
+        if batch_idx == 0:
+            self._show(trainer, pl_module, batch[0], str(pl_module.test_name))
+
+    def _show(self, trainer: Trainer, pl_module: LightningModule, images: Tensor, name: str) -> None:
+        model: Any = pl_module.model
+        loggers = [logger for logger in trainer.loggers if hasattr(logger, "log_image")]
+        if not (loggers and self.images and trainer.is_global_zero and getattr(model, "trace", ())):
+            return
+        images, shown = images[: self.images], self._chosen(model.trace)
+        photos = unnormalised(images, resolve_model_data_config(model.host.model))
+        maps = [stage.source[: len(images)].cpu().numpy() for stage in shown]
+        grid = model.host.grid(images)
+        strips = [strip(photo, [one[i] for one in maps], grid) for i, photo in enumerate(photos)]
+        tokens = ", ".join(str(stage.tokens_out) for stage in shown)
+        blocks = ", ".join(str(stage.block) for stage in shown)
+        said = f"{tokens} tokens after blocks {blocks}"
+        for logger in loggers:
+            logger.log_image(f"clusters/{name}", strips, step=trainer.global_step, caption=[said] * len(strips))
+
+    def _chosen(self, trace: Trace) -> list[StageTrace]:
+        shown = min(self.stages, len(trace))
+        return [trace[len(trace) * number // shown - 1] for number in range(1, shown + 1)]
+
+
+def strip(photo: Pixels, sources: Sequence[Labels], grid: tuple[int, int]) -> Pixels:
+    """The photograph [H, W, 3] and, beside it, what each of the source maps [N0] leaves of it."""
+    photo = drawing.enlarged(photo, grid, _SIDE)
+    pictures = [drawing.outlined(drawing.detailed(photo, source, grid), source, grid) for source in sources]
+    gap = np.full((photo.shape[0], _GAP, 3), 255, dtype=np.uint8)
+    return np.concatenate([photo, *(part for picture in pictures for part in (gap, picture))], axis=1)

@@ -1,0 +1,100 @@
+"""Run directories: where they are, what they hold, and how a later run builds on one."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from atc.files import write_whole
+from atc.received import shown
+
+COMPOSED = "composed.yaml"  # the configuration with its ${...}, so that a later run can override parts of it
+RESOLVED = "config.yaml"
+BEST, LAST = "best.ckpt", "last.ckpt"
+# What an evaluation decides for itself; all the rest describes the model and comes with the checkpoint.
+OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark", "compile"}
+OF_THE_COMMAND = {"checkpoint", "use_ema", "resume", "output_dir", "paths", "debug", "sweep", "report", "hydra"}
+
+
+def newest(runs: str | Path, setting: str = "resume") -> Path:
+    """The run directory under `runs` that was saved last; FileNotFoundError if there is none.
+
+    setting: the one whose value is "last".
+    """
+    found = sorted(Path(runs).glob(f"**/{LAST}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError(f"{setting}=last: no run under {Path(runs).resolve()} has left a {LAST}")
+    return found[-1].parent
+
+
+def checkpoint_file(checkpoint: str | Path) -> Path:
+    """The file that checkpoint=PATH means: itself, or best.ckpt, else last.ckpt, in a run directory.
+
+    hf://OWNER/REPO/FILE is a file on the Hugging Face hub.
+    """
+    if str(checkpoint).startswith("hf://"):
+        from atc.weights import released  # which imports torch
+
+        return released.local(checkpoint)
+    return file_of(checkpoint, BEST, "checkpoint")
+
+
+def file_of(given: str | Path, prefer: str, setting: str) -> Path:
+    """The checkpoint that a setting names: a file, or that of a run directory, `prefer` if it is there.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(given).expanduser()
+    if path.is_dir():
+        for name in (prefer, BEST, LAST):
+            if (path / name).is_file():
+                return path / name
+        raise FileNotFoundError(f"{setting}={given}: the directory holds neither {BEST} nor {LAST}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{setting}={given}: no such file or run directory (looked from {Path.cwd()})")
+    return path
+
+
+def named(value: Any, setting: str) -> str | None:
+    """The text that checkpoint=... or resume=... is; a directory may have a number for a name.
+
+    Raises:
+        ValueError: it is no text, so that it names no run.
+    """
+    if value is None or (isinstance(value, (str, int, float, Path)) and not isinstance(value, bool) and value != ""):
+        return None if value is None else str(value)
+    also = "resume=auto, resume=last or resume=PATH" if setting == "resume" else f"{setting}=last or {setting}=PATH"
+    text = str(value).lower() if isinstance(value, bool) else shown(value, 60)
+    raise ValueError(f"{setting}={text} names no run: {also}")
+
+
+def refuse_links(directory: str | Path) -> None:
+    """ValueError for what would lead writing out of a run's directory, which may be somebody else's.
+
+    Weights may lie elsewhere: such links are replaced where they are, not followed.
+    """
+    for folder, inner, files in os.walk(directory):
+        for path in (Path(folder, name) for name in (*inner, *files)):
+            if path.is_symlink():
+                weights = path.suffix in (".ckpt", ".safetensors")
+                if not weights and not path.resolve().is_relative_to(Path(directory).resolve()):
+                    raise ValueError(
+                        f"{path} is a link that leads out of the run's directory: remove it to go on there"
+                    )
+            elif not path.is_file() and not path.is_dir():
+                raise ValueError(f"{path} is no regular file: remove it to go on in this run's directory")
+
+
+def run_directory(checkpoint: str | Path) -> Path | None:
+    """The run directory a checkpoint lies in, if it lies in one."""
+    path = Path(checkpoint).expanduser()
+    directory = path if path.is_dir() else path.parent
+    return directory if (directory / COMPOSED).is_file() else None
+
+
+def save_config(cfg: DictConfig, directory: Path) -> None:
+    """Write the configuration twice: resolved, to be read; and as composed, to be built on."""
+    write_whole(directory / RESOLVED, OmegaConf.to_yaml(cfg, resolve=True))
+    write_whole(directory / COMPOSED, OmegaConf.to_yaml(cfg))

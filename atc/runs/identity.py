@@ -1,0 +1,134 @@
+"""The identity of a run: a hash of the settings that determine its result."""
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+# Raised when a change of the code changes results, so that runs of before no longer count as done. The commit and
+# the versions of libraries are recorded beside the identity, not in it: most changes leave results as they are.
+RESULTS = 1
+# Where things are, what is shown, how long it is measured, where a training that was cut off goes on; and settings that
+# others are made of by interpolation.
+WITHOUT_EFFECT = (
+    *("output_dir", "choices", "paths", "logger", "debug", "report", "sweep", "benchmark", "baselines", "hydra"),
+    *("resume", "activation_checkpointing", "keep_rate", "blocks", "t", "as_released", "weights"),
+    *("callbacks.progress", "callbacks.gallery", "callbacks.stop_safely.minutes"),
+    *("datamodule.num_workers", "datamodule.eval_batch_size"),
+    *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
+    *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
+)
+WEIGHTS = ("backbone.checkpoint", "checkpoint")  # count with what is in them, wherever they are
+ROOT = "datamodule.root"  # of a data set, which lies in different places on different machines
+# Data sets that are the same for everybody, by the file of datamodules/: their roots count with their names. All others
+# count with their files.
+PUBLISHED = ("coco", "imagenet", "nabirds", "nus_wide", "public")
+
+
+def identity(cfg: DictConfig) -> str:
+    """12 hexadecimal digits that two runs share if and only if they must have the same result, seed included.
+
+    cfg: a configuration of atc.run, with or without output_dir.
+    """
+    return of_settings(settings(cfg))
+
+
+def of_settings(determining: dict[str, Any]) -> str:
+    """The identity of `settings(cfg)`, which is also what a record holds as its `config`."""
+    text = json.dumps([RESULTS, determining], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def settings(cfg: DictConfig) -> dict[str, Any]:
+    """What determines the result: resolved, without paths; weights by the SHA-256 of their file, pictures of one's own
+    by that of their names and sizes.
+
+    What is null is left out, so that a new setting that is off by default leaves identities as they are.
+    """
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+        cfg.output_dir = None  # callbacks write there
+    found = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(found, dict)
+    for key in WITHOUT_EFFECT:
+        _set(found, key, None, drop=True)
+    for key in WEIGHTS:
+        file = _get(found, key)
+        if file is not None:
+            _set(found, key, _of_weights(str(file)))
+    root = _get(found, ROOT)
+    if root is not None:
+        published = str(_get(found, "datamodule._target_")).removeprefix("datamodules.").split(".")[0] in PUBLISHED
+        _set(found, ROOT, Path(root).name if published else _of_folder(Path(root).expanduser()))
+    return _said(found)
+
+
+def _of_weights(file: str) -> str:
+    from atc.runs import directories
+
+    try:
+        path = directories.checkpoint_file(file)
+    except FileNotFoundError:
+        return f"missing: {Path(file).name}"  # a sweep can be looked at without its files
+    state = path.stat()
+    return _digest(path, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache
+def _digest(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _of_folder(root: Path) -> str:
+    if not root.is_dir():
+        return f"missing: {root.name}"
+    return _listing(root.resolve(), root.stat().st_mtime_ns)
+
+
+@functools.lru_cache  # a sweep asks for each of its runs
+def _listing(root: Path, changed: int) -> str:
+    """The names and sizes of all files; not what is in them, which for many pictures would take minutes."""
+    found = hashlib.sha256()
+    listed = {(state.st_dev, state.st_ino) for state in map(os.stat, root.parents)}
+    for folder, inner, files in os.walk(root, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in listed:  # links may lead to it again and again
+            inner.clear()
+            continue
+        listed.add((state.st_dev, state.st_ino))
+        inner.sort()
+        for file in sorted(files):
+            path = Path(folder, file)
+            if not file.startswith(".") and path.exists():
+                line = f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n"
+                found.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
+    return f"files: {found.hexdigest()}"
+
+
+def _said(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _said(value) for key, value in node.items() if value is not None}
+    return node
+
+
+def _get(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _set(node: Any, key: str, value: Any, drop: bool = False) -> None:
+    *parents, leaf = key.split(".")
+    for part in parents:
+        node = node.get(part) if isinstance(node, dict) else None
+    if isinstance(node, dict) and leaf in node:
+        if drop:
+            del node[leaf]
+        else:
+            node[leaf] = value

@@ -1,0 +1,1 @@
+"""Everything that turns a weight file into a state dict of a model."""

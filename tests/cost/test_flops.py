@@ -1,0 +1,27 @@
+"""Counted operations against arithmetic."""
+
+import pytest
+import torch
+
+import atc
+from atc.cost.flops import gflops_per_image
+from tests import golden
+
+
+def gflops(reducer: str, **settings: object) -> float:
+    model = atc.wrap(golden.vit(dtype=torch.float32), reducer, **settings)
+    return gflops_per_image(model, golden.images(torch.float32)[:2])
+
+
+def test_a_dense_vit():
+    n, c, depth = 197, 48, 12
+    block = n * c * 3 * c + 2 * n * n * c + n * c * c + 2 * n * c * 4 * c
+    patches, head = 196 * 3 * 16 * 16 * c, c * 10
+    assert gflops("none") == 2 * (depth * block + patches + head) / 1e9
+
+
+def test_distances_between_tokens_are_part_of_the_price():
+    pruned, merged = (gflops(name, keep_rate=0.5) for name in ("topk", "atc_average"))
+    cls_rows = sum(n * 48 for n in (197, 99, 50))  # Top-K's own price: one row of attention logits a stage
+    pairs = sum(n * n * 16 for n in (196, 98, 49))
+    assert merged - pruned == pytest.approx(2 * (pairs - cls_rows) / 1e9)

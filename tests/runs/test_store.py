@@ -1,0 +1,73 @@
+"""Many processes write, one is killed in the middle of it, and everything that was there stays."""
+
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from atc.runs.store import Store
+from tests.report.records import entry
+
+
+def _write(directory: Path, process: int) -> None:
+    store = Store(directory)
+    for number in range(25):
+        store.append(entry("many", 0.5, seed=1000 * process + number))
+
+
+def test_many_processes_lose_nothing(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_write, args=(tmp_path, number)) for number in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert sorted(found["seed"] for found in Store(tmp_path).entries()) == sorted(
+        1000 * process + number for process in range(6) for number in range(25)
+    )
+
+
+def _die_while_writing(directory: Path) -> None:
+    def half(file: int) -> None:
+        os.ftruncate(file, 25)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync = half
+    Store(directory).append(entry("killed", 0.5))
+
+
+def test_a_crash_in_the_middle_of_a_write(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(entry("before", 0.5))
+    process = multiprocessing.get_context("fork").Process(target=_die_while_writing, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert [found["sweep"] for found in store.entries()] == ["before"]
+    store.append(entry("after", 0.5))
+    assert {found["sweep"] for found in store.entries()} == {"before", "after"}
+
+
+def test_the_record_that_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for hour, status in enumerate(("failed", "finished", "interrupted")):
+        store.append(entry("s", 0.5) | {"identity": "a", "status": status, "finished": f"2026-01-31T0{hour}"})
+    store.append(entry("s") | {"identity": "b", "status": "failed"})
+    assert {name: found["status"] for name, found in store.latest().items()} == {"a": "finished", "b": "failed"}
+
+
+def test_lists_of_records_and_other_files(tmp_path: Path) -> None:
+    (tmp_path / "published.json").write_text(json.dumps([entry("a", 0.5), entry("b", 0.5)]))
+    (tmp_path / "other.json").write_text('{"images": 3}')
+    assert [found["sweep"] for found in Store(tmp_path).entries()] == ["a", "b"]
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match=r"broken\.json is no record"):
+        Store(tmp_path).entries()
+
+
+def test_no_store_yet(tmp_path: Path) -> None:
+    assert Store(tmp_path / "nowhere").entries() == []

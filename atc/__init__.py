@@ -8,12 +8,16 @@ logits, trace = model(images), model.trace
 
 from typing import TYPE_CHECKING, Any
 
+from atc import moved
+
 __version__ = "0.1.0"
 __all__ = ["ReducedViT", "__version__", "check_plans", "draw", "unwrap", "wrap"]
 
 if TYPE_CHECKING:
     from atc.api import ReducedViT, check_plans, unwrap, wrap
     from atc.pictures.draw import draw
+
+moved.serve_old_imports()
 
 
 def __getattr__(name: str) -> Any:

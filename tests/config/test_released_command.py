@@ -13,8 +13,8 @@ from atc.config import build
 from atc.config import released as report
 from atc.vit.backbones import SHIPPED_DIGITS, digits, read_weights
 from atc.weights import released
+from tests.config.test_released import states, write
 from tests.harness.commands import TINY, command
-from tests.report.test_released import states, write
 
 
 def test_the_command_takes_the_settings_and_the_command_line_overrides_them(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from atc import moved
+
 GROUPS = ("reducer", "schedule", "datamodule", "task", "backbone", "optimizer")
 OURS = ("atc", "datamodules")  # of the package itself: the commit and the version say which code it is
 _LIBRARIES = tuple(
@@ -169,7 +171,7 @@ def find(name: str) -> Module | None:
 
 def _module_of(target: str) -> Module | None:
     """The module of a target: the longest part of it that is one."""
-    parts = target.split(".")
+    parts = moved.target(target).split(".")
     found = (find(".".join(parts[:end])) for end in range(len(parts) - 1, 0, -1) if all(parts[:end]))
     return next((module for module in found if module is not None), None)
 

@@ -13,7 +13,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -58,6 +58,7 @@ MODULES = {
     "atc.vit.torchvision_names": "atc.weights.torchvision_names",
     "atc.vit.weights": "atc.weights.loading",
 }
+_FIRST = {now: before for before, now in MODULES.items()}
 
 
 def target(dotted: str) -> str:
@@ -69,29 +70,46 @@ def target(dotted: str) -> str:
     Returns:
         Where it is now ("atc.pictures.gallery.Gallery"); `dotted` itself if it has not moved.
     """
-    parts = dotted.split(".")
-    for length in range(len(parts), 1, -1):
-        found = MODULES.get(".".join(parts[:length]))
-        if found is not None:
-            return ".".join([found, *parts[length:]])
-    return dotted
+    return _renamed(dotted, MODULES)
 
 
-def targets(node: Any) -> Any:
-    """Settings with the present name in every `_target_`.
+def first_name(dotted: str) -> str:
+    """The name that something had before it moved: run identities are hashes of these names, so that they stay.
+
+    Args:
+        dotted: a dotted path, such as "atc.pictures.gallery.Gallery".
+
+    Returns:
+        Where it was first ("atc.analysis.gallery.Gallery"); `dotted` itself if it has not moved.
+    """
+    return _renamed(dotted, _FIRST)
+
+
+def targets(node: Any, name: Callable[[str], str] = target) -> Any:
+    """Settings with another name in every `_target_`.
 
     Args:
         node: plain containers (`OmegaConf.to_container`), which are left as they are.
+        name: `target` for the present names, `first_name` for those of identities.
 
     Returns:
-        A copy, with what has moved named as it is now.
+        A copy, with what has moved under its other name.
     """
     if isinstance(node, dict):
         return {
-            key: target(value) if key == "_target_" and isinstance(value, str) else targets(value)
+            key: name(value) if key == "_target_" and isinstance(value, str) else targets(value, name)
             for key, value in node.items()
         }
-    return [targets(value) for value in node] if isinstance(node, list) else node
+    return [targets(value, name) for value in node] if isinstance(node, list) else node
+
+
+def _renamed(dotted: str, names: Mapping[str, str]) -> str:
+    parts = dotted.split(".")
+    for length in range(len(parts), 1, -1):
+        found = names.get(".".join(parts[:length]))
+        if found is not None:
+            return ".".join([found, *parts[length:]])
+    return dotted
 
 
 class _OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -124,6 +142,6 @@ _present = target  # under a name that the parameters of an importer do not hide
 
 
 def serve_old_imports() -> None:
-    """Let `import` find what has moved, after everything that is found by itself."""
+    """Let `import` find what has moved by its old name, too."""
     if not any(isinstance(finder, _OldNames) for finder in sys.meta_path):
-        sys.meta_path.append(_OldNames())
+        sys.meta_path.insert(0, _OldNames())  # a package that moved would find its modules by the old names

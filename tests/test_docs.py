@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from atc import build
+from atc.config import build
 from atc.config.check import check
 
 ROOT = Path(__file__).parent.parent

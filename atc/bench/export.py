@@ -14,7 +14,7 @@ from rich.table import Table
 
 import atc
 from atc.bench import options, record
-from atc.bench.interleaved import interleave
+from atc.cost.interleaved import interleave
 
 METHODS = ("none", "topk", "tome", "dpc_knn", "kmedoids", "atc_complete", "atc_average")
 

@@ -6,6 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
+from atc import moved
+
 # Whose names mean something in annotations by themselves.
 TYPING = ("typing", "typing_extensions", "collections.abc", "os", "pathlib", "datetime")
 _DEPTH = 20  # of names that stand for other names
@@ -40,7 +42,7 @@ def find(dotted: str) -> Definition | None:
     Returns:
         The class, the function or the assignment; None where there is no source that says.
     """
-    return _find(dotted, 0)
+    return _find(moved.target(dotted), 0)
 
 
 def lookup(name: str, module: Module) -> Definition | str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from atc import moved
 from atc.config import saved as saved_settings
 from atc.received import load_settings
 from atc.runs.directories import COMPOSED, OF_THE_COMMAND
@@ -20,7 +21,7 @@ def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[
     said = OverridesParser.create().parse_overrides(overrides)
     if any(override.key_or_group == "experiment" for override in said):
         return cfg
-    saved = load_settings(directory / COMPOSED)
+    saved = OmegaConf.create(moved.targets(OmegaConf.to_container(load_settings(directory / COMPOSED))))
     merged = cfg.copy()
     # A training of a sweep is still one of it when it goes on: else its report would not find the result.
     others = OF_THE_COMMAND - ({"sweep"} if cfg.get("resume") is not None else set())

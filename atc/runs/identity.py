@@ -9,6 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from atc import moved
+
 # Raised when a change of the code changes results, so that runs of before no longer count as done. The commit and
 # the versions of libraries are recorded beside the identity, not in it: most changes leave results as they are.
 RESULTS = 1
@@ -65,7 +67,7 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     if root is not None:
         published = str(_get(found, "datamodule._target_")).removeprefix("datamodules.").split(".")[0] in PUBLISHED
         _set(found, ROOT, Path(root).name if published else _of_folder(Path(root).expanduser()))
-    return _said(found)
+    return _said(moved.targets(found, moved.first_name))
 
 
 def _of_weights(file: str) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from atc.vit.logits import Logits
-from atc.vit.weights import first_line, read_weights
+from atc.weights.loading import first_line, read_weights
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,44 @@
+"""The layout of the project is what CONTRIBUTING.md and pyproject.toml say it is."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """The files that git knows; outside of a checkout, all."""
+    found = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=False)
+    if found.returncode:
+        return [path for pattern in patterns for path in ROOT.rglob(pattern.rpartition("/")[2])]
+    return [ROOT / name for name in found.stdout.splitlines()]
+
+
+def modules() -> list[str]:
+    """All modules and packages directly in atc, dotted."""
+    names = {path.relative_to(ROOT / "atc").parts[0].removesuffix(".py") for path in tracked("atc/*.py")}
+    return sorted(f"atc.{name}" for name in names - {"__init__", "assets"})
+
+
+def test_contributing_lists_every_room() -> None:
+    rooms = re.findall(r"^\|(.*?)\|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    listed = {name for room in rooms for name in re.findall(r"`([\w/.]+)`", room)}
+    assert {name.replace(".", "/") for name in modules()} <= {name.removesuffix(".py") for name in listed}
+    assert [name for name in listed if not (ROOT / name).exists()] == []
+
+
+def test_every_room_has_its_place_in_the_order_of_imports() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    placed = {name.strip() for layer in layers for name in layer.split("|")}
+    assert set(modules()) - placed == set()
+    assert {name for name in placed if name.startswith("atc.")} == set(modules())
+
+
+def test_the_reading_tour_names_six_files() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## A reading tour of six files")[2].partition("\n## ")[0]
+    files = re.findall(r"^\d\. `([\w/.]+)`", text, re.M)
+    assert len(files) == 6
+    assert all((ROOT / name).is_file() for name in files)

@@ -33,6 +33,7 @@ from atc.tasks.finite import NotFinite, StopNotFinite
 from atc.tasks.labels import check_labels
 from atc.tasks.moved import FollowsItsRun
 from atc.tasks.resuming import Begin
+from atc.tasks.selecting import direction
 from atc.tasks.sharding import check_launcher, shards
 from atc.vit.reduced import ReducedViT
 
@@ -75,7 +76,9 @@ class Experiment:
         for logger in loggers or ():
             csv_log.without_failing(logger)
         callbacks = [StopNotFinite()]  # before those that save, or go by a score
-        callbacks += [build.instantiate(node) for node in cfg.callbacks.values() if node is not None]
+        self.metric = build.instantiate(cfg.task).func.metric_named(cfg.score)
+        nodes = [node for node in cfg.callbacks.values() if node is not None]
+        callbacks += [build.instantiate(node, **direction(node, self.metric)) for node in nodes]
         callbacks.append(FollowsItsRun(self.directory, checkpoints.readable))
         self.trainer: Trainer = build.instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
         check_launcher(self.trainer)
@@ -161,6 +164,7 @@ class Experiment:
             "reduces": self.model.method.reduces,
             "schedule": _describe(choices.get("schedule", "schedule"), schedule),
             "score": cfg.score,
+            "metric": self.metric._asdict(),
             "seed": cfg.seed,
             "selection": getattr(self.datamodule, "selection", "validation") if "optimizer" in cfg else None,
             "reader": getattr(self.datamodule, "reader", None),

@@ -166,7 +166,7 @@ _PARTS: dict[str, tuple[Check, str]] = {
     "against": (_are_texts, "a list of methods"),
     "floor": (lambda value: value is None or _is_text(value), "a method"),
     "images": (lambda value: value is None or (_is_count(value) and value > 0), "a whole number, 1 or more"),
-    "metric": (_is_text, "text"),
+    "metric": (lambda value: isinstance(value, str | dict | list | tuple), "a metric, or a list of them"),
     "decimals": (lambda value: _is_count(value) and 0 <= value <= 9, "a whole number from 0 to 9"),
     "notes": (_are_texts, "a list of texts"),
     "published": (

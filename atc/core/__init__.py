@@ -1,12 +1,17 @@
-"""The vocabulary every other room speaks: plans, reducers, schedules, traces."""
+"""The vocabulary every other room speaks: plans, reducers, schedules, traces, metrics."""
 
-from atc.core.checking import check_plans
-from atc.core.gate import BlockGate
-from atc.core.plan import Assign, Mix, Plan, Select
-from atc.core.reducer import LossContext, Reducer, Stage, TokenView
-from atc.core.schedule import Constant, Linear, Schedule, StageCount, Stages
-from atc.core.trace import StageTrace, Trace, follow
-from atc.values import Count, Seed, Share, Whole
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atc.core.checking import check_plans
+    from atc.core.gate import BlockGate
+    from atc.core.metric import Metric
+    from atc.core.plan import Assign, Mix, Plan, Select
+    from atc.core.reducer import LossContext, Reducer, Stage, TokenView
+    from atc.core.schedule import Constant, Linear, Schedule, StageCount, Stages
+    from atc.core.trace import StageTrace, Trace, follow
+    from atc.values import Count, Seed, Share, Whole
 
 __all__ = [
     "Assign",
@@ -15,6 +20,7 @@ __all__ = [
     "Count",
     "Linear",
     "LossContext",
+    "Metric",
     "Mix",
     "Plan",
     "Reducer",
@@ -32,3 +38,26 @@ __all__ = [
     "check_plans",
     "follow",
 ]
+_HOME = {
+    "atc.core.checking": ("check_plans",),
+    "atc.core.gate": ("BlockGate",),
+    "atc.core.metric": ("Metric",),
+    "atc.core.plan": ("Assign", "Mix", "Plan", "Select"),
+    "atc.core.reducer": ("LossContext", "Reducer", "Stage", "TokenView"),
+    "atc.core.schedule": ("Constant", "Linear", "Schedule", "StageCount", "Stages"),
+    "atc.core.trace": ("StageTrace", "Trace", "follow"),
+    "atc.values": ("Count", "Seed", "Share", "Whole"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that reports, which ask for metrics, need no PyTorch.
+    for module, names in _HOME.items():
+        if name in names:
+            found = globals()[name] = getattr(importlib.import_module(module), name)
+            return found
+    raise AttributeError(f"module 'atc.core' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*(name for name in globals() if name.startswith("__")), *__all__]

@@ -9,6 +9,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 from rich.table import Table
 
+from atc.core import metric
 from atc.printable import printable
 from atc.runs import lock, record
 
@@ -96,5 +97,5 @@ def _score(directory: Path | None) -> str:
     for name in RESULTS if isinstance(results, dict) else ():
         value = results[name].get(data.get("score")) if isinstance(results.get(name), dict) else None
         if isinstance(value, int | float):
-            return f"{data['score']} {100 * value:.2f} % ({name.replace('_', ' ')})"
+            return f"{data['score']} {metric.of_record(data).text(value)} ({name.replace('_', ' ')})"
     return str(data.get("status", "finished"))

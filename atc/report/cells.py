@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any, Literal
 
+from atc.core import metric as metrics
+from atc.core.metric import Metric
 from atc.grids import grid
 from atc.grids.grid import OF_THE_METHOD
 from atc.report import expected, same_settings
@@ -19,13 +21,13 @@ Coordinates = dict[str, str]
 State = Literal["measured", "missing", "failed", "out of reach"]
 BASELINE = "no_reduction"
 RESULT = {BASELINE: "dense", "off_the_shelf": "off_the_shelf", "fine_tuned": "fine_tuned"}
-OF_THE_RECORD = ("selection", "score", "status", "results", "config", "code", "sweep")  # no columns to select by
+OF_THE_RECORD = ("selection", "score", "metric", "status", "results", "config", "code", "sweep")  # no axes
 COLUMN = {"method": "reducer", "dataset": "datamodule", "model": "backbone"}  # names of the published files
 
 
 @dataclass
 class Cell:
-    """One result: in percent, one value per seed.
+    """One result: on the scale on which its metric is shown, one value per seed.
 
     where: setting, reducer and the axes of the sweep. entries: the runs behind it. other_settings: runs that would
     stand here as well but differ from those in more than the seed. without_score: runs that lack the number they are
@@ -41,6 +43,7 @@ class Cell:
     other_settings: list[Entry] = field(default_factory=list, repr=False)
     without_score: list[Entry] = field(default_factory=list, repr=False)
     remarks: list[str] = field(default_factory=list)
+    metric: Metric = metrics.ACCURACY
 
     @property
     def mean(self) -> float | None:
@@ -76,8 +79,7 @@ def build(layout: Layout, runs: Runs) -> list[Cell]:
         wanted: dict[tuple[tuple[str, str], ...], Coordinates] = {}
         within_reach: set[tuple[tuple[str, str], ...]] = set()  # with one of their seeds at least
         for short, point in points:
-            where = _where(short, setting, point in layout.tuned)
-            if where is not None:
+            for where in _of_each_metric(layout, _where(short, setting, point in layout.tuned)):
                 wanted.setdefault(tuple(where.items()), where)
                 if frozenset(point.items()) not in unreachable:
                     within_reach.add(tuple(where.items()))
@@ -110,6 +112,14 @@ def _where(point: Mapping[str, str], setting: str, tuned: bool) -> Coordinates |
     return {"setting": setting} | dict(point)
 
 
+def _of_each_metric(layout: Layout, where: Coordinates | None) -> list[Coordinates]:
+    """A place for each of the metrics of a layout; the place itself where there is one metric."""
+    if where is None:
+        return []
+    several = len(layout.metrics) > 1
+    return [where | {"metric": one.name} for one in layout.metrics] if several else [where]
+
+
 class _Matching:
     """Finds the records of a place, of which there may be many thousands."""
 
@@ -126,7 +136,11 @@ class _Matching:
     def of(self, where: Coordinates) -> list[Entry]:
         """The records at these coordinates, the earliest first."""
         baseline = where["setting"] == BASELINE
-        axes = {key: value for key, value in where.items() if key != "setting" and not (baseline and key == "reducer")}
+        axes = {
+            key: value
+            for key, value in where.items()
+            if key not in ("setting", "metric") and not (baseline and key == "reducer")
+        }
         found = [
             pair
             for key, pairs in self.alike.items()
@@ -138,16 +152,20 @@ class _Matching:
 
 def _cell(layout: Layout, where: Coordinates, matching: Sequence[Entry], runs: Runs, reach: bool) -> Cell:
     baseline = where["setting"] == BASELINE
+    of = next((one for one in layout.metrics if one.name == where.get("metric")), None)  # one of several
     result, scored, unscored = RESULT[where["setting"]], [], []
     for entry in matching:
         measured = entry.get("results", {}).get(result)
         if measured is not None and (entry["status"] == "finished" or baseline):
-            (scored if is_finite(measured.get(entry.get("score"))) else unscored).append(entry)
+            score = measured.get(entry.get("score") if of is None else of.name)
+            (scored if is_finite(score) else unscored).append(entry)
     together = runs.groups(scored, reduced=not baseline)
     counting = runs.usual(together, reduced=not baseline) if together else []
     last = {same_settings.seeds(entry, reduced=not baseline): entry for entry in counting}
-    values = [100 * entry["results"][result][entry["score"]] for entry in last.values()]
-    published = next((row for row in layout.published if _describes(row, where, layout.metric)), None)
+    known = [(entry, of or metrics.of_record(entry)) for entry in last.values()]
+    values = [one.shown(entry["results"][result][one.name]) for entry, one in known]
+    metric = known[0][1] if known else of or layout.metrics[0]
+    published = next((row for row in layout.published if _describes(row, where, (of or layout.metrics[0]).name)), None)
     failed = any(entry["status"] == "failed" for entry in matching)
     state: State = "measured" if values else "out of reach" if not reach else "failed" if failed else "missing"
     return Cell(
@@ -159,6 +177,7 @@ def _cell(layout: Layout, where: Coordinates, matching: Sequence[Entry], runs: R
         list(last.values()),
         [entry for group in together if group is not counting for entry in group],
         unscored,
+        metric=metric,
     )
 
 

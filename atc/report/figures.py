@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from atc.printable import printable
 from atc.report.cells import BASELINE, Cell
 from atc.report.layout import Layout
-from atc.report.ranks import ALL
+from atc.report.ranks import ALL, measure_of
 from atc.report.tables import Table, readable
 
 MOST_TICKS = 8  # of a panel
@@ -69,7 +69,7 @@ def _curves(layout: Layout, cells: Sequence[Cell]) -> Figure:
         panels[-1][j].set_xlabel(printable(layout.x.replace("_", " ")))
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels) or 1, 5), frameon=False)
-    figure.supylabel("accuracy or mAP, %")
+    figure.supylabel(_label_of(layout, cells))
     return figure
 
 
@@ -128,13 +128,28 @@ def _bars(layout: Layout, table: Table) -> Figure:
         )
     axes.set_xticks([i + 0.4 - width / 2 for i in range(len(columns))], [printable(column[0]) for column in columns])
     axes.set_xlabel(printable(layout.x.replace("_", " ")))
-    axes.set_ylabel("mean rank (1 = best)" if layout.kind == "ranks" else "points above the best prior method")
+    axes.set_ylabel("mean rank (1 = best)" if layout.kind == "ranks" else _ahead(layout, table))
     if any(cell.values for cell in table.cells.values()):
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
     else:
         _empty(axes)
         axes.set_xticks([])
     return figure
+
+
+def _label_of(layout: Layout, cells: Sequence[Cell]) -> str:
+    """What stands along the vertical axis."""
+    found = {cell.metric for cell in cells if cell.values} or set(layout.metrics)
+    if {(metric.unit, metric.scale) for metric in found} == {("%", 100.0)}:
+        return "accuracy or mAP, %"
+    return printable(" or ".join(sorted(metric.label for metric in found)))
+
+
+def _ahead(layout: Layout, table: Table) -> str:
+    metric = measure_of(layout, list(table.cells.values()))
+    if metric.higher_is_better:
+        return "points above the best prior method"
+    return printable(f"{metric.label}, below the best prior method")
 
 
 def _label(method: str) -> str:

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from atc.config import build, sections
+from atc.core import metric as metrics
+from atc.core.metric import Metric
 from atc.grids import grid
 from atc.report.escape import is_number
 
@@ -19,7 +22,8 @@ class Layout:
     kind: table; or a figure: curves, ranks (mean rank of each method) or differences (each method less the best of
         `against`, averaged); or throughput, of which atc.report.throughput makes the table. sweeps: whose runs are
         shown. rows, columns: the coordinates that tell rows and columns, or panels, apart. x: the horizontal axis of
-        curves. floor: a method, and the number of test images, to say which results cannot be told from it.
+        curves. metrics: what is shown, by the names of the published numbers; several of them are an axis "metric".
+        floor: a method, and the number of test images, to say which results cannot be told from it.
     """
 
     name: str
@@ -36,7 +40,7 @@ class Layout:
     against: tuple[str, ...] = ()
     floor: str | None = None
     images: int | None = None
-    metric: str = "top1"
+    metrics: tuple[Metric, ...] = (metrics.PUBLISHED["top1"],)
     decimals: int = 1
     notes: tuple[str, ...] = ()
     published: tuple[dict[str, str], ...] = field(default=(), repr=False)
@@ -65,6 +69,8 @@ def load(name: str, directory: Path | None = None) -> Layout:
     file = directory / f"{name}.yaml"
     section = sections.report_section(file, raw(name, directory))
     shown, published = section.pop("of"), section.pop("published")
+    if "metric" in section:
+        section["metrics"] = _metrics(section.pop("metric"), file)
     sweeps = [raw(one, directory) for one in shown]
     sweepers = [sections.sweeper_section(directory / f"{one}.yaml", raw(one, directory)) for one in shown]
     every = grid.points([one for sweeper in sweepers for one in sweeper["grids"]])
@@ -88,11 +94,22 @@ def load(name: str, directory: Path | None = None) -> Layout:
     return made
 
 
+def _metrics(said: Any, file: Path) -> tuple[Metric, ...]:
+    try:
+        found = tuple(metrics.of_layout(one) for one in (said if isinstance(said, tuple) else (said,)))
+        if not found or len({one.name for one in found}) < len(found):
+            raise ValueError(f"{list(said)} must be different metrics, one or more")
+    except ValueError as error:
+        raise ValueError(f"{file}: report.metric: {error}") from None
+    return found
+
+
 def _check_axes(layout: Layout, file: Path) -> None:
     """ValueError for an axis that no run has, and for one of a figure that has no numbers along it."""
     if layout.kind == "throughput":
         return
     axes = list(dict.fromkeys(["setting", "reducer", *(axis for point in layout.points for axis in point)]))
+    axes += ["metric"] if len(layout.metrics) > 1 else []
     along = [("x", layout.x)] if layout.drawn else []
     of = [("rows", axis) for axis in layout.rows] + [("columns", axis) for axis in layout.columns]
     for part, axis in [*of, *along]:

@@ -113,7 +113,7 @@ def _floor(layout: Layout, cells: Sequence[Cell]) -> list[str]:
         means = [value for value in above if value is not None]
         if floor.mean is None or not means:
             continue
-        share = min(max(floor.mean / 100, 0.0), 1.0)
+        share = min(max(floor.mean / floor.metric.scale, 0.0), 1.0)
         images = marks.images(floor)[0] or layout.images
         margin = 200 * sqrt(2 * share * (1 - share) / images)
         level = sum(value <= floor.mean + margin for value in means)

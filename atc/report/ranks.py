@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from atc.core.metric import Metric
 from atc.report.cells import BASELINE, Cell, State
 from atc.report.layout import Layout
 from atc.report.tables import Table, arrange
@@ -18,7 +19,7 @@ def table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
     Only groups count in which every method that can get there was measured: the rank among a part of the methods would
     be another number.
     """
-    groups = _groups(cells)
+    groups, measure = _groups(cells), measure_of(layout, cells)
     complete = {group: members for group, members in groups.items() if all(c.state != "missing" for c in members)}
     complete = {group: members for group, members in complete.items() if all(c.state != "failed" for c in members)}
     scores = {group: _scores(layout, members) for group, members in complete.items()}
@@ -42,11 +43,17 @@ def table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
         for method in shown
         for column in columns
     ]
-    what = "Mean rank" if layout.kind == "ranks" else f"Points above the best of {', '.join(layout.against)}"
+    above = "Points above" if measure.higher_is_better else f"{measure.label}, below"
+    what = "Mean rank" if layout.kind == "ranks" else f"{above} the best of {', '.join(layout.against)}"
     said = [
         f"{what} ± standard deviation over backbones and data sets; {len(complete)} of {len(groups)} groups complete."
     ]
     return arrange(replace(layout, rows=("reducer",), columns=(layout.x,)), found, [*notes, *said])
+
+
+def measure_of(layout: Layout, cells: Sequence[Cell]) -> Metric:
+    """The metric of what was measured; before that, the one of the layout."""
+    return next((cell.metric for cell in cells if cell.values), layout.metrics[0])
 
 
 def _groups(cells: Sequence[Cell]) -> dict[Group, list[Cell]]:
@@ -61,14 +68,16 @@ def _groups(cells: Sequence[Cell]) -> dict[Group, list[Cell]]:
 
 def _scores(layout: Layout, members: Sequence[Cell]) -> dict[str, float]:
     """By method: its rank in the group (1 = best, ties share the mean rank), or its lead on the best of `against`."""
+    measure = measure_of(layout, members)
     means = {cell.where["reducer"]: cell.mean for cell in members if cell.mean is not None}
     if layout.kind == "ranks":
-        return {
-            method: 1 + sum(other > own for other in means.values()) + (sum(o == own for o in means.values()) - 1) / 2
-            for method, own in means.items()
-        }
-    best = max(means[method] for method in layout.against if method in means)
-    return {method: own - best for method, own in means.items() if method not in layout.against}
+        return {method: _rank(own, list(means.values()), measure) for method, own in means.items()}
+    best = measure.best(means[method] for method in layout.against if method in means)
+    return {method: measure.lead(own, best) for method, own in means.items() if method not in layout.against}
+
+
+def _rank(own: float, values: Sequence[float], metric: Metric) -> float:
+    return 1 + sum(metric.better(value, own) for value in values) + (values.count(own) - 1) / 2
 
 
 def _in_column(layout: Layout, column: str, group: Group, scores: Mapping[str, float]) -> Mapping[str, float]:
@@ -86,5 +95,6 @@ def _cell(
     values = [score[method] for score in scores if method in score]
     where = {"setting": layout.settings[0], "reducer": method, layout.x: column}
     # A rank, and a lead on the best, depends on the others as well.
-    remarks = dict.fromkeys(f"among the results: {remark}" for cell in behind for remark in cell.remarks)
-    return Cell(where, values, "measured" if values else otherwise, remarks=list(remarks) if values else [])
+    remarks = list(dict.fromkeys(f"among the results: {remark}" for cell in behind for remark in cell.remarks))
+    measure, remarks = measure_of(layout, behind), remarks if values else []
+    return Cell(where, values, "measured" if values else otherwise, remarks=remarks, metric=measure)

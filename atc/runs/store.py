@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from atc.files import json_text, write_whole
 from atc.runs import identity, lock, wellformed
@@ -129,7 +129,8 @@ def entry(cfg: DictConfig, record: Mapping[str, Any]) -> Entry:
     determining = identity.settings(cfg)
     choices, schedule = cfg.get("choices") or {}, cfg.get("schedule") or {}
     chosen = {group: choices[group] for group in GROUPS if choices.get(group)}
-    counts = {key: schedule[key] for key in ("keep_rate", "t") if key in schedule}
+    plain = OmegaConf.to_container(schedule, resolve=True) if OmegaConf.is_config(schedule) else schedule
+    counts = {key: plain[key] for key in ("keep_rate", "t") if key in plain}
     rest = {key: value for key, value in record.items() if key not in chosen}
     return {
         "identity": identity.of_settings(determining),

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from atc.core.metric import Metric, of_record
+
 COLUMNS = {
     "dense": "without reduction",
     "off_the_shelf": "off the shelf",
@@ -40,8 +42,8 @@ def text(data: Mapping[str, Any], outputs: str) -> str:
     table.add_column("")
     for name in shown:
         table.add_column(COLUMNS[name], justify="right")
-    score = data["score"]
-    table.add_row(f"test {score}, %", *(_percent(results.get(name), score) for name in shown))
+    metric = of_record(data)
+    table.add_row(f"test {metric.label}", *(_scored(results.get(name), metric) for name in shown))
     if any("images" in results.get(name, {}) for name in shown):
         table.add_row("test images", *(_images(results.get(name, {})) for name in shown))
     for label, key, form in (("images/s", "images_per_second", ",.0f"), ("GFLOPs per image", "gflops", ".4g")):
@@ -54,9 +56,9 @@ def text(data: Mapping[str, Any], outputs: str) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]  # a StringIO
 
 
-def _percent(result: Mapping[str, float | None] | None, score: str) -> str:
-    value = None if result is None else result.get(score)
-    return "not evaluated" if value is None else f"{100 * value:.2f}"
+def _scored(result: Mapping[str, float | None] | None, metric: Metric) -> str:
+    value = None if result is None else result.get(metric.name)
+    return "not evaluated" if value is None else f"{metric.shown(value):.2f}"
 
 
 def _images(result: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from atc.core.metric import is_recorded
+
 STATES = ("finished", "failed", "interrupted", "running")
 LARGEST = 64 * 2**20  # bytes of a file; a record has a few thousand
 DEEPEST = 32  # of settings within settings; those of a run are four deep
@@ -114,6 +116,7 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config": (_is_mapping, "a mapping of settings"),
     "machine": (_is_machine, "a mapping, with a list of names as gpus"),
     "versions": (_maps_to_text, "a mapping from packages to versions"),
+    "metric": (is_recorded, "the name, unit, scale and direction of a metric, or null"),
     "code": (lambda value: value is None or _maps_to_text(value), "a mapping from groups to hashes, or null"),
 }
 

@@ -11,12 +11,12 @@ from atc.values import Share
 class RawOrAveraged(EMAWeightAveraging):
     """Validates the exponential moving average of the weights and the weights as trained; notes which are better.
 
-    score: a metric of the task, higher being better. decay: of the average, which starts from the weights that
+    score: a metric of the task. decay: of the average, which starts from the weights that
     training starts from, as timm's ModelEmaV2 and so the DeiT recipes have it (Lightning's own starts after the
     first update).
 
     Logs val/SCORE and whatever else the task logs for the average, val/SCORE_raw for the weights as trained, and
-    val/SCORE_best, the higher one, to select the epoch by. A checkpoint says in "averaged_best" which one that was.
+    val/SCORE_best, the better one, to select the epoch by. A checkpoint says in "averaged_best" which one that was.
     """
 
     def __init__(self, score: str, decay: Share, **settings: Any):
@@ -56,9 +56,10 @@ class RawOrAveraged(EMAWeightAveraging):
             # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
             averaged = pl_module.val_metrics[self.score].compute()  # type: ignore[union-attr, index, operator]
             raw = self._raw.compute()
-            self.averaged_best = bool(averaged > raw)
+            metric = pl_module.metric_named(self.score)  # type: ignore[operator]  # a task
+            self.averaged_best = bool(metric.better(averaged, raw))
             pl_module.log(f"val/{self.score}_raw", raw, sync_dist=True)  # equal in all processes already
-            pl_module.log(f"val/{self.score}_best", max(averaged, raw), prog_bar=True, sync_dist=True)
+            pl_module.log(f"val/{self.score}_best", metric.best([averaged, raw]), prog_bar=True, sync_dist=True)
         super().on_validation_epoch_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,23 +4,18 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
-from lightning import LightningModule
 from timm.data import Mixup
 from timm.loss import BinaryCrossEntropy
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from atc.tasks.evaluated import Evaluated, counts
-from atc.tasks.finite import StopNotFinite
-from atc.tasks.optim import training_length
+from atc.core.metric import ACCURACY
+from atc.tasks.task import Batch, Task
 from atc.values import NotNegative, Share
 
-Batch = tuple[Tensor, Tensor]  # images [B, 3, H, W], classes [B] int64
 
-
-class Classification(LightningModule):
+class Classification(Task):
     """Cross-entropy, or a binary one, plus whatever losses the reducers have; top-1 and top-5 accuracy.
 
     model: images to logits [B, classes]; num_classes: how many.
@@ -36,9 +31,7 @@ class Classification(LightningModule):
     `test_name` the same of a test. An evaluation with a logit that is not finite raises NotFinite.
     """
 
-    selection_metric = "val/accuracy"  # higher is better
-    score = "accuracy"  # the metric a summary shows
-    multilabel = False  # targets are classes, not rows of labels
+    metric = ACCURACY
 
     def __init__(
         self,
@@ -53,39 +46,18 @@ class Classification(LightningModule):
         target_threshold: Annotated[float, "[0, 1)"] | None = None,
         sum_classes: bool | None = None,
     ):
-        super().__init__()
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"task.label_smoothing={label_smoothing} does not lie in [0, 1]")
-        self.model, self.configure = model, configure
+        metrics = {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+            "top5": MulticlassAccuracy(num_classes, top_k=min(5, num_classes), average="micro"),
+        }
+        super().__init__(model, configure, metrics)
         self.label_smoothing, self.mixup = label_smoothing, None
         if mixup > 0 or cutmix > 0:
             self.mixup = Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes)
             self.label_smoothing = 0.0  # timm's Mixup smooths the targets it makes
         self.bce = _binary(loss, self.label_smoothing, target_threshold, sum_classes)
-        metrics = {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-            "top5": MulticlassAccuracy(num_classes, top_k=min(5, num_classes), average="micro"),
-        }
-        self.val_metrics = MetricCollection(metrics, prefix="val/")
-        self.test_metrics = self.val_metrics.clone(prefix="test/")
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
-        self.val_images, self.test_images = Evaluated(), Evaluated()
-        self.images: dict[str, dict[str, int]] = {}  # behind the last validation, under "val", and behind each test
-        self.test_name = "test"
-        self._configured: dict[str, Any] = {}
-        self.began = False  # whether a batch has been trained on
-
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The loss of one batch."""
-        self.began = True
-        loss = self.training_loss(batch)
-        extra: dict[str, Tensor] = self.model.losses() if hasattr(self.model, "losses") else {}
-        for name, value in extra.items():
-            self.log(f"train/{name}", value)
-            loss = loss + value
-        self.log("train/loss", loss, prog_bar=True)
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
-        return loss
 
     def training_loss(self, batch: Batch) -> Tensor:
         """The task's own part of the loss, without what reducers add."""
@@ -104,80 +76,9 @@ class Classification(LightningModule):
                 f"even number of at most the training pictures"
             )
 
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """Loss and metrics on held-out images."""
-        self._evaluate(batch, self.val_metrics, "val")
-
-    def test_step(self, batch: Batch, index: int) -> None:
-        """Loss and metrics on test images."""
-        self.test_metrics.prefix = f"{self.test_name}/"
-        self._evaluate(batch, self.test_metrics, self.test_name)
-
-    def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> None:
-        images, classes = batch
-        logits = self._counted(self.model(images).float(), name)
-        metrics.update(logits, classes)
-        loss = self.val_loss if name == "val" else self.test_loss
-        loss.update(F.cross_entropy(logits, classes), len(classes))  # a mean over images, on however many devices
-        self.log(f"{name}/loss", loss)
-        self.log_dict(metrics)
-
-    def _counted(self, logits: Tensor, name: str) -> Tensor:
-        (self.val_images if name == "val" else self.test_images).update(logits)
-        return logits
-
-    def on_validation_epoch_start(self) -> None:
-        """Count anew."""
-        self.val_images.reset()
-
-    def on_test_epoch_start(self) -> None:
-        """Count anew."""
-        self.test_images.reset()
-
-    def on_validation_epoch_end(self) -> None:
-        """How many images it was over. NotFinite if a logit or the loss is not finite."""
-        self.images["val"] = counts("validation", self.val_images, self.val_loss, self.trainer.val_dataloaders)
-
-    def on_test_epoch_end(self) -> None:
-        """How many images it was over. NotFinite if a logit or the loss is not finite."""
-        loaders = self.trainer.test_dataloaders
-        self.images[self.test_name] = counts(self.test_name, self.test_images, self.test_loss, loaders)
-
-    def setup(self, stage: str) -> None:
-        """Optimiser and schedule over as many updates as the trainer will make.
-
-        Before a strategy flattens the parameters, as FSDP does: which of them decay depends on their shapes.
-        """
-        if stage == "fit":
-            assert self.configure is not None, "a Classification without `configure` can only be tested"
-            self._configured = self.configure(self.model, *training_length(self.trainer))
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """What `setup` made."""
-        return self._configured
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Never weights that are not finite."""
-        if "callbacks" not in checkpoint:  # which hear nothing of a checkpoint of the weights alone
-            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's types
-                if isinstance(callback, StopNotFinite):
-                    callback.before_saving(self.trainer, self)
-        checkpoint["images"] = dict(self.images)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Rates are those of this run's settings and length: timm's schedulers would load the settings as well."""
-        checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", [])]
-        self.images |= checkpoint.get("images", {})
-
-    def on_train_start(self) -> None:
-        """The rate for the next update, where a resume begins."""
-        found = self._configured.get("lr_scheduler")
-        if found is not None and self.global_step:
-            found["scheduler"].step_update(self.global_step)
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """timm's schedulers count updates themselves."""
-        scheduler.step_update(self.global_step)
+    def evaluation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return F.cross_entropy(outputs, targets)
 
 
 def _binary(

@@ -8,13 +8,14 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAveragePrecision
 
+from atc.core.metric import Metric
 from atc.tasks.average_precision import MeanAveragePrecision
-from atc.tasks.classification import Batch, Classification
 from atc.tasks.losses import asymmetric_loss
+from atc.tasks.task import Batch, Task
 from atc.values import NotNegative, Share
 
 
-class Multilabel(Classification):
+class Multilabel(Task):
     """Asymmetric loss, plus whatever losses the reducers have; macro mAP.
 
     model: images to logits [B, labels]; num_classes: how many labels. Batches are images [B, 3, H, W] and targets
@@ -25,8 +26,7 @@ class Multilabel(Classification):
     code defines it and val/map_torchmetrics, and under `test_name` the same of a test.
     """
 
-    selection_metric = "val/map"
-    score = "map"
+    metric = Metric("map", "%", 100.0)
     multilabel = True
 
     def __init__(
@@ -40,16 +40,14 @@ class Multilabel(Classification):
         gamma_pos: NotNegative = 0.0,
         clip: Share = 0.05,
     ):
-        super().__init__(model, num_classes, configure)
         if loss not in ("asymmetric", "bce"):
             raise ValueError(f"task.loss={loss} is neither 'asymmetric' nor 'bce'")
-        self.loss, self.focus = loss, {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "clip": clip}
         metrics = {
             "map": MeanAveragePrecision(),
             "map_torchmetrics": MultilabelAveragePrecision(num_classes, average="macro"),
         }
-        self.val_metrics = MetricCollection(metrics, prefix="val/", compute_groups=False)
-        self.test_metrics = self.val_metrics.clone(prefix="test/")
+        super().__init__(model, configure, metrics, compute_groups=False)
+        self.loss, self.focus = loss, {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "clip": clip}
 
     def training_loss(self, batch: Batch) -> Tensor:
         """The chosen loss, summed over images and labels."""
@@ -59,12 +57,11 @@ class Multilabel(Classification):
             return asymmetric_loss(logits, targets, **self.focus)
         return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")
 
-    def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> None:
-        images, targets = batch
-        logits = self._counted(self.model(images).float(), name)
-        metrics["map"].update(logits, targets)
-        metrics["map_torchmetrics"].update(logits.sigmoid(), targets.long())
-        loss = self.val_loss if name == "val" else self.test_loss
-        loss.update(F.binary_cross_entropy_with_logits(logits, targets.float()), len(targets))
-        self.log(f"{name}/loss", loss)
-        self.log_dict(metrics)
+    def evaluation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross-entropy."""
+        return F.binary_cross_entropy_with_logits(outputs, targets.float())
+
+    def update_metrics(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        """Scores for the papers' mAP, probabilities for that of torchmetrics."""
+        metrics["map"].update(outputs, targets)
+        metrics["map_torchmetrics"].update(outputs.sigmoid(), targets.long())

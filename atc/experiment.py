@@ -206,8 +206,9 @@ class Experiment:
         models: dict[str, nn.Module] = {"dense": self.vit.to(device)}
         if self.model.method.reduces:
             models["reduced"] = self.model.to(device)
+        some = images if self.model.method.dynamic else images[:1]  # the same for every image, but for such methods
         with torch.compiler.set_stance("force_eager"):  # operations are counted where PyTorch dispatches them
-            self.note(gflops={name: gflops_per_image(model, images[:1]) for name, model in models.items()})
+            self.note(gflops={name: gflops_per_image(model, some) for name, model in models.items()})
         self.record.update(tokens_per_block=self.model.tokens_per_block())
         with self.trainer.precision_plugin.forward_context():
             self.note(images_per_second=images_per_second(models, images, self.cfg.benchmark.seconds))

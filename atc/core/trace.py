@@ -48,6 +48,10 @@ class Trace(tuple[StageTrace, ...]):
         """Real patch tokens after each stage, the mean over the images."""
         return [stage.mean_tokens() for stage in self]
 
+    def padded(self) -> bool:
+        """Whether images kept different numbers of tokens, or may have."""
+        return any(stage.count is not None for stage in self)
+
     def soft(self) -> bool:
         """Whether a stage shared tokens out over several."""
         return any(stage.shares is not None for stage in self)

@@ -35,6 +35,12 @@ def distinct(sources: Sequence[Labels], grid: tuple[int, int]) -> list[Pixels]:
     return shades
 
 
+def of_tokens(count: int) -> Pixels:
+    """[count, 3] uint8: a colour for each token whatever it holds; colours repeat after all 96."""
+    table = palette()[0]
+    return table[np.arange(count) % len(table)]
+
+
 def of_leaders(steps: Labels, grid: tuple[int, int]) -> Labels:
     """A colour of `palette` for every patch [N0], to be that of the token it leads (see `order.History.steps`).
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from atc.core import Trace
 from atc.ops.arguments import described
-from atc.pictures.figure import Row, Snapshot, figure
+from atc.pictures.figure import Row, figure
 from atc.pictures.regions import Pixels
 from atc.pictures.settings import Look
+from atc.pictures.snapshots import snapshots
 
 PIXELS = 16  # a patch is drawn with at least so many pixels a side
 
@@ -27,7 +28,8 @@ def draw(
 ) -> Image.Image:
     """The image, and beside it what each reduction of a forward pass made of it.
 
-    Patches that one token holds are outlined; pruned patches are dimmed.
+    Patches that one token holds are outlined; pruned patches are dimmed. Under a soft method, which shares every patch
+    out over several tokens, each patch has the colours of its tokens, mixed by its shares, and nothing is outlined.
 
     Args:
         image: the photograph, of which the largest centred part with the shape of the grid is shown; or ``[3, H, W]``
@@ -57,7 +59,7 @@ def draw(
         raise ValueError(f"grid={grid} has {grid[0] * grid[1]} patches, the trace {patches}")
     side = max(PIXELS, round(math.sqrt(photo.width * photo.height / patches)))
     fitted = ImageOps.fit(photo, (grid[1] * side, grid[0] * side), Image.Resampling.BICUBIC)
-    stages = [Snapshot(stage.block, stage.tokens_out, stage.source[index].cpu().numpy()) for stage in trace]
+    stages = snapshots(trace, index)
     drawn = io.BytesIO()
     figure([Row("", np.asarray(fitted), grid, stages, look)]).savefig(drawn, format="png", dpi=150, facecolor="white")
     return Image.open(drawn).convert("RGB")

@@ -38,6 +38,29 @@ def painted(photo: Pixels, source: Labels, grid: tuple[int, int], colours: Pixel
     return np.where(per_pixel(cells >= 0, size)[..., None], painting, dimmed(photo))
 
 
+def mixed(photo: Pixels, shares: Array, grid: tuple[int, int], colours: Pixels | None = None) -> Pixels:
+    """Each patch in the colours of its tokens, mixed by its shares; what of it was pruned is dimmed.
+
+    Args:
+        photo: ``[H, W, 3]`` uint8.
+        shares: ``[N0, K]`` in [0, 1], how each patch is shared out over the tokens.
+        grid: rows and columns of the patches.
+        colours: ``[K, 3]`` of the tokens; None = the mean colour of what each holds.
+    """
+    size = patch_size(photo, grid)
+    if shares.shape[0] != grid[0] * grid[1]:
+        raise ValueError(f"shares of {shares.shape[0]} patches do not fit a grid of {grid[0]} x {grid[1]} patches")
+    if colours is None:
+        patches = photo.reshape(grid[0], size[0], grid[1], size[1], 3).mean(axis=(1, 3), dtype=np.float64)
+        held = shares.sum(axis=0)[:, None]
+        tokens = shares.T @ patches.reshape(-1, 3) / np.where(held > 0, held, 1)
+    else:
+        tokens = colours.astype(np.float64)
+    painting = per_pixel((shares @ tokens).reshape(*grid, 3), size)
+    pruned = per_pixel((1 - shares.sum(axis=1).clip(0, 1)).reshape(*grid, 1), size)
+    return (painting + pruned * dimmed(photo)).round().clip(0, 255).astype(np.uint8)
+
+
 def dimmed(photo: Pixels) -> Pixels:
     """A faint grey print of the photograph, light enough not to be taken for a cluster."""
     grey = photo @ _LUMA

@@ -25,6 +25,7 @@ class Snapshot(NamedTuple):
     block: int  # 1-based
     tokens: int  # patch tokens left
     source: Labels  # [N0], token holding each patch; -1 = pruned
+    shares: Array | None = None  # [N0, K], how a soft method shares each patch out; None = whole, by `source`
 
 
 class Row(NamedTuple):
@@ -51,19 +52,29 @@ def panels(row: Row) -> list[Panel]:
         raise ValueError(f"unknown look '{row.look}': there are {', '.join(LOOKS)}")
     size, sources = patch_size(row.photo, row.grid), [stage.source for stage in row.stages]
     if row.look == "distinct":
-        shades = colours.distinct(sources, row.grid)
+        soft = any(stage.shares is not None for stage in row.stages)
+        counts = [stage.source.max() + 1 if stage.shares is None else stage.shares.shape[1] for stage in row.stages]
+        shades = [colours.of_tokens(count) for count in counts] if soft else colours.distinct(sources, row.grid)
         pictures = [
-            drawing.painted(row.photo, source, row.grid, shade) for source, shade in zip(sources, shades, strict=True)
+            drawing.painted(row.photo, stage.source, row.grid, shade)
+            if stage.shares is None
+            else drawing.mixed(row.photo, stage.shares, row.grid, shade)
+            for stage, shade in zip(row.stages, shades, strict=True)
         ]
     else:
         draw = drawing.mean_colours if row.look == "mean" else drawing.detailed
-        pictures = [draw(row.photo, source, row.grid) for source in sources]
+        pictures = [
+            draw(row.photo, stage.source, row.grid)
+            if stage.shares is None
+            else drawing.mixed(row.photo, stage.shares, row.grid)
+            for stage in row.stages
+        ]
     whole = Panel(row.photo, np.empty((0, 2, 2)), f"{row.grid[0] * row.grid[1]} patches")
     return [whole] + [
         Panel(
             picture,
-            edges(stage.source, row.grid) * [size[1], size[0]],
-            f"{stage.tokens} token" + "s" * (stage.tokens != 1),
+            np.empty((0, 2, 2)) if stage.shares is not None else edges(stage.source, row.grid) * [size[1], size[0]],
+            f"{stage.tokens} token" + "s" * (stage.tokens != 1) + ", shared" * (stage.shares is not None),
         )
         for picture, stage in zip(pictures, row.stages, strict=True)
     ]

@@ -8,10 +8,12 @@ from lightning import Callback, LightningModule, Trainer
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
-from atc.core import StageTrace, Trace
+from atc.core import Trace
 from atc.pictures import drawing
+from atc.pictures.figure import Snapshot
 from atc.pictures.photo import unnormalised
-from atc.pictures.regions import Labels, Pixels
+from atc.pictures.regions import Pixels
+from atc.pictures.snapshots import snapshots
 from atc.values import Count, Whole
 
 _SIDE = 224  # least length of a picture's longer side in pixels
@@ -56,23 +58,30 @@ class Gallery(Callback):
             return
         images, shown = images[: self.images], self._chosen(model.trace)
         photos = unnormalised(images, resolve_model_data_config(model.host.model))
-        maps = [stage.source[: len(images)].cpu().numpy() for stage in shown]
         grid = model.host.grid(images)
-        strips = [strip(photo, [one[i] for one in maps], grid) for i, photo in enumerate(photos)]
-        tokens = ", ".join(str(stage.tokens_out) for stage in shown)
-        blocks = ", ".join(str(stage.block) for stage in shown)
-        said = f"{tokens} tokens after blocks {blocks}"
+        strips, captions = [], []
+        for index, photo in enumerate(photos):
+            stages = snapshots(model.trace, index)
+            stages = [stages[number] for number in shown]
+            strips.append(strip(photo, stages, grid))
+            tokens = ", ".join(str(stage.tokens) for stage in stages)
+            captions.append(f"{tokens} tokens after blocks {', '.join(str(stage.block) for stage in stages)}")
         for logger in loggers:
-            logger.log_image(f"clusters/{name}", strips, step=trainer.global_step, caption=[said] * len(strips))
+            logger.log_image(f"clusters/{name}", strips, step=trainer.global_step, caption=captions)
 
-    def _chosen(self, trace: Trace) -> list[StageTrace]:
+    def _chosen(self, trace: Trace) -> list[int]:
         shown = min(self.stages, len(trace))
-        return [trace[len(trace) * number // shown - 1] for number in range(1, shown + 1)]
+        return [len(trace) * number // shown - 1 for number in range(1, shown + 1)]
 
 
-def strip(photo: Pixels, sources: Sequence[Labels], grid: tuple[int, int]) -> Pixels:
-    """The photograph [H, W, 3] and, beside it, what each of the source maps [N0] leaves of it."""
+def strip(photo: Pixels, stages: Sequence[Snapshot], grid: tuple[int, int]) -> Pixels:
+    """The photograph [H, W, 3] and, beside it, what each of the reductions leaves of it."""
     photo = drawing.enlarged(photo, grid, _SIDE)
-    pictures = [drawing.outlined(drawing.detailed(photo, source, grid), source, grid) for source in sources]
+    pictures = [
+        drawing.outlined(drawing.detailed(photo, stage.source, grid), stage.source, grid)
+        if stage.shares is None
+        else drawing.mixed(photo, stage.shares, grid)
+        for stage in stages
+    ]
     gap = np.full((photo.shape[0], _GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([photo, *(part for picture in pictures for part in (gap, picture))], axis=1)

@@ -12,6 +12,7 @@ from atc.config import build
 from atc.pictures import animation, figure
 from atc.pictures.order import histories
 from atc.pictures.photo import Photo
+from atc.pictures.snapshots import snapshots
 from atc.vit.reduced import ReducedViT
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,7 @@ def rows(photo: Photo, methods: Sequence[Method], looks: Sequence[Any]) -> list[
     found = []
     for title, method in zip(titles(methods), methods, strict=True):
         method.model(photo.seen)
-        stages = [
-            figure.Snapshot(stage.block, stage.tokens_out, stage.source[0].numpy()) for stage in method.model.trace
-        ]
+        stages = snapshots(method.model.trace, 0)
         grid = method.model.host.grid(photo.seen)
         found += [figure.Row(title, photo.drawn, grid, stages, look) for look in looks]
     return found

@@ -59,7 +59,7 @@ def histories(model: ReducedViT, images: Tensor) -> list[History]:
         marks: list[Mark] = []
         for view, stage, linkage in zip(views, model.trace, linkages, strict=True):
             steps.append(_steps(view, stage, image, linkage))
-            marks.append(Mark(stage.block, stage.tokens_out, sum(map(len, steps))))
+            marks.append(Mark(stage.block, stage.real(image), sum(map(len, steps))))
         grid = views[0].grid if views else _square(model)
         merges = np.concatenate([np.empty((0, 2), dtype=np.int64), *steps])
         found.append(History(grid, _by_leaders(merges, grid[0] * grid[1]), tuple(marks)))

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 import atc
-from atc.cost.flops import gflops_per_image
+from atc.core import Stages
+from atc.cost.flops import gflops_by_formula, gflops_per_image
 from tests import golden
+from tests.reducers.kinds import Padded
 
 
 def gflops(reducer: str, **settings: object) -> float:
@@ -25,3 +27,20 @@ def test_distances_between_tokens_are_part_of_the_price():
     cls_rows = sum(n * 48 for n in (197, 99, 50))  # Top-K's own price: one row of attention logits a stage
     pairs = sum(n * n * 16 for n in (196, 98, 49))
     assert merged - pruned == pytest.approx(2 * (pairs - cls_rows) / 1e9)
+
+
+def test_padding_costs_an_image_nothing():
+    vit = golden.vit(dtype=torch.float32)
+    images = golden.images(torch.float32)
+    padded = atc.wrap(vit, Padded, 0.5)
+    counted, formula = gflops_per_image(padded, images), gflops_by_formula(padded)
+    counts = [[stage.real(image) for stage in padded.trace] for image in range(len(images))]
+    assert len({tuple(one) for one in counts}) > 1
+    alone = []
+    for image, keep in enumerate(counts):
+        tight = atc.wrap(vit, Padded, schedule=Stages(keep=keep))
+        alone.append(gflops_per_image(tight, images[image : image + 1]))
+        assert [stage.real(0) for stage in tight.trace] == keep
+    assert formula == pytest.approx(sum(alone) / len(alone), rel=1e-9)  # the mean of costs, not the cost of the mean
+    assert counted == pytest.approx(formula, rel=1e-9)
+    assert gflops_by_formula(padded, padded=True) > formula

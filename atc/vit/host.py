@@ -126,7 +126,10 @@ def families() -> Iterator[type[Host]]:
     for module in pkgutil.iter_modules(hosts.__path__):
         yield importlib.import_module(f"{hosts.__name__}.{module.name}").HOST
     for point in entry_points(group="atc.hosts"):
-        yield point.load()
+        try:
+            yield point.load()
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"the host '{point.name}' ({point.value}) cannot be imported: {error}") from error
 
 
 def wrapper_of(model: nn.Module) -> Any:
@@ -170,6 +173,8 @@ def host_of(model: nn.Module) -> Host:
 def _unknown(model: nn.Module) -> str:
     name = type(model).__name__
     for module in model.modules():
+        if type(module).__name__ == "TalkingHeadAttn":
+            return f"{name} mixes attention between heads, and its CLS token enters after the blocks of the patches"
         if any(hasattr(module, mark) for mark in ("relative_position_bias_table", "rel_pos", "rel_pos_bias")):
             return (
                 f"{name} is not a plain ViT: it adds relative-position biases between fixed places, which merged "

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from atc.vit.host import host_of
 from atc.vit.logits import Logits
 from atc.weights.loading import first_line, read_weights
 
@@ -76,6 +77,7 @@ def transformers_vit(
     classifier = "classifier" if isinstance(getattr(model, "classifier", None), nn.Linear) else None
     if type(model).__name__.endswith("WithTeacher"):
         raise ValueError(f"{name} has two classifiers; set its architecture to DeiTForImageClassification")
+    host_of(model)  # which says, before anything else is asked of it, if it cannot be wrapped
     size = getattr(config, "vision_config", config).image_size
     sides = (size, size) if isinstance(size, int) else tuple(size)
     data = {"input_size": (3, *sides), **_preprocessing(transformers, name), **(data_config or {})}

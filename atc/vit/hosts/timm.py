@@ -1,7 +1,7 @@
 """timm's `VisionTransformer` (distilled or not) and `Eva`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from timm.layers.attention import Attention, AttentionRope
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from atc.vit.host import Host
 
 _BLOCKS = {Block: (Attention, AttentionRope), EvaBlock: (EvaAttention, AttentionRope)}
-_MODELS = (VisionTransformer, Eva, VisionTransformerDistilled)
 # What a wrapped model computes itself: another version of it in a subclass would not run.
 _REPLACED = ("forward", "forward_features")
 
@@ -21,6 +20,7 @@ _REPLACED = ("forward", "forward_features")
 class TimmViT(Host):
     """A plain sequence of tokens through equal blocks, pooled by CLS, mean or attention."""
 
+    classes: ClassVar[tuple[type, ...]] = (VisionTransformer, Eva, VisionTransformerDistilled)
     methods = frozenset(
         {
             *("no_weight_decay", "group_matcher", "get_classifier", "set_grad_checkpointing"),
@@ -65,7 +65,7 @@ class TimmViT(Host):
         for method in _REPLACED:
             if owner := self._overridden(method):
                 return f"{owner} has a {method} of its own, which a wrapped model would not run"
-        if self._pools_by_weight() and (owner := self._overridden("forward_head") or self._overridden("pool")):
+        if self._pools_by_weight() and (owner := self._pooled_otherwise()):
             return f"{owner} pools in its own way, which cannot weigh merged tokens"
         if getattr(vit, "rope_mixed", False):
             return f"this {name} learns rotary positions per block (rope_mixed), which merged tokens cannot follow"
@@ -76,8 +76,11 @@ class TimmViT(Host):
 
     def _overridden(self, method: str) -> str | None:
         """The subclass of timm's models that replaces a method, if one does."""
-        owner = next(cls for cls in type(self.model).__mro__ if method in cls.__dict__)
-        return None if owner in _MODELS or owner is nn.Module else owner.__name__
+        owner = next((cls for cls in type(self.model).__mro__ if method in cls.__dict__), nn.Module)
+        return None if owner in self.classes or owner is nn.Module else owner.__name__
+
+    def _pooled_otherwise(self) -> str | None:
+        return next(filter(None, map(self._overridden, ("forward_head", "pool", "_pool"))), None)
 
     def _pools_by_weight(self) -> bool:
         return self.model.attn_pool is not None or self.model.global_pool in ("avg", "avgmax")

@@ -50,19 +50,24 @@ def wrap(
     if not reducer_class(factory).reduces and keep_rate is None and t is None:
         schedule, keep_rate = "stages", 1.0  # the dense baseline needs no schedule
     if not isinstance(schedule, Schedule):
-        schedule = _schedule(schedule, keep_rate, blocks, t, as_released=as_released, clamp=clamp)
+        schedule = _schedule(schedule, keep_rate, blocks, t, as_released, clamp)
     return ReducedViT(vit, factory, schedule, proportional_attention, size_weighted)
 
 
 def _schedule(
-    name: str, keep_rate: float | Sequence[float] | None, blocks: Sequence[int], t: int | None, **switches: bool
+    name: str,
+    keep_rate: float | Sequence[float] | None,
+    blocks: Sequence[int],
+    t: int | None,
+    as_released: bool,
+    clamp: bool,
 ) -> Schedule:
     if name == "stages":
         if t is not None:
             raise ValueError(f't={t} is for schedule="constant" and "linear"; schedule="stages" takes a keep_rate')
         if keep_rate is None:
             raise ValueError('schedule="stages" needs a keep_rate in (0, 1], such as keep_rate=0.5')
-        return Stages(keep_rate, blocks, **switches)
+        return Stages(keep_rate, blocks, as_released=as_released, clamp=clamp)
     every_block = {"constant": Constant, "linear": Linear}
     if name not in every_block:
         options = ["stages", *every_block]
@@ -71,7 +76,7 @@ def _schedule(
         raise ValueError(f'keep_rate={keep_rate} is for schedule="stages"; schedule="{name}" takes t')
     if t is None:
         raise ValueError(f'schedule="{name}" needs t, the tokens removed per block, such as t=8')
-    return every_block[name](t, **switches)
+    return every_block[name](t, as_released=as_released, clamp=clamp)
 
 
 def unwrap(model: ReducedViT) -> nn.Module:

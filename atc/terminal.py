@@ -41,5 +41,5 @@ def outlive() -> None:
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
         if type(stream) is io.TextIOWrapper and stream.isatty():
-            settings = {"encoding": stream.encoding, "errors": stream.errors, "line_buffering": stream.line_buffering}
-            setattr(sys, name, Terminal(stream.detach(), **settings))
+            encoding, errors, buffered = stream.encoding, stream.errors, stream.line_buffering
+            setattr(sys, name, Terminal(stream.detach(), encoding, errors, line_buffering=buffered))

@@ -42,7 +42,8 @@ class _Every(Launcher):
     """A launcher that notes what became of each run, and hands none of them on as failed."""
 
     def __init__(self, launcher: Launcher):
-        self.launcher, self.outcomes = launcher, []
+        self.launcher = launcher
+        self.outcomes: list[Any] = []
 
     def setup(self, **_: Any) -> None:
         """Nothing to do: it wraps one that is set up."""

@@ -18,8 +18,9 @@ from timm.data import resolve_model_data_config
 from torch import nn
 
 from atc import code, faults, processes
-from atc.config import build
+from atc.config import build, teacher
 from atc.config.together import check_length
+from atc.core import Stages
 from atc.cost.flops import gflops_per_image
 from atc.cost.images_per_second import images_per_second
 from atc.files import write_whole
@@ -35,6 +36,7 @@ from atc.tasks.moved import FollowsItsRun
 from atc.tasks.resuming import Begin
 from atc.tasks.selecting import direction
 from atc.tasks.sharding import check_launcher, shards
+from atc.tasks.teacher import Teacher
 from atc.vit.reduced import ReducedViT
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Experiment:
         self.datamodule.adapt(resolve_model_data_config(self.vit))
         reducer, schedule = build.instantiate(cfg.reducer), build.instantiate(cfg.schedule)
         self.model = ReducedViT(self.vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
+        self.teacher = self._teacher()
         if cfg.get("activation_checkpointing"):
             self.vit.set_grad_checkpointing()  # type: ignore[operator]  # timm's, not declared by nn.Module
         for module in (self.vit, self.model):
@@ -146,7 +149,20 @@ class Experiment:
 
     def _task(self, model: nn.Module) -> LightningModule:
         configure = build.instantiate(self.cfg.optimizer) if self.cfg.get("optimizer") else None
-        return build.instantiate(self.cfg.task)(model, self.datamodule.num_classes, configure)
+        task: LightningModule = build.instantiate(self.cfg.task)(model, self.datamodule.num_classes, configure)
+        task.teacher = self.teacher  # type: ignore[assignment]  # no module: it is neither trained nor saved
+        return task
+
+    def _teacher(self) -> Teacher | None:
+        """The teacher of the configuration. ValueError if no loss of the method asks for one."""
+        node = teacher.node(self.cfg.get("teacher"))
+        if node is None:
+            return None
+        if not self.model.losses_ask:
+            name = self.model.method.__name__
+            raise ValueError(f"teacher={self.cfg.teacher}: {name} has no losses(plans, context) to learn from it with")
+        vit = build.instantiate(node, num_classes=self.datamodule.num_classes)
+        return Teacher(ReducedViT(vit, build.find_reducer("none"), Stages(1.0)))
 
     def _lent(self, model: nn.Module) -> nn.Module:
         """What the trainer gets of a model: a strategy that shards takes it apart for good."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from atc.config import teacher
 from atc.values import shown
 
 
@@ -27,6 +28,7 @@ def check(cfg: DictConfig, command: str) -> None:
     check_shares(cfg.schedule.get("keep_rate"), cfg.schedule.get("blocks"))
     if command != "train":
         return
+    teacher.node(cfg.get("teacher"))
     if trainer.get("limit_train_batches") == 0:
         raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
     epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)

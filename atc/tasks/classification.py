@@ -63,7 +63,7 @@ class Classification(Task):
         """The task's own part of the loss, without what reducers add."""
         self.check_batch(len(batch[0]))
         images, classes = batch if self.mixup is None else self.mixup(*batch)
-        logits = self.model(images)
+        logits = self.outputs(images, classes)
         if self.bce is not None:
             return self.bce(logits.float() if logits.dtype != torch.float64 else logits, classes)
         return F.cross_entropy(logits, classes, label_smoothing=self.label_smoothing)

@@ -52,7 +52,7 @@ class Multilabel(Task):
     def training_loss(self, batch: Batch) -> Tensor:
         """The chosen loss, summed over images and labels."""
         images, targets = batch
-        logits = self.model(images)
+        logits = self.outputs(images, targets)
         if self.loss == "asymmetric":
             return asymmetric_loss(logits, targets, **self.focus)
         return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
 from atc.core.metric import Metric
+from atc.tasks import teacher as teachers
 from atc.tasks.evaluated import Evaluated, counts
 from atc.tasks.finite import StopNotFinite
 from atc.tasks.optim import training_length
+from atc.tasks.teacher import Teacher
 
 Batch = tuple[Tensor, Tensor]  # images [B, 3, H, W] and their targets
 
@@ -33,6 +35,7 @@ class Task(LightningModule):
     Attributes:
         metric: what epochs are selected by and a summary shows; a subclass sets it, and with it `score`, its name, and
             `selection_metric`, under which it is logged.
+        teacher: what reducers with a loss may learn from; None without one.
         multilabel: whether targets are rows of labels; of no concern to tasks other than classification.
     """
 
@@ -63,11 +66,18 @@ class Task(LightningModule):
         self.images: dict[str, dict[str, int]] = {}  # behind the last validation, under "val", and behind each test
         self.test_name = "test"
         self._configured: dict[str, Any] = {}
+        self._latest: Batch | None = None  # what the model was trained on last
+        self.teacher: Teacher | None = None
         self.began = False  # whether a batch has been trained on
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
         """The task's own part of the loss of a batch, without what reducers add."""
+
+    def outputs(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The model's outputs in training; what its reducers learn from is of these images and targets."""
+        self._latest = images, targets
+        return self.model(images)
 
     @abstractmethod
     def evaluation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -88,7 +98,9 @@ class Task(LightningModule):
         """The loss of one batch."""
         self.began = True
         loss = self.training_loss(batch)
-        extra: dict[str, Tensor] = self.model.losses() if hasattr(self.model, "losses") else {}
+        known = teachers.known(self.model, self._latest, self.teacher)
+        extra: dict[str, Tensor] = self.model.losses(**known) if hasattr(self.model, "losses") else {}
+        self._latest = None
         for name, value in extra.items():
             self.log(f"train/{name}", value)
             loss = loss + value

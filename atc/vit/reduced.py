@@ -57,6 +57,7 @@ class ReducedViT(Wrapper):
         stage_counts: the `StageCount`s at the default image size.
         notices: one line per count the method could not reach.
         trace: a `Trace` of the latest forward.
+        losses_ask: whether the losses of a reducer ask for more than plans, as `LossContext` has it.
 
     Raises:
         ValueError: a model, schedule or method that cannot be used, in one line.
@@ -108,7 +109,7 @@ class ReducedViT(Wrapper):
         self.trace = Trace()
         self._plans: dict[str, list[Plan]] = {}
         self._context: LossContext | None = None
-        self._with_context = any(takes_context(reducer) for reducer in self.reducers.values())
+        self.losses_ask = any(takes_context(reducer) for reducer in self.reducers.values())
         take_plain_dicts(self)
         self.train(vit.training)  # wrapping changes no mode: reducers follow the backbone's
 
@@ -215,7 +216,7 @@ class ReducedViT(Wrapper):
         self.trace = stream.trace()
         self._plans = stream.plans if self.training else {}
         self._context = None
-        if self.training and features is not None and logits is not None and self._with_context:
+        if self.training and features is not None and logits is not None and self.losses_ask:
             self._context = LossContext(logits, features[:, self.prefix :], stream.valid)
 
     def pooled(self, x: Tensor, size: Tensor | None, valid: Tensor | None, pre_logits: bool = False) -> Tensor:

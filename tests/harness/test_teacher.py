@@ -1,0 +1,77 @@
+"""A second backbone that reducers learn from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from atc import run
+from atc.config import build, teacher
+from atc.runs import identity
+from tests.harness.commands import composed
+from tests.reducers.kinds import Learned
+
+
+class Watching(Learned):
+    """Notes what its losses are told."""
+
+    told: list = []
+
+    def losses(self, plans, context):
+        self.told.append(context)
+        return super().losses(plans, context)
+
+
+REDUCER = [f"reducer._target_={__name__}.Watching", "reducer=topk", "baselines=false", "trainer.max_epochs=1"]
+REDUCER += ["optimizer.warmup_epochs=0"]
+
+
+@pytest.mark.parametrize("more", [[], ["task.mixup=0.8"]])
+def test_losses_are_told_labels_and_what_the_teacher_answers(tmp_path: Path, more: list[str]) -> None:
+    Watching.told.clear()
+    record = run.train(composed("train", tmp_path, *REDUCER, "teacher=digits", *more))
+    assert record["status"] == "finished"
+    context = Watching.told[0]
+    assert context.teacher_logits.shape == context.logits.shape == (8, 10)
+    assert context.teacher_features.shape == (8, 49, 48)
+    assert context.labels.shape == ((8, 10) if more else (8,))
+    assert not context.teacher_logits.requires_grad
+    assert context.logits.requires_grad
+    if not more:  # a good teacher of digits
+        assert (context.teacher_logits.argmax(1) == context.labels).float().mean() > 0.8
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=False)["state_dict"]
+    assert not any("teacher" in key for key in saved)
+
+
+def test_without_a_teacher_there_are_labels_alone(tmp_path: Path) -> None:
+    Watching.told.clear()
+    run.train(composed("train", tmp_path, *REDUCER))
+    assert Watching.told[0].labels.shape == (8,)
+    assert Watching.told[0].teacher_logits is None
+
+
+def test_a_teacher_that_nobody_asks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"teacher=digits: ToMe has no losses\(plans, context\)"):
+        run.train(composed("train", tmp_path, "reducer=tome", "teacher=digits"))
+
+
+def test_settings_of_the_teacher() -> None:
+    assert teacher.node(None) is None
+    plain = teacher.node("deit_small")
+    assert plain == OmegaConf.load(build.conf_dir() / "backbone" / "deit_small.yaml")
+    assert teacher.node({"backbone": "digits", "checkpoint": "x.ckpt"}).checkpoint == "x.ckpt"
+    for wrong in ("deit", {"checkpoint": "x"}, {"backbone": "digits", "chekpoint": "x"}):
+        with pytest.raises(ValueError, match="teacher") as error:
+            teacher.node(wrong)
+        assert "\n" not in str(error.value)
+
+
+def test_runs_without_a_teacher_keep_their_identity(tmp_path: Path) -> None:
+    cfg = composed("train", tmp_path)
+    with_null = identity.identity(cfg)
+    OmegaConf.set_struct(cfg, False)
+    del cfg["teacher"]
+    assert identity.identity(cfg) == with_null
+    cfg.teacher = "digits"
+    assert identity.identity(cfg) != with_null

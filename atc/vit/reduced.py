@@ -117,8 +117,6 @@ class ReducedViT(Wrapper):
         """The trace and the plans of the latest forward."""
         return {"trace": Trace(), "_plans": {}, "_context": None}
 
-    # Counts
-
     @property
     def plan(self) -> list[StageCount]:
         """Deprecated name of `stage_counts`."""
@@ -166,8 +164,6 @@ class ReducedViT(Wrapper):
         """
         return tokens_per_block(self)
 
-    # Forwards
-
     def start(self, images: Tensor) -> Stream:
         """Embed images ``[B, 3, H, W]``: a `Stream` to be stepped block by block, and finished."""
         if isinstance(images, torch.fx.Proxy):
@@ -183,8 +179,7 @@ class ReducedViT(Wrapper):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """``[B, 3, H, W]`` -> tokens ``[B, P+K, C]`` after the last block and the final norm; sets `trace`."""
-        stream = self._through(images)
-        self.note(stream)
+        self.note(stream := self._through(images))
         return stream.features()
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -243,12 +238,11 @@ class ReducedViT(Wrapper):
         """The reducers' own losses for the latest training forward, summed over stages by name.
 
         Args:
-            labels: classes ``[B]`` or targets ``[B, classes]`` of its images.
-            teacher_logits: ``[B, classes]`` of a teacher for the same images.
-            teacher_features: ``[B, N0, C]`` its patch tokens after the final norm.
+            labels: as in `LossContext`, of the images of that forward.
+            teacher_logits, teacher_features: as there.
         """
         known = labels, teacher_logits, teacher_features
-        context = None if self._context is None else LossContext(*self._context[:3], *known)
+        context = self._context and LossContext(*self._context[:3], *known)
         return total_losses(self.reducers, self._plans, context)
 
 

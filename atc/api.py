@@ -1,4 +1,4 @@
-"""The library without the harness: wrap a timm ViT, run it, unwrap it."""
+"""The library without the harness: wrap a ViT, run it, unwrap it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,7 +80,7 @@ def _schedule(
 
 
 def unwrap(model: ReducedViT) -> nn.Module:
-    """The timm model inside, untouched."""
+    """The model inside, untouched."""
     if not isinstance(model, ReducedViT):
         raise TypeError(f"unwrap takes what atc.wrap returned, not a {type(model).__name__}")
     return model.host.model

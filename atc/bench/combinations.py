@@ -101,7 +101,8 @@ class Models:
     def images(self, number: int) -> Tensor:
         """[number, 3, H, W] float32 on the device: slowly varying fields, regions and noise, a few different ones."""
         vit: Any = next(iter(self._vits.values()))
-        height, width = vit.patch_embed.img_size
+        embedding = getattr(vit, "patch_embed", None)
+        height, width = getattr(embedding, "img_size", None) or vit.pretrained_cfg["input_size"][-2:]
         drawn = smooth(min(number, DIFFERENT_IMAGES), height * width, channels=3).mT.unflatten(-1, (height, width))
         return drawn[torch.arange(number) % len(drawn)].to(self.device)
 
@@ -112,7 +113,8 @@ class Models:
         model, image = self.get(combination), self.images(1).to(PRECISIONS[combination.precision])
         counted = gflops_per_image(model, image)
         vit: Any = self._vits[combination.precision]
-        dense = [vit.patch_embed.num_patches] * len(vit.blocks)
+        host = host_of(vit)
+        dense = [host.num_patches] * len(host.blocks)
         self._costs[combination.reduction] = {
             "tokens_per_block": model.tokens_per_block() if isinstance(model, ReducedViT) else dense,
             "gflops": counted,

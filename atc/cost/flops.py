@@ -1,5 +1,6 @@
 """Floating-point operations of a real forward, and those that a formula expects."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import atc.ops.linkage  # noqa: F401 (registers the operator counted below)
+from atc.vit.hooks import modules_of
+from atc.vit.host import host_of
+from atc.vit.logits import Logits
 from atc.vit.reduced import ReducedViT
 
 
@@ -29,7 +33,7 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
 
     Matrix products and convolutions count, attention included; one multiply-add is two operations (papers that
     speak of GFLOPs often mean half of this). What is not a product, such as a linkage, does not count; nor does
-    padding, where images keep different numbers of tokens in a timm ViT: it is what an image costs by itself.
+    padding, where images keep different numbers of tokens: it is what an image costs by itself.
     """
     training = model.training
     # The math backend spells attention out as matrix products, which are counted on every device.
@@ -43,7 +47,7 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
         torch.backends.mha.set_fastpath_enabled(fused)
     model.train(training)
     counted = counter.get_total_flops() / len(images) / 1e9
-    if isinstance(model, ReducedViT) and model.trace.padded() and hasattr(model.host.model, "patch_embed"):
+    if isinstance(model, ReducedViT) and model.trace.padded():
         counted -= gflops_by_formula(model, padded=True) - gflops_by_formula(model)
     return counted
 
@@ -51,12 +55,14 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
 def gflops_by_formula(model: nn.Module, padded: bool = False) -> float:
     """GFLOPs per image from token counts, as papers compute them: two per multiply-add of linear layers and attention.
 
-    model: a plain-attention timm ViT, or a `ReducedViT` of one, whose latest forward counts. What a reducer itself
-    computes is not in the formula; the difference to `gflops_per_image` is its price. Where images keep different
-    numbers of tokens, it is the mean of what each of them costs, or, with `padded`, what a batch computes per image.
+    model: a plain-attention ViT of a family that can be wrapped, or a `ReducedViT` of one, whose latest forward counts.
+    What a reducer itself computes is not in the formula; the difference to `gflops_per_image` is its price. Where
+    images keep different numbers of tokens, it is the mean of what each of them costs, or, with `padded`, what a batch
+    computes per image.
     """
     reduced = isinstance(model, ReducedViT)
-    vit: Any = model.host.model if reduced else model
+    host = model.host if reduced else host_of(model)
+    vit: Any = host.model
     trace = model.trace if reduced else ()
     before = reduced and model.method.site == "before_block"
     if trace and model.trace.padded() and not padded:
@@ -64,25 +70,40 @@ def gflops_by_formula(model: nn.Module, padded: bool = False) -> float:
         found = [{stage.block: stage.real(image) for stage in trace} for image in images]
     else:
         found = [{stage.block: stage.tokens_out for stage in trace}]
-    prefix, patches = vit.num_prefix_tokens, trace[0].tokens_in if trace else vit.patch_embed.num_patches
-    products = patches * vit.patch_embed.proj.weight.numel()
-    products += sum(_in_blocks(vit, prefix, patches, left, before) for left in found) / len(found)
-    heads = [head for head in (vit.head, getattr(vit, "head_dist", None)) if head is not None]
-    return 2 * (products + sum(map(_linear, heads))) / 1e9
+    patches = trace[0].tokens_in if trace else host.num_patches
+    products = patches * _embedding(vit).weight.numel()
+    products += sum(_in_blocks(host.blocks, host.prefix, patches, left, before) for left in found) / len(found)
+    return 2 * (products + sum(map(_linear, _heads(vit)))) / 1e9
 
 
-def _in_blocks(vit: Any, prefix: int, patches: int, left: dict[int, int], before: bool) -> int:
+def _embedding(vit: nn.Module) -> Any:
+    own = getattr(getattr(vit, "patch_embed", None), "proj", None)
+    return own or next(part for part in vit.modules() if isinstance(part, (nn.Conv2d, nn.Linear)))
+
+
+def _heads(vit: nn.Module) -> list[nn.Module]:
+    if isinstance(vit, Logits):
+        return [vit.get_classifier()]
+    found = [getattr(vit, name, None) for name in ("head", "head_dist", "classifier", "heads")]
+    return [head for head in found if isinstance(head, nn.Module)]
+
+
+def _in_blocks(blocks: Sequence[Any], prefix: int, patches: int, left: dict[int, int], before: bool) -> int:
     """Multiply-adds of all blocks for an image of which so many tokens are left at these blocks."""
     products, tokens = 0, patches
-    for number, block in enumerate(vit.blocks, start=1):
+    for number, block in enumerate(blocks, start=1):
         tokens = left.get(number, tokens) if before else tokens
         n = prefix + tokens
-        products += n * _linear(block.attn) + 2 * n * n * block.attn.proj.in_features
+        attention = _linear(modules_of(block.attn)[0])
+        products += n * attention + 2 * n * n * block.attn.proj.in_features
         tokens = left.get(number, tokens)
-        products += (prefix + tokens) * _linear(block.mlp)
+        products += (prefix + tokens) * (_linear(modules_of(block)[0]) - attention)
     return products
 
 
 def _linear(module: nn.Module) -> int:
     """Multiply-adds that the linear layers inside spend on one token."""
-    return sum(part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))
+    parts = list(module.modules())
+    fused = (getattr(part, "in_proj_weight", None) for part in parts)  # of torch.nn.MultiheadAttention
+    linear = sum(part.weight.numel() for part in parts if isinstance(part, nn.Linear))
+    return linear + sum(weight.numel() for weight in fused if weight is not None)

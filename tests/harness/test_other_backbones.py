@@ -12,6 +12,7 @@ from torchvision.models._api import register_model
 
 import atc
 from atc import run
+from atc.cost.flops import gflops_by_formula, gflops_per_image
 from atc.tasks.groups import parameter_groups
 from atc.vit.other_backbones import open_clip_vit, torchvision_vit, transformers_vit
 from tests.harness.commands import composed
@@ -112,6 +113,23 @@ def test_of_open_clip(tower: str) -> None:
         open_clip_vit("ViT-B-32", 3)
     with pytest.raises(ValueError, match="VisionTransformer has no classifier: say for how many classes"):
         open_clip_vit(tower, pretrained=False)
+
+
+@pytest.mark.parametrize("library", ["transformers", "torchvision", "open_clip"])
+def test_the_formula_of_costs(library: str, pretrained: Path, tower: str) -> None:
+    vit = {
+        "transformers": lambda: transformers_vit(str(pretrained), 3),
+        "torchvision": lambda: torchvision_vit("vit_test_4", 3, pretrained=False),
+        "open_clip": lambda: open_clip_vit(tower, 3, pretrained=False),
+    }[library]()
+    images = torch.randn(1, 3, 28, 28)
+    # The projection of open_clip's tower is one product that the formula leaves out.
+    rest = 2 * 16 * 12 / 1e9 if library == "open_clip" else 0
+    assert gflops_by_formula(vit) + rest == pytest.approx(gflops_per_image(vit, images), rel=1e-9)
+    model = atc.wrap(vit, "random", 0.5, blocks=(2, 3))
+    counted = gflops_per_image(model, images)
+    assert gflops_by_formula(model) + rest == pytest.approx(counted, rel=1e-9)
+    assert counted < gflops_per_image(vit, images)
 
 
 @pytest.mark.parametrize("library", ["transformers", "torchvision", "open_clip"])

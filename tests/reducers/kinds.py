@@ -28,10 +28,10 @@ class Padded(Reducer):
         score = view.x.detach()[..., 0]
         real = torch.ones_like(score, dtype=torch.bool) if view.valid is None else view.valid
         mean = score.masked_fill(~real, 0).sum(1, keepdim=True) / real.sum(1, keepdim=True)
-        ranked, indices = score.masked_fill(~real, -torch.inf).sort(dim=1, descending=True, stable=True)
-        valid = ranked[:, :keep] > mean
+        ranked, indices = score.masked_fill(~real, -torch.inf).topk(keep, dim=1)
+        valid = ranked > mean
         valid = torch.cat([torch.ones_like(valid[:, :1]), valid[:, 1:]], dim=1)
-        return Select(indices[:, :keep], view.x.shape[1], valid=valid)
+        return Select(indices, view.x.shape[1], valid=valid)
 
 
 class Masked(Reducer):

@@ -53,6 +53,7 @@ MODULES = {
     "atc.report.summary": "atc.runs.summary",
     "atc.report.wandb_log": "atc.runs.wandb_log",
     "atc.report.wellformed": "atc.runs.wellformed",
+    "atc.tasks.labels": "atc.config.labels",
     "atc.vit.keys": "atc.weights.keys",
     "atc.vit.released": "atc.weights.released",
     "atc.vit.torchvision_names": "atc.weights.torchvision_names",

@@ -6,7 +6,8 @@
 
 A room is a top-level package or module of `atc`. Counted are places in the code, not how often they run (that is
 a matter of batches): calls of a function of another room, straight from code of `atc`, in a training of one
-epoch on the digits. `climbs` are those that go back up: into a room that called, before, the one they come from.
+epoch on the digits. `of_the_configuration` are those that hand over the configuration or a part of it, which is
+its trip.
 """
 
 import argparse
@@ -39,12 +40,13 @@ class Crossings:
 
     Attributes:
         sites: by place, how many calls there were.
-        stays: the rooms in the order in which they were entered, as far as `atc` calls `atc`.
+        configured: the places that hand over the configuration or a part of it.
     """
 
     def __init__(self, root: Path):
         self.folder = f"{root / 'atc'}{os.sep}"
         self.sites: Counter[Site] = Counter()
+        self.configured: set[Site] = set()
         self._places: dict[CodeType, str | None] = {}
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
@@ -55,7 +57,10 @@ class Crossings:
         there = self.room(frame.f_back.f_code) if here else None
         if here and there and here != there:
             caller = f"{frame.f_back.f_code.co_filename.removeprefix(self.folder)}:{frame.f_back.f_lineno}"
-            self.sites[there, caller, f"{here}.{frame.f_code.co_qualname}"] += 1
+            site = (there, caller, f"{here}.{frame.f_code.co_qualname}")
+            self.sites[site] += 1
+            if any(type(value).__name__ == "DictConfig" for value in frame.f_locals.values()):  # its arguments
+                self.configured.add(site)
 
     def room(self, code: CodeType) -> str | None:
         """The room that a function stands in; None for one of a library."""
@@ -97,13 +102,18 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1], help="a checkout")
     parser.add_argument("--sites", action="store_true", help="also list the places")
     given = parser.parse_args()
-    sites = counted(given.root.resolve()).sites
-    pairs = Counter((source, called.split(".")[0]) for source, _, called in sites)
-    print(json.dumps({"places": len(sites), "calls": sum(sites.values()), "pairs_of_rooms": len(pairs)}))
-    for (source, target), number in sorted(pairs.items()) if given.sites else ():
-        print(f"{number:4} {source} -> {target}")
-    for (_, caller, called), calls in sorted(sites.items()) if given.sites else ():
-        print(f"{calls:6} {caller} -> {called}")
+    found = counted(given.root.resolve())
+    pairs = {(source, called.split(".")[0]) for source, _, called in found.sites}
+    counts = {
+        "of_the_configuration": len(found.configured),
+        "places": len(found.sites),
+        "calls": sum(found.sites.values()),
+        "pairs_of_rooms": len(pairs),
+    }
+    print(json.dumps(counts))
+    for site, calls in sorted(found.sites.items()) if given.sites else ():
+        _, caller, called = site
+        print(f"{calls:6} {'cfg' if site in found.configured else '   '} {caller} -> {called}")
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ def test_learned_layers_go_to_the_blocks_that_reduce(tmp_path: Path) -> None:
     layers = learned("dpcknn")
     path = write(tmp_path / "w.pth", raw | layers, None, reduction_loc=[1, 4, 10])
     cfg = composed("evaluate", tmp_path / "run", "reducer=dpc_knn", "as_released=true", "blocks=[2,5,11]")
-    model = run.Experiment(cfg).model
+    model = run.build(cfg).model
     run.load(model, path)
     for stage, block in enumerate(("2", "5", "11")):
         assert torch.equal(model.reducers[block].weight.weight, layers[f"cluster_layers.{stage}.score.weight"])

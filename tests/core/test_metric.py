@@ -7,11 +7,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from atc.config.selecting import direction
 from atc.core import Metric, metric
 from atc.report import summary
 from atc.tasks.classification import Classification
 from atc.tasks.multilabel import Multilabel
-from atc.tasks.selecting import direction
 from atc.tasks.task import Task
 
 FID = Metric("fid", higher_is_better=False)

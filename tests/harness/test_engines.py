@@ -28,15 +28,16 @@ SMALL = [
 
 def trained(folder: Path, *settings: str, watch: Callable[..., Any] | None = None) -> tuple[dict[str, Tensor], Any]:
     """Weights after a training, and its results; `watch`: a forward hook of the first block's qkv."""
-    experiment_of = run.Experiment.__init__
+    build = run.build
 
-    def made(self: run.Experiment, *args: Any, **kwargs: Any) -> None:
-        experiment_of(self, *args, **kwargs)
+    def built(*args: Any, **kwargs: Any) -> run.Parts:
+        parts = build(*args, **kwargs)
         if watch is not None:
-            self.vit.blocks[0].attn.qkv.register_forward_hook(watch)  # type: ignore[index, union-attr]
+            parts.vit.blocks[0].attn.qkv.register_forward_hook(watch)  # type: ignore[index, union-attr]
+        return parts
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run.Experiment, "__init__", made)
+        patch.setattr(run, "build", built)
         record = run.train(composed("train", folder, *settings))
     assert record["status"] == "finished"
     return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"], record["results"]
@@ -82,7 +83,7 @@ def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
     expected, _ = trained(tmp_path / "one", *SCENES, "datamodule.batch_size=24", "trainer.limit_train_batches=2")
     three = ["datamodule.batch_size=8", "trainer.limit_train_batches=6", "trainer.accumulate_grad_batches=3"]
     found, _ = trained(tmp_path / "three", *SCENES, *three)
-    start = run.Experiment(composed("train", tmp_path / "start", *SCENES)).task.state_dict()
+    start = run.build(composed("train", tmp_path / "start", *SCENES)).task.state_dict()
     assert not torch.allclose(expected["model.blocks.0.mlp.fc1.weight"], start["model.blocks.0.mlp.fc1.weight"])
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)

@@ -152,7 +152,7 @@ def test_a_finished_run_stays_so_where_a_resume_fails(tmp_path: Path) -> None:
     assert list((tmp_path / "store").iterdir()) == entries
     further = composed("train", tmp_path, *settings, "trainer.max_epochs=4", f"resume={tmp_path}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run.Experiment, "test", lambda *_: 1 / 0)
+        patch.setattr(run, "result_of", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run.train(further)
     assert json.loads((tmp_path / "results.json").read_text())["status"] == "failed"

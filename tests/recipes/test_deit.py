@@ -169,16 +169,16 @@ def test_the_average_is_timms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """It starts from the weights that training starts from, unlike Lightning's own."""
     cfg = composed("train", tmp_path, DEIT, *MINI, "datamodule=digits", "trainer.accumulate_grad_batches=1")
     cfg.callbacks.ema.decay = 0.7
-    experiment = run.Experiment(cfg)
-    reference = ModelEmaV2(experiment.model, decay=0.7)
-    step = experiment.task.lr_scheduler_step
+    parts = run.build(cfg)
+    reference = ModelEmaV2(parts.model, decay=0.7)
+    step = parts.task.lr_scheduler_step
 
     def after_update(scheduler: Any, metric: Any) -> None:
-        reference.update(experiment.model)
+        reference.update(parts.model)
         step(scheduler, metric)
 
-    monkeypatch.setattr(experiment.task, "lr_scheduler_step", after_update)
-    experiment.trainer.fit(experiment.task, experiment.datamodule)
+    monkeypatch.setattr(parts.task, "lr_scheduler_step", after_update)
+    parts.trainer.fit(parts.task, parts.datamodule)
     averaged = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in reference.module.state_dict().items():
         torch.testing.assert_close(averaged[f"model.{name}"], value, rtol=1e-5, atol=1e-6)

@@ -114,7 +114,7 @@ def test_killed_within_an_epoch(tmp_path: Path, unbroken: Path, strategy: str) -
 
 def test_an_average_needs_whole_weights(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"callbacks\.ema takes the average: callbacks=default does without"):
-        run.Experiment(composed("train", tmp_path, SHARDED, "callbacks=ema"))
+        run.build(composed("train", tmp_path, SHARDED, "callbacks=ema"))
 
 
 @pytest.mark.parametrize("length", [103, 600])

@@ -1,0 +1,119 @@
+"""What a configuration describes, built: one function for each part, that returns what it builds."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from omegaconf import DictConfig
+from timm.data import resolve_model_data_config
+from torch import nn
+from torch.optim import Optimizer
+
+from atc.config import teacher
+from atc.config.build import find_reducer, instantiate
+from atc.config.labels import check_labels
+from atc.config.selecting import direction
+from atc.core import Stages
+from atc.core.metric import Metric
+from atc.runs import csv_log, wandb_log
+from atc.vit.reduced import ReducedViT
+
+
+class Built(NamedTuple):
+    """What is trained and tested, and on what.
+
+    Attributes:
+        datamodule: the data set.
+        vit: the backbone.
+        model: the same with its tokens reduced.
+        metric: what the task is scored by.
+    """
+
+    datamodule: LightningDataModule
+    vit: nn.Module
+    model: ReducedViT
+    metric: Metric
+
+
+def build_model(cfg: DictConfig, *, with_weights: bool = True) -> Built:
+    """The data set, and a model with as many outputs as it has classes; the data set learns what images it takes.
+
+    Args:
+        cfg: the configuration.
+        with_weights: False leaves pretrained weights out, for a checkpoint that replaces them all.
+
+    Returns:
+        The parts.
+
+    Raises:
+        ValueError: data set and task do not go together.
+    """
+    selection = {"selection": cfg.selection} if cfg.get("selection") else {}
+    datamodule: LightningDataModule = instantiate(cfg.datamodule, **selection)
+    task = instantiate(cfg.task)
+    check_labels(cfg, task, datamodule)
+    weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
+    vit: nn.Module = instantiate(cfg.backbone, num_classes=datamodule.num_classes, **weights)
+    datamodule.adapt(resolve_model_data_config(vit))
+    reducer, schedule = instantiate(cfg.reducer), instantiate(cfg.schedule)
+    model = ReducedViT(vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
+    if cfg.get("activation_checkpointing"):
+        vit.set_grad_checkpointing()  # type: ignore[operator]  # timm's, not declared by nn.Module
+    return Built(datamodule, vit, model, task.func.metric_named(cfg.score))
+
+
+def build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> ReducedViT | None:
+    """The model, without reduction, that a method's losses learn from; None for a configuration without.
+
+    Raises:
+        ValueError: no loss of the method asks for one.
+    """
+    node = teacher.node(cfg.get("teacher"))
+    if node is None:
+        return None
+    if not model.losses_ask:
+        name = model.method.__name__
+        raise ValueError(f"teacher={cfg.teacher}: {name} has no losses(plans, context) to learn from it with")
+    return ReducedViT(instantiate(node, num_classes=num_classes), find_reducer("none"), Stages(1.0))
+
+
+def build_task(cfg: DictConfig, model: nn.Module, datamodule: LightningDataModule) -> LightningModule:
+    """The task on a model, which makes the optimizer of the configuration when the training begins."""
+    configure = instantiate(cfg.optimizer) if cfg.get("optimizer") else None
+    return instantiate(cfg.task)(model, datamodule.num_classes, configure)  # type: ignore[no-any-return]
+
+
+def build_trainer(
+    cfg: DictConfig, metric: Metric, first: list[Callback], last: list[Callback], *, resume: bool = False
+) -> Trainer:
+    """The trainer with its logger, and the callbacks of the configuration between others.
+
+    Args:
+        cfg: the configuration, with output_dir.
+        metric: what checkpoints are selected by.
+        first: callbacks before those of the configuration.
+        last: callbacks after them.
+        resume: go on with the W&B run that was begun in the run directory.
+
+    Returns:
+        The trainer.
+    """
+    own = [instantiate(node, **direction(node, metric)) for node in cfg.callbacks.values() if node is not None]
+    loggers = []
+    if cfg.logger:
+        same = wandb_log.same_run(cfg.logger, Path(cfg.output_dir)) if resume else {}
+        loggers.append(instantiate(cfg.logger, **same))
+        csv_log.without_failing(loggers[0])
+    return instantiate(cfg.trainer)(callbacks=[*first, *own, *last], logger=loggers or False)  # type: ignore[no-any-return]
+
+
+def build_optimizer(
+    cfg: DictConfig, task: LightningModule, trainer: Trainer, datamodule: LightningDataModule
+) -> Optimizer | None:
+    """The optimizer as the training will make it, to be thrown away; None for a configuration without."""
+    if not cfg.get("optimizer"):
+        return None
+    epochs = trainer.max_epochs or 0
+    epochs = epochs if epochs > 0 else 10_000  # max_steps says how long: the warm-up fits in, for all we know
+    made = instantiate(cfg.optimizer)(task.model, 10 * epochs, epochs, getattr(datamodule, "batch_size", 0))
+    return made["optimizer"]  # type: ignore[no-any-return]

@@ -1,0 +1,136 @@
+"""Train and evaluate: from a configuration to a results record. Plain functions; atc.cli calls them."""
+
+import functools
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+from safetensors import torch as safetensors
+
+from atc import code
+from atc.config.released import trained_otherwise
+from atc.files import remove_partial, write_whole
+from atc.grids import claim
+from atc.run.loading import load
+from atc.run.parts import Parts, build, optimizer_of, run_of
+from atc.run.results import finish, of_selected, result_of
+from atc.runs import checkpoints, directories, lock, record, store, summary
+from atc.runs.context import recorded
+from atc.tasks import resuming
+from atc.tasks.interrupt import behind
+
+__all__ = ["Parts", "build", "evaluate", "load", "train"]
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "weights.safetensors"
+
+
+def _alone(command: Callable[[DictConfig], dict[str, Any]]) -> Callable[[DictConfig], dict[str, Any]]:
+    """A command that holds its run directory while it runs. ValueError where another process holds it."""
+
+    @functools.wraps(command)
+    def alone(cfg: DictConfig) -> dict[str, Any]:
+        with lock.claimed(cfg.output_dir):
+            if lock.is_first():
+                remove_partial(cfg.output_dir)
+            return command(cfg)
+
+    return alone
+
+
+@_alone
+def train(cfg: DictConfig) -> dict[str, Any]:
+    """Evaluate without reduction and off the shelf, fine-tune, evaluate the epoch that was best on validation.
+
+    cfg: conf/train.yaml composed, with output_dir set. cfg.resume goes on with a run from where it was cut; with
+    "auto" a run that is finished is left as it is.
+    Returns the record, as written to output_dir/results.json.
+    """
+    known = record.Record(Path(cfg.output_dir) / record.FILE, resume=cfg.resume == "auto").data
+    if known.get("status") == "finished":
+        log.info("resume=auto: this run is finished")
+        config: Any = OmegaConf.to_container(cfg)
+        groups = claim.changed(known, code.of_config(config))
+        if groups:
+            log.warning("code changed since: %s; without resume=auto it is run anew", ", ".join(groups))
+        if lock.is_first() and store.reconcile(cfg.output_dir, cfg.paths.store, cfg):
+            log.info("its record was not in the results store yet, and now is")
+        log.info(summary.text(known, outputs=cfg.output_dir))
+        return known
+    resume = checkpoints.training_state(cfg.resume, Path(cfg.output_dir))
+    _say_why_it_failed(cfg)
+    parts = build(cfg, with_weights=resume is None, resume=resume is not None, training=True)
+    trainer, task, model = parts.trainer, parts.task, parts.model
+    file = cfg.backbone.get("checkpoint") if resume is None else resume
+    run = run_of(parts, trained_otherwise(cfg, file), resume=resume is not None)
+    if resume is None:
+        run.begin()
+    else:  # nothing is written before all that is there has been found fit, and read
+        optimizer = None if parts.shards else optimizer_of(parts)
+        resuming.check(resume, task, trainer, optimizer)
+        trainer.callbacks.insert(0, resuming.Begin(run.begin))  # type: ignore[attr-defined]  # not in Lightning's types
+    with recorded(run, cause=partial(behind, trainer=trainer), trained=lambda: getattr(task, "began", True)):
+        if cfg.baselines and resume is None:
+            if cfg.baselines != "off_the_shelf":
+                run.note(**result_of(parts, "dense", parts.vit))
+            if model.method.reduces:
+                run.note(**result_of(parts, "off_the_shelf"))
+        if resume is not None:
+            log.info("going on from %s", resume)
+        if trainer.is_global_zero:
+            log.info("training; Ctrl-C stops it so that it can be resumed")
+        trainer.fit(task, parts.datamodule, ckpt_path=resume, weights_only=True)
+        run.begin()  # where nothing was left to train
+        selected = trainer.checkpoint_callback
+        best = selected.best_model_path if isinstance(selected, ModelCheckpoint) else ""
+        last = run.directory / directories.LAST
+        if not best and parts.shards:
+            trainer.save_checkpoint(last)
+            best = str(last)
+        # Without validation. In memory there is no average of the weights where a resume had nothing left to train.
+        if not best and checkpoints.updates(last) == trainer.global_step:
+            best = str(last)
+        if best:
+            load(model, Path(best))
+            if isinstance(selected, ModelCheckpoint):
+                run.note(**of_selected(parts, selected))
+        run.note(**result_of(parts, "fine_tuned"))
+        if trainer.is_global_zero:
+            state = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
+            write_whole(run.directory / WEIGHTS, safetensors.save(state, metadata={"format": "pt"}))
+        return finish(run, parts)
+
+
+@_alone
+def evaluate(cfg: DictConfig) -> dict[str, Any]:
+    """Evaluate a backbone off the shelf, or a checkpoint, with its tokens reduced.
+
+    cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction.
+    Returns the record, as written to output_dir/results.json.
+    """
+    file = None if cfg.checkpoint is None else directories.checkpoint_file(cfg.checkpoint)
+    parts = build(cfg, with_weights=file is None)
+    notices = [] if file is None else load(parts.model, file, cfg.get("use_ema"))
+    run = run_of(parts, [*notices, *trained_otherwise(cfg, file)])
+    run.begin()
+    reduces = parts.model.method.reduces
+    with recorded(run, cause=partial(behind, trainer=parts.trainer)):
+        if cfg.baselines:
+            run.note(**result_of(parts, "dense", parts.vit))
+        if not (cfg.baselines and not reduces):
+            reduced = "off_the_shelf" if file is None else "checkpoint"
+            run.note(**result_of(parts, reduced if reduces else "dense"))
+        return finish(run, parts)
+
+
+def _say_why_it_failed(cfg: DictConfig) -> None:
+    """Of a run that is resumed after it failed, its error."""
+    file = Path(cfg.output_dir) / record.FILE
+    before = record.Record(file, resume=cfg.resume is not None).data
+    if before.get("status") == "failed" and before.get("error"):
+        log.info("this run failed before: %s", before["error"])

@@ -1,0 +1,56 @@
+"""Weights for a model that has its reducers already."""
+
+import logging
+from pathlib import Path
+
+from atc.vit.reduced import ReducedViT
+from atc.weights.keys import beginnings, check_prefix_tokens
+from atc.weights.loading import REDUCERS, left_out, weights_for
+
+log = logging.getLogger(__name__)
+
+
+def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str]:
+    """Load the weights of a training checkpoint, or any weight file with timm's key names, into `model`.
+
+    Args:
+        model: what to load into.
+        file: the file; its reducer parameters are left out for a method that has none.
+        use_ema: of raw weights and their moving average, which to take; None: what the file says is better, else the
+            average.
+
+    Returns:
+        Notices for the record, also logged: which weights of several these are, and how many parameters are untrained
+        or left out.
+
+    Raises:
+        ValueError: the weights do not fit.
+    """
+    own = model.state_dict()
+    state, notices = weights_for(file, own, use_ema)
+    learned, mine = ([key for key in keys if key.startswith(REDUCERS)] for keys in (state, own))
+    if learned and not mine:
+        name = model.method.__name__
+        notices.append(f"{file}: {left_out(state, learned)} of reducers, which {name} does not have")
+        state = {key: value for key, value in state.items() if key not in learned}
+    elif mine and not learned:
+        numbers = sum(own[key].numel() for key in mine)
+        notices.append(
+            f"{file} lacks the {len(mine)} parameters ({numbers:,} numbers) that {model.method.__name__} learns: they "
+            f"are untrained"
+        )
+    check_prefix_tokens(state, model.host.model, str(file))
+    differing = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
+    try:
+        if differing:
+            raise ValueError(f"other shapes for {', '.join(differing[:3])}")
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{file} does not fit the model: {reason}{beginnings(list(state), list(own))}; a file outside its run "
+            f"directory needs the backbone and reducer it was made with named on the command line"
+        ) from error
+    for notice in notices:
+        log.warning(notice)
+    return notices

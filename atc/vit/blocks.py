@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atc.ops.exporting import exporting
 from atc.vit.attention import Seen, attend
 
 
@@ -43,5 +44,7 @@ def merge_rope(rope: Tensor, plan: Any, size: Tensor) -> Tensor:
     batch = plan.labels.shape[0]
     rows = rope.expand(batch, -1, -1) if rope.dim() == 2 else rope.squeeze(1)
     sin, cos = plan.reduce(rows.contiguous(), size).chunk(2, dim=-1)
-    length = torch.hypot(sin, cos).clamp_min(torch.finfo(sin.dtype).eps)
+    # ONNX has no hypot
+    length = (sin.square() + cos.square()).sqrt() if exporting() else torch.hypot(sin, cos)
+    length = length.clamp_min(torch.finfo(sin.dtype).eps)
     return torch.cat([sin / length, cos / length], dim=-1).unsqueeze(1)

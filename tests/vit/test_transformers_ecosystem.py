@@ -119,6 +119,21 @@ def test_compiled_and_exported() -> None:
     torch.testing.assert_close(compiled(pixel_values=pictures()).logits, expected)
 
 
+@torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["ViTForImageClassification", "DINOv3ViTModel", "SiglipVisionModel"])
+def test_exported_to_onnx(name: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = wrapped(name)
+    expected = model(pictures())[0]
+    torch.onnx.export(model, (pictures(),), tmp_path / "model.onnx", dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    found = session.run(None, {session.get_inputs()[0].name: pictures().numpy()})
+    (same,) = (torch.from_numpy(each) for each in found if each.shape == tuple(expected.shape))
+    torch.testing.assert_close(same, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_libraries_are_imported_by_those_who_use_them() -> None:
     script = (
         "import sys, timm, atc\n"

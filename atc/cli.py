@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc import signals, terminal
-from atc.config import arguments, machine, streams
+from atc.config import arguments, installed, machine, streams
 from atc.config.build import conf_dir
 from atc.config.check import check
 from atc.config.errors import one_line
@@ -89,6 +89,7 @@ def main(name: str, own: set[str]) -> None:
     try:
         sys.argv[1:] = arguments.readable(name, sys.argv[1:])
         multirun.be_the_default()
+        installed.register()
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
         sys.stdout.flush()
     except BrokenPipeError as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hydra import initialize_config_dir
 
-from atc.config import build, streams
+from atc.config import build, installed, streams
 from atc.config.arguments import quoted
 from atc.config.combinations import Choice, combinations
 from atc.config.errors import one_line
@@ -55,6 +55,7 @@ def _run(given: list[str]) -> int:
         handler.addFilter(Printable())
         said.addHandler(handler)
     try:
+        installed.register()
         with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
             for path in visualise(overrides(given)):
                 print(printable(str(path)))

@@ -7,8 +7,7 @@
     python train.py --config-dir sweeps -cn digits_all hydra/launcher=joblib    several runs at a time
     python train.py --config-dir sweeps -cn digits_all hydra.sweeper.rerun=changed     what was done with other code
 
-Runs on any launcher. Hydra looks for plug-ins in `hydra_plugins` alone, and imports them at every start: nothing here
-imports torch before there is something to sweep.
+Runs on any launcher. Hydra imports plug-ins at every start: nothing here imports torch before there is a sweep.
 """
 
 import itertools
@@ -246,6 +245,6 @@ def _overrides(item: Override) -> list[str]:
 
 def _needless(axis: str, cell: Mapping[str, str]) -> bool:
     """Whether a setting means nothing for a point, as that of a reduction without one."""
-    from atc.grids.grid import OF_THE_METHOD
+    from atc.grids import grid
 
-    return cell.get("reducer") == "none" and axis in OF_THE_METHOD
+    return cell.get("reducer") == "none" and axis in grid.OF_THE_METHOD

@@ -5,7 +5,11 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+MOST_LINES = 250
+ROOMS = ("atc", "reducers", "datamodules", "hydra_plugins")
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -20,6 +24,14 @@ def modules() -> list[str]:
     """All modules and packages directly in atc, dotted."""
     names = {path.relative_to(ROOT / "atc").parts[0].removesuffix(".py") for path in tracked("atc/*.py")}
     return sorted(f"atc.{name}" for name in names - {"__init__", "assets"})
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_source_files_are_short(room: str) -> None:
+    sources = tracked(*(f"{room}/*.{ending}" for ending in ("py", "cpp", "h", "cu", "js")))
+    long = {str(path): count for path in sources if (count := len(path.read_text().splitlines())) > MOST_LINES}
+    assert sources
+    assert not long
 
 
 def test_contributing_lists_every_room() -> None:

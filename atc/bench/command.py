@@ -19,7 +19,7 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from atc.bench.options import MOST_THREADS, Parser, unwritable
-from atc.config import build
+from atc.config import build, installed
 from atc.config.combinations import combinations
 from atc.config.errors import one_line
 from atc.files import same_file
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     given = list(arguments)
     try:
+        installed.register()
         with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
             given = overrides(arguments)
             choices = list(combinations(CONFIG, [RANDOM_WEIGHTS, *given], SEVERAL))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate as _instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from atc.config import installed
+
 if TYPE_CHECKING:
     from atc.core import Reducer
     from atc.vit.reduced import ReducerFactory
@@ -39,8 +41,25 @@ def instantiate(node: Any, **overrides: Any) -> Any:
 
 
 def names(group: str) -> list[str]:
-    """The options of a config group: `names("reducer")`."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    """The options of a config group: `names("reducer")`; of reducers, also those of installed packages."""
+    own = {path.stem for path in (conf_dir() / group).glob("*.yaml")}
+    return sorted(own | set(installed.reducers() if group == "reducer" else ()))
+
+
+def option(group: str, name: str) -> DictConfig:
+    """The settings of an option of a config group, as they stand.
+
+    Args:
+        group: such as "reducer".
+        name: one of `names(group)`.
+
+    Returns:
+        The mapping, with its interpolations.
+    """
+    path = conf_dir() / group / f"{name}.yaml"
+    node = OmegaConf.load(path) if path.is_file() else OmegaConf.create(installed.node(name))
+    assert isinstance(node, DictConfig)
+    return node
 
 
 def nearest(name: str, options: list[str]) -> str:
@@ -51,14 +70,14 @@ def nearest(name: str, options: list[str]) -> str:
 
 
 def find_reducer(reducer: str | type[Reducer]) -> ReducerFactory:
-    """The reducer of conf/reducer/NAME.yaml as a partial awaiting its Stage, or the class given."""
+    """The reducer of conf/reducer/NAME.yaml as a partial awaiting its Stage, an installed one, or the class given."""
     if not isinstance(reducer, str):
         return reducer
-    path = conf_dir() / "reducer" / f"{reducer}.yaml"
-    if not path.is_file():
+    if reducer not in names("reducer"):
         raise ValueError(f"unknown reducer '{reducer}': {nearest(reducer, names('reducer'))}")
-    node = OmegaConf.load(path)
-    assert isinstance(node, DictConfig)
+    if not (conf_dir() / "reducer" / f"{reducer}.yaml").is_file():
+        return installed.load(reducer)  # type: ignore[no-any-return]
+    node = option("reducer", reducer)
     for key in [key for key in node if OmegaConf.is_interpolation(node, key)]:
         del node[key]  # switches that a run sets at its top level, such as as_released: ${as_released}
     return instantiate(node)

@@ -75,11 +75,9 @@ def _composed(name: str, overrides: tuple[str, ...]) -> Settings | None:
 @functools.lru_cache(maxsize=512)
 def _of_file(group: str, option: str) -> Settings:
     """The settings of an option with the defaults of what it is made of; nothing for one that is not there."""
-    file = build.conf_dir() / group / f"{option}.yaml"
     if option not in build.names(group):
         return {}
-    node, top = OmegaConf.load(file), OmegaConf.load(build.conf_dir() / "train.yaml")
-    assert isinstance(node, DictConfig)
+    node, top = build.option(group, option), OmegaConf.load(build.conf_dir() / "train.yaml")
     merged = OmegaConf.merge(top, {group: node})
     assert isinstance(merged, DictConfig)
     try:

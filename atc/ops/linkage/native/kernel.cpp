@@ -1,23 +1,12 @@
 // One image after another, for the instruction set this file is compiled for.
 #include "careful.h"
+#include "cutter.h"
 #include "job.h"
 #include "means.h"
 #include "shortest.h"
 #include "sums.h"
 
 namespace ATC_ISA {
-
-// Cuts a workspace into arrays; with a null base it only adds up their sizes.
-struct Cutter {
-    char* base;
-    size_t used = 0;
-
-    template <class T> T* take(int64_t count) {
-        T* array = base ? (T*)(base + used) : nullptr;
-        used += (sizeof(T) * count + 63) / 64 * 64;
-        return array;
-    }
-};
 
 // Finite distances are compared as they are, others by integers of the same width: Key says which.
 template <class Key> struct Wide { using Type = double; };

@@ -1,0 +1,52 @@
+"""Methods of installed packages: the entry-point group ``atc.reducers``, which needs no file in conf/.
+
+    [project.entry-points."atc.reducers"]
+    mine = "my_package.mine:Mine"
+
+Then `reducer=mine` chooses it in every command, `+reducer.x=3` sets an argument, and `atc.wrap(vit, "mine")` finds it.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+GROUP = "atc.reducers"
+
+
+def reducers() -> dict[str, EntryPoint]:
+    """The methods that installed packages bring, by name; nothing is imported."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def load(name: str) -> Any:
+    """The class of an installed method.
+
+    Args:
+        name: of its entry point.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: it cannot be imported; one line.
+    """
+    point = reducers()[name]
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"the reducer '{name}' ({point.value}) cannot be imported: {error}") from error
+
+
+def node(name: str) -> dict[str, Any]:
+    """The settings of an installed method, as a file of conf/reducer would have them."""
+    point = reducers()[name]
+    return {"_target_": f"{point.module}.{point.attr}", "_partial_": True}
+
+
+def register() -> None:
+    """Let Hydra compose `reducer=NAME` for installed methods; a file of conf/ or --config-dir goes before."""
+    for name in reducers():
+        ConfigStore.instance().store(group="reducer", name=name, node=node(name), provider=GROUP)

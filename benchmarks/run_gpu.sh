@@ -10,7 +10,7 @@ assert torch.cuda.is_available(), "no CUDA device"
 print(torch.cuda.get_device_name(), "torch", torch.__version__)
 PYTHON
 python -m pytest -q -m gpu tests/ops
-# Each backend is a candidate too: where cuda beats triton, CUDA_UP_TO_TOKENS in atc/ops/linkage/op.py is to say so.
+# Each backend is a candidate too: where cuda beats triton, CUDA_UP_TO_TOKENS in atc/ops/linkage/dispatch.py is to say so.
 python -m atc.bench linkage --device cuda --threads "$(nproc)" --batch 256 --tokens 196 98 49 \
     --data smooth --methods complete average --out benchmarks/linkage_gpu.json
 python -m atc.bench pipeline --device cuda --threads "$(nproc)" --batch 256 --model deit_base \

@@ -17,7 +17,7 @@ from atc.bench import options as command
 from atc.cost.interleaved import interleave
 from atc.cost.tokens import DATA
 from atc.ops.linkage import cosine_distance, labels
-from atc.ops.linkage.op import chosen_backend
+from atc.ops.linkage.dispatch import chosen_backend
 
 OURS = "ATC"
 GPU_BACKENDS = ("triton", "cuda", "torch")

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from atc.ops.linkage import METHODS, cuda, dendrogram, labels, op
+from atc.ops.linkage import METHODS, cuda, dendrogram, dispatch, labels
 from atc.ops.linkage.cuda import launch, program
 from tests.ops.emulation import assert_equals, compile_emulation
 from tests.reference.distances import batch, thirds
@@ -112,23 +112,25 @@ def test_a_request_that_cannot_be_met_is_refused(monkeypatch):
     monkeypatch.setattr(program, "supports", lambda capability: capability == (9, 0))
     assert cuda.complaint(on_gpu, "complete") is None
     with pytest.raises(ValueError, match="takes up to 237 tokens on this GPU for average linkage of float32, got 300"):
-        op.chosen_backend(on_gpu, "cuda", "average")
+        dispatch.chosen_backend(on_gpu, "cuda", "average")
 
 
 def test_the_choice_on_a_gpu_is_one_table(monkeypatch):
     """A measurement changes CUDA_UP_TO_TOKENS; until there is one, cuda runs on request only."""
     can_run = {"answer": None}
-    monkeypatch.setattr(op, "why_not_cuda", lambda distance, method: can_run["answer"])
-    monkeypatch.setattr(op, "has_triton", lambda: True)
+    monkeypatch.setattr(dispatch, "why_not_cuda", lambda distance, method: can_run["answer"])
+    monkeypatch.setattr(dispatch, "has_triton", lambda: True)
 
     def choice(tokens, method):
-        return op.chosen_backend(SimpleNamespace(device=torch.device("cuda"), shape=(1, tokens, tokens)), None, method)
+        return dispatch.chosen_backend(
+            SimpleNamespace(device=torch.device("cuda"), shape=(1, tokens, tokens)), None, method
+        )
 
     assert {choice(tokens, method) for tokens in (0, 1, 196) for method in METHODS} == {"triton"}
-    monkeypatch.setitem(op.CUDA_UP_TO_TOKENS, "average", 196)
+    monkeypatch.setitem(dispatch.CUDA_UP_TO_TOKENS, "average", 196)
     assert [choice(tokens, "average") for tokens in (1, 196, 197, 5000)] == ["cuda", "cuda", "triton", "torch"]
     assert choice(196, "complete") == "triton"
     can_run["answer"] = "needs the cuda-bindings package"
     assert choice(196, "average") == "triton"
-    monkeypatch.setattr(op, "has_triton", lambda: False)
+    monkeypatch.setattr(dispatch, "has_triton", lambda: False)
     assert choice(196, "average") == "torch"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atc.ops.linkage import METHODS, cpu, dendrogram, labels, portable, rounds
+from atc.ops.linkage import METHODS, cpu, dendrogram, labels
+from atc.ops.linkage.torch import rounds, steps
 from tests.reference.distances import KINDS, batch, thirds
 
 SIZES = [1, 2, 3, 7, 49, 98, 144, 197]
@@ -86,7 +87,7 @@ def test_compiled_kernel_equals_the_oracle_on_many_tokens(kernel, oracle, tokens
 @pytest.mark.parametrize("tokens", [1, 2, 3, 7, 49, 98])
 def test_portable_backend_equals_the_oracle(oracle, tokens, method):
     distance, tree = oracle(tokens, method)
-    assert_same_tree(*portable.merge_batch(distance, 1, method), tree, f"{tokens} tokens, {method}")
+    assert_same_tree(*steps.merge_batch(distance, 1, method), tree, f"{tokens} tokens, {method}")
     keep = tokens // 2 + 1
     assert torch.equal(labels(distance, keep, method, backend="torch"), tree.labels(keep))
 
@@ -94,7 +95,7 @@ def test_portable_backend_equals_the_oracle(oracle, tokens, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_portable_backend_equals_the_oracle_in_float64(oracle, method):
     distance, tree = oracle(49, method, dtype=torch.float64)
-    assert_same_tree(*portable.merge_batch(distance, 1, method), tree, method)
+    assert_same_tree(*steps.merge_batch(distance, 1, method), tree, method)
 
 
 @pytest.mark.parametrize("method", ["single", "complete", "average"])
@@ -144,7 +145,7 @@ def test_a_merged_distance_that_rounding_puts_below_both_it_came_from(kernel, me
     distance = torch.randint(1, 4, (3000, 10, 10), generator=random).double() * 0.7
     if infinite:
         distance[:, 8, 9] = torch.inf
-    merges, heights = portable.merge_batch(distance, 1, method)
+    merges, heights = steps.merge_batch(distance, 1, method)
     found = cpu.cluster(distance, 1, method, want_merges=True)
     assert torch.equal(found.merges, merges)
     assert torch.equal(found.heights, heights)

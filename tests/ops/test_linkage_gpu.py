@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from atc.ops.linkage import METHODS, cosine_distance, dendrogram, labels, labels_from_features
-from atc.ops.linkage.op import chosen_backend
+from atc.ops.linkage.dispatch import chosen_backend
 from tests.reference.distances import FINITE, batch, thirds
 
 pytestmark = pytest.mark.gpu

@@ -56,16 +56,16 @@ def compile_for_hopper(tokens, method, dtype, tmp_path):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from atc.ops.linkage import gpu
+    from atc.ops.linkage.triton import launch
 
     wide = dtype == "fp64" or method in ("average", "ward")
-    options = gpu.launch_options(triton.next_power_of_2(tokens), method, wide, want_merges=False)
+    options = launch.launch_options(triton.next_power_of_2(tokens), method, wide, want_merges=False)
     constants = {name: options.pop(name) for name in ("METHOD", "WIDE", "MERGES", "PADDED", "TILE")}
     cells = "fp64" if method in ("average", "ward") else "i64" if wide else "i32"
     signature = {"distance": f"*{dtype}", "image_stride": "i32", "row_stride": "i32", "rows": f"*{cells}"}
     signature |= dict.fromkeys(("labels", "merges", "heights"), "*i64") | {"tokens": "i32", "merged": "i32"}
     signature |= dict.fromkeys(constants, "constexpr")
-    source = ASTSource(fn=gpu.greedy, signature=signature, constexprs=constants)
+    source = ASTSource(fn=launch.greedy, signature=signature, constexprs=constants)
     compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     binary = tmp_path / "kernel.cubin"
     binary.write_bytes(compiled.asm["cubin"])

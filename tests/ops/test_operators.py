@@ -102,7 +102,7 @@ def test_shapes_are_refused_while_a_graph_is_made():
 
 
 def test_triton_refuses_a_tensor_it_cannot_reach():
-    gpu = pytest.importorskip("atc.ops.linkage.gpu", reason="Triton is not installed")
+    gpu = pytest.importorskip("atc.ops.linkage.triton.launch", reason="Triton is not installed")
     if os.environ.get("TRITON_INTERPRET"):
         pytest.skip("the interpreter reads CPU tensors")
     for wrong in (torch.rand(1, 5, 5), torch.rand(1, 5, 5).half(), torch.rand(1, 5, 4)):

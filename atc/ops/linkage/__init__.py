@@ -16,10 +16,10 @@ process keeps one for the next call); ``triton`` 4 (N - K) N bytes an image, or 
 """
 
 from atc.ops.linkage.cosine import cosine_distance
+from atc.ops.linkage.counters import Effort, effort
 from atc.ops.linkage.dendrogram import Dendrogram, dendrogram
-from atc.ops.linkage.effort import Effort, effort
+from atc.ops.linkage.dispatch import BACKENDS, METHODS, labels, usable_backends
 from atc.ops.linkage.features import labels_from_features
-from atc.ops.linkage.op import BACKENDS, METHODS, labels, usable_backends
 
 __all__ = [
     "BACKENDS",

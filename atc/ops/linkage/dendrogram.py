@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from atc.ops.arguments import described, integer, is_floating, number
-from atc.ops.linkage.op import check_distance, check_options, check_values, merge_in_order, refuse_nan, wide
+from atc.ops.linkage.dispatch import check_distance, check_options, check_values, merge_in_order, refuse_nan, wide
 from atc.ops.linkage.relabel import labels_from_merges
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from atc.ops.exporting import exporting
 from atc.ops.linkage.cosine import check_keys, cosine_distance, distance_of_units, full_float32, normalised
+from atc.ops.linkage.dispatch import check_options, cluster
 from atc.ops.linkage.exportable import labels_by_loop
-from atc.ops.linkage.op import check_options, cluster
 
 # Distances that are held at once, at least one image's: a second-level cache, and a gigabyte.
 _CELLS = {"cpu": 1 << 19, "cuda": 1 << 28}

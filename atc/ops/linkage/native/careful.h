@@ -2,7 +2,7 @@
 #pragma once
 
 #include "greedy.h"
-#include "wide.h"
+#include "float64_rows.h"
 
 namespace ATC_ISA {
 

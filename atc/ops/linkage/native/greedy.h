@@ -6,7 +6,7 @@
 // exact for any linkage as long as bounds hold; `Rows::join` lowers those that a merge undercuts.
 #pragma once
 
-#include "ahead.h"
+#include "prefetch.h"
 #include "queue.h"
 
 namespace ATC_ISA {

@@ -2,9 +2,9 @@
 #include "careful.h"
 #include "cutter.h"
 #include "job.h"
-#include "means.h"
-#include "shortest.h"
-#include "sums.h"
+#include "average_float32.h"
+#include "single_boruvka.h"
+#include "average_ward.h"
 
 namespace ATC_ISA {
 

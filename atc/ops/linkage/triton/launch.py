@@ -16,9 +16,9 @@ import torch
 import triton
 from torch import Tensor
 
-from atc.ops.linkage.gpu_kernel import greedy
 from atc.ops.linkage.job import check_job
-from atc.ops.linkage.order import value_of
+from atc.ops.linkage.sort_keys import value_of
+from atc.ops.linkage.triton.kernel import greedy
 
 MOST_TOKENS = 1024
 _METHOD = {"single": 0, "complete": 1, "average": 2, "ward": 3}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from atc.ops.linkage import cpu
-from atc.ops.linkage.op import check_distance, check_options, check_values, wide
+from atc.ops.linkage.dispatch import check_distance, check_options, check_values, wide
 
 
 class Effort(NamedTuple):

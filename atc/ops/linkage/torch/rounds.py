@@ -3,7 +3,7 @@
 Such a pair is merged by the greedy algorithm too, sooner or later, because a merged distance is never below both it
 came from (Bruynooghe 1977; Muellner 2011, arXiv 1109.2378). So a few rounds do what takes N - K steps. Rounds go
 past K here and there; of all merges made, the N - K smallest are kept. Whether more rounds are needed is asked of
-the device after each: on a GPU this waits, which :mod:`atc.ops.linkage.portable` does not.
+the device after each: on a GPU this waits, which :mod:`atc.ops.linkage.torch.steps` does not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from atc.ops.linkage.order import key_of, value_of
+from atc.ops.linkage.sort_keys import key_of, value_of
 
 MOST_TOKENS_ONE_BY_ONE = 1024  # beyond, steps are too many to launch one after another on a GPU
 
@@ -37,7 +37,7 @@ def has_exact_sums(distance: Tensor) -> bool:
 def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor]:
     """Merge the closest two clusters of each image until ``keep`` are left; single, complete or average linkage.
 
-    Arguments and results are those of :func:`atc.ops.linkage.portable.merge_batch`.
+    Arguments and results are those of :func:`atc.ops.linkage.torch.steps.merge_batch`.
     """
     batch, tokens, _ = distance.shape
     needed = max(tokens - keep, 0)

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from atc.ops.arguments import boolean, described, integer, is_floating
 from atc.ops.exporting import exporting
-from atc.ops.linkage import cpu, portable, reference, rounds
+from atc.ops.linkage import cpu, reference
 from atc.ops.linkage.exportable import labels_by_loop
 from atc.ops.linkage.job import METHODS, check_method
 from atc.ops.linkage.relabel import labels_from_merges
+from atc.ops.linkage.torch import rounds, steps
 
 __all__ = ["BACKENDS", "METHODS", "labels", "usable_backends"]
 
@@ -98,9 +99,9 @@ def cluster(
     if chosen == "cpu":
         return cpu.cluster(distance.cpu(), keep, method).labels.to(distance.device)
     if chosen == "triton":
-        from atc.ops.linkage import gpu
+        from atc.ops.linkage.triton import launch
 
-        return gpu.cluster(distance, keep, method)[0]
+        return launch.cluster(distance, keep, method)[0]
     if chosen == "cuda":
         from atc.ops.linkage import cuda
 
@@ -115,12 +116,12 @@ def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None
     if chosen == "reference":
         return _reference(distance, keep, method)
     if chosen == "torch":
-        by = rounds if rounds.suits(distance, keep, method) else portable
+        by = rounds if rounds.suits(distance, keep, method) else steps
         return by.merge_batch(distance, keep, method)
     if chosen == "triton":
-        from atc.ops.linkage import gpu
+        from atc.ops.linkage.triton import launch
 
-        _, merges, heights = gpu.cluster(distance, keep, method, want_merges=True)
+        _, merges, heights = launch.cluster(distance, keep, method, want_merges=True)
     elif chosen == "cuda":
         from atc.ops.linkage import cuda
 

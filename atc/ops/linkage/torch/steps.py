@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from atc.ops.linkage.order import key_of, last_key, value_of
+from atc.ops.linkage.sort_keys import key_of, last_key, value_of
 
 
 def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@
 // they come from.
 #pragma once
 
-#include "extremes.h"
+#include "single_complete.h"
 
 namespace ATC_ISA {
 

@@ -1,4 +1,4 @@
-"""The kernel of the ``triton`` backend; `atc.ops.linkage.gpu` launches it."""
+"""The kernel of the ``triton`` backend; `atc.ops.linkage.triton.launch` launches it."""
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 # Triton gives the parameters of a kernel their types when it compiles it.
@@ -11,7 +11,7 @@ import triton.language as tl
 
 @triton.jit
 def order(value, WIDE: tl.constexpr):
-    """Integers that sort like floats, with NaN last; see ``order.py``."""
+    """Integers that sort like floats, with NaN last; see ``sort_keys.py``."""
     value += 0.0
     if WIDE:
         bits = value.to(tl.float64).to(tl.int64, bitcast=True)

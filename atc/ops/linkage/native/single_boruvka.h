@@ -6,7 +6,7 @@
 #pragma once
 
 #include "nearest.h"
-#include "prim.h"
+#include "single_prim.h"
 
 namespace ATC_ISA {
 

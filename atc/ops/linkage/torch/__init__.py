@@ -1,0 +1,1 @@
+"""The `torch` backend: tensor operations only, on every device."""

@@ -1,0 +1,1 @@
+"""The `triton` backend: a kernel for GPUs that Triton compiles."""

@@ -25,7 +25,18 @@ class RawOrAveraged(EMAWeightAveraging):
         self._raw: Any = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start the average."""
+        """Start the average.
+
+        Raises:
+            ValueError: the score is none of the metrics that are computed for both sets of weights.
+        """
+        # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
+        metrics = list(pl_module.val_metrics.keys(keep_base=True))  # type: ignore[union-attr, operator]
+        if self.score not in metrics:
+            raise ValueError(
+                f"callbacks=raw_or_ema compares two sets of weights by a metric: score={self.score} must be one of "
+                f"{', '.join(metrics)}"
+            )
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             assert self._average_model is not None

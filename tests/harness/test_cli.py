@@ -68,7 +68,7 @@ MISTAKES = {
     "optimizer.lr=fast": ["optimizer.lr=fast must be a number of 0 or more"],
     "trainer.max_epochs=ten": ["trainer.max_epochs=ten must be a whole number of -1 or more, or null"],
     "keep_rate=1.5": ["keep_rate=1.5 must lie in (0, 1]"],
-    "keep_rate=abc": ["keep_rate=abc must be a number in (0, 1], or null"],
+    "keep_rate=abc": ["keep_rate=abc must be a number in (0, 1] or a list of numbers in (0, 1], or null"],
     "blocks=[4,40]": ["blocks=[4, 40] must lie in 1..12"],
     "reducer.linkage=centroid": ["reducer.linkage=centroid must be single, complete, average or ward"],
     "+reducer.colour=red": ["Agglomerative has no setting 'colour'"],

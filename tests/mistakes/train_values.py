@@ -289,6 +289,11 @@ MISTAKES = [
     Mistake("train trainer.devices=99", ("trainer.devices=99: on a CPU a device is a process",)),
     Mistake("train trainer.devices=-1", ("trainer.devices=-1: on a CPU, a number of processes",)),
     Mistake("train trainer.devices=[0,0]", ("trainer.devices=[0, 0]: on a CPU, a number of processes",)),
+    Mistake(
+        "train callbacks=raw_or_ema score=loss baselines=false",
+        ("score=loss must be one of accuracy, top5",),
+        slow=True,
+    ),
     Mistake("train +optimizer.opt_args={betas:abc}", ("optimizer.opt_args={betas: abc}: ",)),
     *(_mistake(setting, says) for setting, says in VALUES.items()),
 ]

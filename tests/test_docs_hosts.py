@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 import atc
-from atc import build
+from atc.config import build
 from atc.config.check import check
 from atc.vit.hosts.transformers.heads import HEADS
 

@@ -1,23 +1,16 @@
 """The layout of the project is what CONTRIBUTING.md and pyproject.toml say it is."""
 
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.tracked import tracked
+
 ROOT = Path(__file__).parents[1]
 MOST_LINES = 250
 ROOMS = ("atc", "reducers", "datamodules", "hydra_plugins")
-
-
-def tracked(*patterns: str) -> list[Path]:
-    """The files that git knows; outside of a checkout, all."""
-    found = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=False)
-    if found.returncode:
-        return [path for pattern in patterns for path in ROOT.rglob(pattern.rpartition("/")[2])]
-    return [ROOT / name for name in found.stdout.splitlines()]
 
 
 def modules() -> list[str]:

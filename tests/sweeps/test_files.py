@@ -14,9 +14,10 @@ from atc.config import build, sections
 from atc.grids import grid
 from atc.report import layout
 from atc.runs import identity
+from tests.tracked import tracked
 
 SWEEPS = layout.sweeps_dir()
-FILES = sorted(SWEEPS.glob("*.yaml"))
+FILES = sorted(path for path in tracked("sweeps/*.yaml") if path.parent.name == "sweeps")
 RUN = [file for file in FILES if "hydra" in OmegaConf.load(file)]
 
 

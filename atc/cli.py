@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from atc import signals, terminal
 from atc.config import arguments, installed, machine, streams
 from atc.config.build import conf_dir
 from atc.config.check import check
+from atc.config.combinations import chosen_options
 from atc.config.errors import one_line
 from atc.config.taken_over import with_saved
 from atc.grids import multirun
@@ -146,7 +147,7 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     arguments.check_groups(context.overrides.task)
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
-        cfg.choices = _choices(context.runtime.choices)
+        cfg.choices = chosen_options(context.runtime.choices)
     directories.refuse_links(cfg.output_dir)
     setting = "resume" if name == "train" else "checkpoint"
     cfg[setting] = directories.named(cfg[setting], setting)
@@ -196,7 +197,7 @@ def _checked(name: str, root: DictConfig) -> DictConfig:
     """A copy of the configuration whose values are checked, as far as they do not come with another run."""
     cfg = root.copy()
     with open_dict(cfg):
-        cfg.choices = _choices(cfg.hydra.runtime.choices)
+        cfg.choices = chosen_options(cfg.hydra.runtime.choices)
         del cfg["hydra"]
     saved = cfg.get("resume" if name == "train" else "checkpoint") not in (None, "auto")
     check(cfg, name, partly=saved)
@@ -207,10 +208,6 @@ def _identity(cfg: DictConfig) -> str:
     from atc.runs.identity import identity
 
     return identity(cfg)
-
-
-def _choices(choices: Mapping[str, Any]) -> dict[str, Any]:
-    return {group: choices[group] for group in choices if "hydra" not in group and "@" not in group}
 
 
 def _hydra_raises(yes: bool) -> None:

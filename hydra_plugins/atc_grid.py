@@ -163,14 +163,14 @@ class Grid(Sweeper):
 
     def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
         """The runs of the sweep by identity; two points that come to the same run are one."""
+        from atc.config.combinations import chosen_options
         from atc.runs.identity import identity
 
         jobs: dict[str, Job] = {}
         for overrides in self.points(arguments):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
             with open_dict(cfg):
-                choices = cfg.hydra.runtime.choices
-                cfg.choices = {key: choices[key] for key in choices if "hydra" not in key and "@" not in key}
+                cfg.choices = chosen_options(cfg.hydra.runtime.choices)
                 directory = Path(cfg.hydra.sweep.dir).resolve()
                 del cfg["hydra"]
             wrong = self._wrong(cfg)  # before the identity, for which 4.0 is 4

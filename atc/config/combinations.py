@@ -1,7 +1,7 @@
 """Command lines that name several values at once: reducer=[atc_average,tome] keep_rate=[0.5,0.7]."""
 
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hydra import compose
@@ -14,6 +14,18 @@ class Choice(NamedTuple):
 
     reducer: str | None  # None where the group was left out
     cfg: DictConfig
+
+
+def chosen_options(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Which option of each config group was chosen, without Hydra's own groups and those of defaults lists.
+
+    Args:
+        choices: Hydra's `hydra.runtime.choices`.
+
+    Returns:
+        Names of options by group, such as ``{"reducer": "tome"}``.
+    """
+    return {group: choices[group] for group in choices if "hydra" not in group and "@" not in group}
 
 
 def combinations(config: str, given: Sequence[str], several: Collection[str]) -> Iterator[Choice]:
@@ -37,8 +49,7 @@ def combinations(config: str, given: Sequence[str], several: Collection[str]) ->
         chosen = [] if reducer is None else [f"reducer={reducer}"]
         cfg = compose(config, [*others, *chosen], return_hydra_config=True)
         OmegaConf.set_struct(cfg, False)
-        named = cfg.hydra.runtime.choices
-        cfg.choices = {group: named[group] for group in named if "hydra" not in group and "@" not in group}
+        cfg.choices = chosen_options(cfg.hydra.runtime.choices)
         del cfg["hydra"]
         for values in itertools.product(*lists.values()):
             single = cfg.copy()

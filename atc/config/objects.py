@@ -27,12 +27,14 @@ class Built(NamedTuple):
         vit: the backbone.
         model: the same with its tokens reduced.
         metric: what the task is scored by.
+        teacher: a model that reduces nothing, for the method's losses to learn from, if the configuration has one.
     """
 
     datamodule: LightningDataModule
     vit: nn.Module
     model: ReducedViT
     metric: Metric
+    teacher: ReducedViT | None
 
 
 def build_model(cfg: DictConfig, *, with_weights: bool = True) -> Built:
@@ -57,12 +59,13 @@ def build_model(cfg: DictConfig, *, with_weights: bool = True) -> Built:
     datamodule.adapt(resolve_model_data_config(vit))
     reducer, schedule = instantiate(cfg.reducer), instantiate(cfg.schedule)
     model = ReducedViT(vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
+    learnt_from = _build_teacher(cfg, model, datamodule.num_classes)
     if cfg.get("activation_checkpointing"):
         vit.set_grad_checkpointing()  # type: ignore[operator]  # timm's, not declared by nn.Module
-    return Built(datamodule, vit, model, task.func.metric_named(cfg.score))
+    return Built(datamodule, vit, model, task.func.metric_named(cfg.score), learnt_from)
 
 
-def build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> ReducedViT | None:
+def _build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> ReducedViT | None:
     """The model, without reduction, that a method's losses learn from; None for a configuration without.
 
     Raises:

@@ -69,8 +69,7 @@ def build(cfg: DictConfig, *, with_weights: bool = True, resume: bool = False, t
         raise ValueError(f"benchmark.batch_size={cfg.benchmark.batch_size} must be 1 or more")
     if cfg.trainer.limit_test_batches == 0:
         raise ValueError("trainer.limit_test_batches=0 leaves nothing to test")
-    datamodule, vit, model, metric = objects.build_model(cfg, with_weights=with_weights)
-    learnt_from = objects.build_teacher(cfg, model, datamodule.num_classes)
+    datamodule, vit, model, metric, learnt_from = objects.build_model(cfg, with_weights=with_weights)
     teacher = None if learnt_from is None else Teacher(learnt_from)
     for module in (vit, model):
         compile_in_place(module, cfg.get("compile"))

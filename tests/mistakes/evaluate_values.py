@@ -100,7 +100,7 @@ VALUES = {
     "backbone.checkpoint=true": "must be text, or null",
     "backbone.drop_path_rate=1.5": "must lie in [0, 1)",
     "backbone=deit_tiny backbone.pretrained=1": BOOLEAN,
-    "backbone=mae_base ++backbone.img_size=[224,1.5]": "must be a list of 2 values, each a whole number in [1, 4096]: 1.5 must be",
+    "backbone=mae_base ++backbone.img_size=[224,1.5]": "each a whole number in [1, 4096]: 1.5 must be",
     "backbone=timm backbone.name=[a]": "must be text",
     "reducer=dpc_knn reducer.k=-5": COUNT,
     "reducer=dpc_knn reducer.equal_weight=0": BOOLEAN,

@@ -21,7 +21,8 @@ from atc import signals
 signals.take_over()
 try:
     print("ready", flush=True)
-    time.sleep(60)
+    for _ in range(600):  # one long sleep would miss a signal that comes just before it
+        time.sleep(0.1)
 except signals.Interrupted as stop:
     print("stopped by", stop, flush=True)
     sys.exit(128 + stop.number)
@@ -38,7 +39,8 @@ if (child := os.fork()) == 0:
     os._exit(0)
 try:
     print("ready", flush=True)
-    time.sleep(60)
+    for _ in range(600):  # one long sleep would miss a signal that comes just before it
+        time.sleep(0.1)
 except signals.Interrupted as stop:
     time.sleep(0.3)
     os.write(writer, b".")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from atc import run
 from atc.tasks.finite import NotFinite
+from atc.vit.backbones import SHIPPED_DIGITS
 from tests.harness.commands import command, composed
 
 PLAIN = ["reducer=topk", "baselines=false"]
@@ -62,7 +63,7 @@ def test_a_training_that_diverges_fails_and_goes_on(tmp_path: Path, caplog: pyte
 
 
 def test_an_evaluation_that_is_not_finite_fails(tmp_path: Path) -> None:
-    weights = load_file(Path(run.__file__).parent / "assets" / "vit_digits.safetensors")
+    weights = load_file(SHIPPED_DIGITS)
     weights["head.bias"][3] = math.nan
     save_file(weights, tmp_path / "nan.safetensors")
     with pytest.raises(NotFinite, match="checkpoint: the logits of 16 of 16 images are not finite"):

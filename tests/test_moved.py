@@ -104,6 +104,7 @@ def test_a_run_directory_of_before_is_evaluated_and_resumed(tmp_path: Path) -> N
     assert run.train(cfg)["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_the_harness_itself_uses_no_old_name() -> None:
     code_ = "import atc.cli, atc.run, atc.report.__main__, atc.bench.__main__, atc.visualise, atc.pictures.outputs"
     subprocess.run([sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", code_], check=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.vit.wrapped import METHODS, images, wrapped
 
-QUICK = {("atc_average", "dynamic"), ("kmedoids", "static")}
+QUICK = {("atc_average", "dynamic")}
 BATCH = torch.export.Dim("batch")
 CASES = [
     pytest.param(name, dynamic, id=f"{name}-{kind}", marks=[] if (name, kind) in QUICK else [pytest.mark.slow])
@@ -58,7 +58,7 @@ torch.save(program(torch.load(sys.argv[2])), sys.argv[3])
 """
 
 
-@pytest.mark.parametrize("name", ["atc_average", "kmedoids"])
+@pytest.mark.parametrize("name", [pytest.param("atc_average", marks=[pytest.mark.slow]), "kmedoids"])
 def test_programs_load_without_atc(name: str, tmp_path: Path) -> None:
     model, x = wrapped(name), images(3)
     program, given, found = (tmp_path / file for file in ("model.pt2", "images.pt", "logits.pt"))

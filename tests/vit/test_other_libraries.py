@@ -120,6 +120,7 @@ def _train_on_two(rank: int, how: str, file: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["ddp", "fully_shard"])
 def test_two_processes(how: str, tmp_path: Path) -> None:
     model = wrapped("atc_average").train()

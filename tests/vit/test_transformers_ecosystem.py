@@ -108,6 +108,7 @@ def test_adapters(tmp_path: Path) -> None:
     assert torch.equal(again(pictures()).logits, expected)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_compiled_and_exported() -> None:
     model = wrapped()
@@ -134,6 +135,7 @@ def test_exported_to_onnx(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(same, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_libraries_are_imported_by_those_who_use_them() -> None:
     script = (
         "import sys, timm, atc\n"

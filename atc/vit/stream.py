@@ -165,8 +165,8 @@ class Stream:
     def _note(self, block: int, view: TokenView, plan: Plan) -> None:
         """Enter a reduction into the trace."""
         shares = plan.shares() if isinstance(plan, Mix) else None
-        stage = StageTrace(block, view.x.shape[1], plan.num_out, plan.labels, self.size, self.source)
-        self.stages.append(stage._replace(valid=plan.valid, count=count_real(plan.valid), shares=shares))
+        counts, places = (view.x.shape[1], plan.num_out), (plan.labels, self.size, self.source)
+        self.stages.append(StageTrace(block, *counts, *places, plan.valid, count_real(plan.valid), shares))
         self.plans[str(block)] = [plan]
 
     def _gated(self, block: Any, gate: BlockGate, x: Tensor) -> Tensor:

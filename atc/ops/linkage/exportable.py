@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atc.ops.linkage.relabel import labels_from_parents
+from atc.ops.linkage.torch.steps import joined
+
 scan: Any
 try:  # not public yet; without it the steps are written out one after the other
     from torch._higher_order_ops.scan import scan
@@ -49,7 +52,7 @@ def labels_by_loop(distance: Tensor, keep: int, method: str) -> Tensor:
         nearest = rank.flatten(1).argmin(dim=1, keepdim=True)  # the first of equals: least (smaller, larger slot)
         low, high = nearest // tokens, nearest % tokens  # [B, 1]
         at_low, at_high = position == low, position == high  # [B, N]
-        row = _joined(value, size, low, high, method)
+        row = joined(_row(value, low), _row(value, high), size, low, high, method)
         grown = size + torch.where(at_high, size.gather(1, low), 0)
         divisor = grown * grown.gather(1, high) if method == "average" else 1
         gone = torch.isinf(_row(rank, high)) | at_low
@@ -60,7 +63,7 @@ def labels_by_loop(distance: Tensor, keep: int, method: str) -> Tensor:
         return _set(value, high, row.unsqueeze(1)), rank, grown, parent
 
     *_, parent = _repeat(step, (value, rank, size, parent), max(tokens - keep, 0))
-    return _numbered(parent)
+    return labels_from_parents(parent)
 
 
 def _repeat(step: Callable[[State], State], state: State, times: int) -> State:
@@ -93,30 +96,3 @@ def _set(matrix: Tensor, slots: Tensor, rows: Tensor) -> Tensor:
     """The matrix ``[B, N, N]`` with the rows and the columns of slots ``[B, S]`` replaced by ``[B, S, N]``."""
     index = slots.unsqueeze(-1).expand(rows.shape)
     return matrix.scatter(1, index, rows).scatter(2, index.transpose(1, 2), rows.transpose(1, 2))
-
-
-def _joined(value: Tensor, size: Tensor, low: Tensor, high: Tensor, method: str) -> Tensor:
-    """``[B, N]``: the row of slot ``high`` after it has taken in ``low``."""
-    one, other = _row(value, low), _row(value, high)
-    if method == "single":
-        return torch.minimum(one, other)
-    if method == "complete":
-        return torch.maximum(one, other)
-    if method == "average":
-        return one + other
-    size_low, size_high = size.gather(1, low), size.gather(1, high)
-    grown = (size_low + size) * one + (size_high + size) * other
-    return (grown - size * one.gather(1, high)) / (size_low + size_high + size)
-
-
-def _numbered(parent: Tensor) -> Tensor:
-    """Trees of a forest, numbered by first appearance; as ``labels_from_parents``, without scattering."""
-    tokens = parent.shape[1]
-    root = parent
-    for _ in range((tokens - 1).bit_length()):
-        root = root.gather(1, root)
-    together = root[:, :, None] == root[:, None, :]
-    first = together.to(torch.int64).argmax(dim=2)  # the first token of the cluster of each token
-    position = torch.arange(tokens, device=parent.device)
-    number = (first == position).to(torch.int64).cumsum(1) - 1
-    return number.gather(1, first)

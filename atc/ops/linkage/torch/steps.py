@@ -49,7 +49,7 @@ def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tenso
         merges[:, step, 0], merges[:, step, 1] = low, high
         heights[:, step] = value_of(key[image, low, high])
 
-        row = _joined(value, size, image, low, high, method)
+        row = joined(value[image, low], value[image, high], size, low[:, None], high[:, None], method)
         size[image, high] += size[image, low]
         if method == "average":
             row_key = key_of(row / (size * size[image, high, None]))
@@ -68,15 +68,26 @@ def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tenso
     return merges, heights
 
 
-def _joined(value: Tensor, size: Tensor, image: Tensor, low: Tensor, high: Tensor, method: str) -> Tensor:
-    """``[B, N]``: the new row of ``high`` after it has taken in ``low``."""
-    one, other = value[image, low], value[image, high]
+def joined(one: Tensor, other: Tensor, size: Tensor, low: Tensor, high: Tensor, method: str) -> Tensor:
+    """The new row of a slot after it has taken in another (Eqs. 2-4, arXiv 2409.11923; Ward's by Lance and Williams).
+
+    Args:
+        one: ``[B, N]`` the row of the slot that disappears.
+        other: ``[B, N]`` the row of the slot that stays.
+        size: ``[B, N]`` sizes of the clusters before.
+        low: ``[B, 1]`` the slot that disappears.
+        high: ``[B, 1]`` the slot that stays.
+        method: single, complete, average (rows are sums of distances) or ward.
+
+    Returns:
+        ``[B, N]``.
+    """
     if method == "single":
         return torch.minimum(one, other)
     if method == "complete":
         return torch.maximum(one, other)
     if method == "average":
         return one + other
-    size_low, size_high = size[image, low, None], size[image, high, None]
+    size_low, size_high = size.gather(1, low), size.gather(1, high)
     grown = (size_low + size) * one + (size_high + size) * other
-    return (grown - size * value[image, low, high].unsqueeze(1)) / (size_low + size_high + size)
+    return (grown - size * one.gather(1, high)) / (size_low + size_high + size)

@@ -18,6 +18,8 @@ OURS = ("atc", "datamodules")  # of the package itself: the commit and the versi
 _LIBRARIES = tuple(
     {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
+_SITES = {"site-packages", "dist-packages"}  # where packages are installed, another environment's among them
+_SOURCES = (importlib.machinery.SourceFileLoader, importlib.machinery.SOURCE_SUFFIXES)
 
 
 class Module(NamedTuple):
@@ -159,14 +161,31 @@ def find(name: str) -> Module | None:
         for place, _ in enumerate(rest, start=1):
             if spec is None or spec.submodule_search_locations is None:
                 return None
-            inner = ".".join([head, *rest[:place]])
-            spec = importlib.machinery.PathFinder.find_spec(inner, list(spec.submodule_search_locations))
+            spec = _inside(".".join([head, *rest[:place]]), list(spec.submodule_search_locations))
     except (ImportError, ValueError, AttributeError):
         return None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
     return Module(name, Path(spec.origin), package)
+
+
+def _inside(name: str, folders: list[str]) -> importlib.machinery.ModuleSpec | None:
+    """The source of a module that lies in the folders of its package; of a folder without `__init__.py`, its places.
+
+    `PathFinder` would need the packages of a folder without `__init__.py` to be imported.
+    """
+    places: list[str] = []
+    for folder in folders:
+        spec = importlib.machinery.FileFinder(folder, _SOURCES).find_spec(name)
+        if spec is not None and spec.loader is not None:
+            return spec
+        places += [] if spec is None else spec.submodule_search_locations or []
+    if not places:
+        return None
+    spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = places
+    return spec
 
 
 def _module_of(target: str) -> Module | None:
@@ -178,7 +197,8 @@ def _module_of(target: str) -> Module | None:
 
 def _is_library(module: Module) -> bool:
     file = module.file.resolve()
-    return module.name.split(".")[0] in sys.stdlib_module_names or any(place in file.parents for place in _LIBRARIES)
+    installed = any(place in file.parents for place in _LIBRARIES) or not _SITES.isdisjoint(file.parts)
+    return installed or module.name.split(".")[0] in sys.stdlib_module_names
 
 
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:

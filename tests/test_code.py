@@ -142,6 +142,35 @@ def test_modules_that_cannot_be_read_or_import_each_other(mine: Path) -> None:
     assert now() is None
 
 
+def test_folders_without_an_init_file(mine: Path) -> None:
+    """Three deep, none of them imported, one of them in two places."""
+    deep = mine / "mine_space" / "inner" / "deeper"
+    deep.mkdir(parents=True)
+    (deep / "part.py").write_text("X = 1\n")
+    (mine / "mine_method.py").write_text(
+        METHOD + "\nfrom mine_space.inner.deeper.part import X\nimport mine_space.no.such\n"
+    )
+    first = now()
+    (deep / "part.py").write_text("X = 2\n")
+    assert None is not now() != first
+    assert "mine_space" not in sys.modules
+    assert now("mine_space.inner.deeper.part.X") is not None
+    assert now("mine_space.inner.X") is None
+
+
+def test_what_another_environment_lends_is_a_library(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = mine / "lent" / "lib" / "site-packages"
+    (site / "lent_library").mkdir(parents=True)
+    (site / "lent_library" / "__init__.py").write_text("X = 1\n")
+    monkeypatch.syspath_prepend(site)
+    (mine / "mine_method.py").write_text(METHOD + "\nimport lent_library\n")
+    first = now()
+    assert "lent_library" not in {module.name for module in code.closure("mine_method.Method")}
+    (site / "lent_library" / "__init__.py").write_text("X = 2\n")
+    assert now() == first
+    assert not code.is_outside("lent_library.X")
+
+
 def test_untracked_code_makes_a_commit_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("atc", "reducers", "notes"):
         (tmp_path / name).mkdir()

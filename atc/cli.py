@@ -36,7 +36,7 @@ HARMLESS = (
     "does not have many workers",  # small data sets are read in the training process on purpose
     "smaller than the logging interval",
     "exists and is not empty",  # the run directory
-    "your dataloader is not resumable",  # datamodules.loaders makes it so
+    "your dataloader is not resumable",  # datamodules.io.loaders makes it so
     "`isinstance.treespec, LeafSpec.` is deprecated",  # inside Lightning
 )
 

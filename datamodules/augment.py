@@ -13,7 +13,7 @@ from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
 
-from datamodules.ranges import Share, Side, Strength
+from datamodules.io.ranges import Share, Side, Strength
 
 Transform = Callable[[Image.Image], Tensor]
 Interpolation = Literal["bicubic", "bilinear", "nearest", "lanczos", "hamming", "box", "random"]

@@ -10,21 +10,18 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from lightning import LightningDataModule
 from PIL import Image
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.augment import Transforms
-from datamodules.files import join, printable
-from datamodules.layout import Layout, LayoutError
-from datamodules.listing import LOOPS, Listing
-from datamodules.loaders import eval_loader, train_loader
-from datamodules.pictures import READER, OnCorrupt, Pictures, Reader, colour, name_of, open_file
-from datamodules.ranges import Count, HeldOut, Seed, Workers
-from datamodules.targets import hold_out
+from datamodules.io.files import join, printable
+from datamodules.io.layout import Layout, LayoutError
+from datamodules.io.listing import LOOPS, Listing
+from datamodules.io.loaders import eval_loader, train_loader
+from datamodules.io.pictures import READER, OnCorrupt, Pictures, Reader, colour, name_of, open_file
+from datamodules.io.ranges import Count, HeldOut, Seed, Workers
+from datamodules.io.targets import Part, hold_out
 
 log = logging.getLogger(__name__)
-
-Part = tuple[Sequence[Any], Tensor]  # entries (paths, as a rule), targets: int64 [n] or uint8 multi-hot [n, K]
 
 
 class PictureData(LightningDataModule):
@@ -136,7 +133,7 @@ class PictureData(LightningDataModule):
         return self.layout.check(self.root)
 
     def path(self, folder: Path, name: str | None, where: str) -> str:
-        """The path of a picture that a list names, see datamodules.files.join."""
+        """The path of a picture that a list names, see datamodules.io.files.join."""
         return join(folder, name, where, self.listing.follow_links)
 
     def reading(self) -> Callable[[Any], Image.Image]:

@@ -32,7 +32,7 @@ PATHS = ("datamodule.root", "paths.data")  # taken literally, whatever is in the
 
 def report(data: "PictureData", decode: bool = False) -> tuple[str, bool]:
     """What there is of a data set, as lines to print, and whether that is all and as published."""
-    from datamodules.files import printable
+    from datamodules.io.files import printable
 
     data.prepare_data()
     released = data.released
@@ -64,7 +64,7 @@ def report(data: "PictureData", decode: bool = False) -> tuple[str, bool]:
 
 def _look_at(data: "PictureData", part: str, entries: Sequence[Any], decode: bool, lines: list[str]) -> bool:
     """Whether all pictures of a part are there and, if they are decoded, can be read. Adds what there is to say."""
-    from datamodules.pictures import UNREADABLE, Reader, check_machine, name_of, why
+    from datamodules.io.pictures import UNREADABLE, Reader, check_machine, name_of, why
 
     reader, missing, corrupt = data.reading(), [], []
     converted: Counter[str] = Counter()
@@ -123,7 +123,7 @@ def _answer(arguments: Sequence[str]) -> tuple[str, int]:
     from hydra.utils import instantiate
 
     from datamodules.base import PictureData
-    from datamodules.layout import RootError
+    from datamodules.io.layout import RootError
 
     try:
         data = instantiate(node)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.base import Part, PictureData
-from datamodules.files import read_list
-from datamodules.layout import Layout
-from datamodules.targets import multi_hot
+from datamodules.base import PictureData
+from datamodules.io.files import read_list
+from datamodules.io.layout import Layout
+from datamodules.io.targets import Part, multi_hot
 
 log = logging.getLogger(__name__)
 

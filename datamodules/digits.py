@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from datamodules.loaders import eval_loader, train_loader
-from datamodules.ranges import Count, Seed, Side, Workers
+from datamodules.io.loaders import eval_loader, train_loader
+from datamodules.io.ranges import Count, Seed, Side, Workers
 
 SPLIT_SEED = 1797  # fixed: every run, whatever its seed, has the same three parts
 SPLIT_SIZES = {"train": 1077, "val": 270, "test": 450}
@@ -61,7 +61,7 @@ class Digits(LightningDataModule):
 
     size: pixels per side the 8 x 8 scans are scaled to; None = what the backbone takes.
     batch_size, eval_batch_size: images per device; seed: order of the training images, not the split.
-    repeats, repeats_alone: repeated augmentation, see datamodules.loaders.
+    repeats, repeats_alone: repeated augmentation, see datamodules.io.loaders.
     """
 
     num_classes = 10

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from datamodules.base import Part, PictureData
-from datamodules.layout import Layout, RootError
-from datamodules.listing import is_junk
-from datamodules.targets import hold_out
+from datamodules.base import PictureData
+from datamodules.io.layout import Layout, RootError
+from datamodules.io.listing import is_junk
+from datamodules.io.targets import Part, hold_out
 
 TEST_SHARE = 0.1  # of class folders that are not split
 PARTS = ("train", "training", "val", "valid", "validation", "test")  # not taken for classes, however they are written

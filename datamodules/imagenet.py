@@ -6,12 +6,13 @@ from typing import Any, Literal
 import torch
 from timm.data import ImageNetInfo
 
-from datamodules.base import Part, PictureData
-from datamodules.devkit import flat_folder
+from datamodules.base import PictureData
 from datamodules.folder import class_folders
-from datamodules.hub import OpenRow, open_parquet
-from datamodules.layout import Layout
-from datamodules.shards import list_shards, open_member
+from datamodules.io.imagenet_devkit import flat_folder
+from datamodules.io.layout import Layout
+from datamodules.io.parquet import OpenRow, open_parquet
+from datamodules.io.shards import list_shards, open_member
+from datamodules.io.targets import Part
 
 
 class ImageNet(PictureData):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
-from datamodules.base import Part, PictureData
-from datamodules.files import read_text, whole_number
-from datamodules.layout import Layout
+from datamodules.base import PictureData
+from datamodules.io.files import read_text, whole_number
+from datamodules.io.layout import Layout
+from datamodules.io.targets import Part
 
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt", "hierarchy.txt")
 

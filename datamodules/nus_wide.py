@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import Part, PictureData
-from datamodules.files import read_text
-from datamodules.layout import Layout
-from datamodules.targets import multi_hot
+from datamodules.base import PictureData
+from datamodules.io.files import read_text
+from datamodules.io.layout import Layout
+from datamodules.io.targets import Part, multi_hot
 
 CSV = "nus_wid_data.csv"
 

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from datamodules.base import Part, PictureData
-from datamodules.files import read_list, read_text
+from datamodules.base import PictureData
 from datamodules.folder import class_folders
-from datamodules.layout import Layout
-from datamodules.matlab import read_mat
-from datamodules.targets import multi_hot
+from datamodules.io.files import read_list, read_text
+from datamodules.io.layout import Layout
+from datamodules.io.matlab import read_mat
+from datamodules.io.targets import Part, multi_hot
 
 HOW = "datamodule.download=true"
 MAX_XML = 1 << 20  # bytes of an annotation

@@ -9,8 +9,8 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.loaders import eval_loader, train_loader
-from datamodules.ranges import Count, Seed, Side, Workers
+from datamodules.io.loaders import eval_loader, train_loader
+from datamodules.io.ranges import Count, Seed, Side, Workers
 from datamodules.scenes import KINDS, Scene, draw
 
 PARTS = ("train", "val", "test")  # a scene's seed is (its part, its number), so that no scene is in two parts
@@ -48,7 +48,7 @@ class Shapes(LightningDataModule):
 
     target: "labels" (multi-label) or "class"; size: pixels per side, None = what the backbone takes; train, val,
     test: scenes in each part. Drawn anew each time they are asked for, and always the same.
-    repeats, repeats_alone: see datamodules.loaders.
+    repeats, repeats_alone: see datamodules.io.loaders.
     """
 
     classes = tuple(KINDS)

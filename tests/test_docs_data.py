@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import decode, files, matlab, pictures, public, shards
+from datamodules import public
 from datamodules.check import main
 from datamodules.folder import Folder
 from datamodules.imagenet import ImageNet
+from datamodules.io import decode, files, matlab, pictures, shards
 from datamodules.nabirds import NABirds
 from datamodules.nus_wide import NUSWide
 from tests.datamodules.on_disk import load, write_class_folders, write_shards

@@ -14,7 +14,7 @@ from atc.pictures.regions import Pixels
 from atc.pictures.settings import existing_image
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-READ = "datamodules.pictures.read_rgb"  # bound by name, as data sets are
+READ = "datamodules.io.pictures.read_rgb"  # bound by name, as data sets are
 _LARGEST = 3  # drawn at up to so many times the network's resolution, where the file has the pixels
 
 

@@ -14,7 +14,7 @@ class Reproducible(Callback):
     """Makes everything random in training a function of the seed, the rank and the number of the batch.
 
     Nothing has to be saved for that: after any interruption, batch n draws what it would have drawn. (Loader
-    workers see to it by themselves: datamodules.loaders.SeededBatches.)
+    workers see to it by themselves: datamodules.io.loaders.SeededBatches.)
     """
 
     def __init__(self, seed: Seed):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.layout import LayoutError
+from datamodules.io.layout import LayoutError
 from datamodules.scenes import KINDS
 from tests.datamodules.on_disk import load, write_coco
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.layout import LayoutError
+from datamodules.io.layout import LayoutError
 from tests.datamodules.on_disk import load, write_class_folders
 
 CLASSES = ("ant", "bee", "cow")

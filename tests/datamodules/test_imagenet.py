@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from atc import run
-from datamodules.layout import LayoutError
+from datamodules.io.layout import LayoutError
 from tests.datamodules.on_disk import load
 from tests.harness.commands import composed
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from timm.data import ImageNetInfo
 
-from datamodules.layout import LayoutError
-from datamodules.pictures import CorruptImage
+from datamodules.io.layout import LayoutError
+from datamodules.io.pictures import CorruptImage
 from datamodules.scenes import draw
 from tests.datamodules.on_disk import load, write_class_folders, write_flat_imagenet, write_shards
 

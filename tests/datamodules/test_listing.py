@@ -9,9 +9,9 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from datamodules import check
-from datamodules.files import join
-from datamodules.layout import LayoutError, RootError
-from datamodules.pictures import read_rgb
+from datamodules.io.files import join
+from datamodules.io.layout import LayoutError, RootError
+from datamodules.io.pictures import read_rgb
 from tests.datamodules.on_disk import load, save, write_class_folders, write_flat_imagenet
 
 CLASSES = ("ant", "bee")

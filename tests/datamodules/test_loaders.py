@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from datamodules.loaders import EpochSampler, eval_loader, train_loader
+from datamodules.io.loaders import EpochSampler, eval_loader, train_loader
 
 NUMBERS = TensorDataset(torch.arange(103))
 

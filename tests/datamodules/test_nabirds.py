@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules.layout import LayoutError
+from datamodules.io.layout import LayoutError
 from tests.datamodules.on_disk import load, write_nabirds
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datamodules.pictures import CorruptImage
-from datamodules.targets import hold_out, multi_hot
+from datamodules.io.pictures import CorruptImage
+from datamodules.io.targets import hold_out, multi_hot
 from tests.datamodules.on_disk import load, write_nabirds, write_nus_wide
 
 

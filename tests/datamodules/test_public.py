@@ -8,7 +8,7 @@ import pytest
 import torchvision
 
 from datamodules import check
-from datamodules.layout import LayoutError
+from datamodules.io.layout import LayoutError
 from datamodules.public import VOC_FOLDER, VOC_KINDS, Imagenette
 from tests.datamodules import on_disk
 from tests.datamodules.on_disk import load

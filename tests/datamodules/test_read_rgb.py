@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import decode
-from datamodules.pictures import colour, read_rgb
+from datamodules.io import decode
+from datamodules.io.pictures import colour, read_rgb
 from datamodules.scenes import draw
 
 GENERATOR = np.random.default_rng(7)
@@ -246,7 +246,7 @@ def test_what_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest
     strip = saved(Image.new("L", (1, 501)), "PNG")  # 256 pixels wide it would have a side of 128,256
     with pytest.raises(ValueError, match="1 x 501 pixels: one side is more than 500 times the other"):
         read(tmp_path, strip)
-    monkeypatch.setattr("datamodules.pictures.MAX_BYTES", 100)
+    monkeypatch.setattr("datamodules.io.pictures.MAX_BYTES", 100)
     with pytest.raises(ValueError, match=r"bytes, of which at most 100 are read"):
         read(tmp_path, saved(Image.new("L", (300, 300)), "BMP"))
 

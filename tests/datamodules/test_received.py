@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from datamodules import files, shards
-from datamodules.files import join, read_list, whole_number
+from datamodules.io import files, shards
+from datamodules.io.files import join, read_list, whole_number
 from datamodules.public import VOC_FOLDER
 from tests.datamodules import on_disk
 from tests.datamodules.on_disk import load

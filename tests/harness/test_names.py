@@ -26,7 +26,7 @@ SHOWN = ["caf\\", "\\x1b[2J.png", "two\\nlines.png"]  # how they begin when they
 @pytest.fixture(autouse=True)
 def _printable_reports() -> Iterator[None]:
     """What pytest captures travels between its processes as UTF-8."""
-    escape, loggers = Printable(), [logging.getLogger(f"datamodules.{name}") for name in ("base", "pictures")]
+    escape, loggers = Printable(), [logging.getLogger(f"datamodules.{name}") for name in ("base", "io.pictures")]
     for logger in loggers:
         logger.addFilter(escape)
     yield

@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from atc import run
 from atc.vit.backbones import read_weights
-from datamodules.loaders import EpochSampler
+from datamodules.io.loaders import EpochSampler
 from tests.harness.commands import ROOT, TINY, command, composed, environment
 
 SETTINGS = [

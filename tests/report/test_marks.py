@@ -12,7 +12,7 @@ import pytest
 from atc import code
 from atc.report import layout, report
 from atc.runs.store import Entry, Store
-from datamodules import pictures
+from datamodules.io import pictures
 from tests.report.kept import both, changed, kept, sweeps, text
 
 __all__ = ["kept"]  # a fixture

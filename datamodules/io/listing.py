@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from datamodules.decode import suffixes
-from datamodules.files import is_hub_link, printable
+from datamodules.io.decode import suffixes
+from datamodules.io.files import is_hub_link, printable
 
 JUNK = "names of other programs (beginning with . @ # $ or __)"
 SPECIAL = "FIFOs, sockets or devices"

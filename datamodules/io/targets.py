@@ -1,10 +1,13 @@
-"""Targets: which are held out, and how labels become rows."""
+"""Parts of a data set and their targets: which are held out, and how labels become rows."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+# Entries (paths, as a rule) and their targets: int64 [n] or uint8 multi-hot [n, K]
+Part = tuple[Sequence[Any], Tensor]
 SPLIT_SEED = 2409  # fixed: the pictures held out are the same in every run, whatever its seed
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from datamodules.base import Part
-from datamodules.files import read_text, whole_number
-from datamodules.layout import Layout
-from datamodules.listing import Listing
-from datamodules.matlab import read_mat
+from datamodules.io.files import read_text, whole_number
+from datamodules.io.layout import Layout
+from datamodules.io.listing import Listing
+from datamodules.io.matlab import read_mat
+from datamodules.io.targets import Part
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
 META = "meta.mat"

@@ -14,13 +14,13 @@ from PIL import Image, ImageColor, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.decode import WHITE, decode
-from datamodules.files import check_regular, printable
+from datamodules.io.decode import WHITE, decode
+from datamodules.io.files import check_regular, printable
 
 log = logging.getLogger(__name__)
 
 # Counts the ways in which pictures have been read, for records: 1 cut 16 bits off, left EXIF orientation alone and
-# turned transparent pixels into whatever colour they had; 2 is datamodules.decode.
+# turned transparent pixels into whatever colour they had; 2 is datamodules.io.decode.
 READER = 2
 
 MAX_BYTES = 1 << 30  # of a file: room for MAX_PIXELS of 12 bytes
@@ -91,7 +91,7 @@ class Reader:
         return self.examine(entry)[0]
 
     def examine(self, entry: Any) -> tuple[Image.Image, frozenset[str]]:
-        """The picture, and which of datamodules.decode.KINDS it was before."""
+        """The picture, and which of datamodules.io.decode.KINDS it was before."""
         with self.open(entry) as file:
             return decode(file, self.exif, self.background)
 

@@ -14,7 +14,7 @@ from timm.data.distributed_sampler import RepeatAugSampler
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from datamodules.workers import undisturbed
+from datamodules.io.workers import undisturbed
 
 
 class EpochSampler(DistributedSampler[int]):

@@ -17,12 +17,12 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from datamodules.base import Part
-from datamodules.decode import suffixes
-from datamodules.files import check_regular, whole_number
-from datamodules.layout import Layout
-from datamodules.listing import JUNK, Listing, is_junk
-from datamodules.pictures import MAX_BYTES
+from datamodules.io.decode import suffixes
+from datamodules.io.files import check_regular, whole_number
+from datamodules.io.layout import Layout
+from datamodules.io.listing import JUNK, Listing, is_junk
+from datamodules.io.pictures import MAX_BYTES
+from datamodules.io.targets import Part
 
 PATTERNS = {"train": "*train*.tar", "test": "*val*.tar"}
 MAX_LABEL = 1 << 20  # bytes of a .cls or .json

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from datamodules.files import printable
+from datamodules.io.files import printable
 
 
 class LayoutError(FileNotFoundError):

@@ -11,7 +11,7 @@ from typing import Any
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from datamodules.files import read_list
+from datamodules.io.files import read_list
 
 MAX_BYTES = 1 << 25  # of a file once it is inflated; ImageNet's and Flowers' have far less than one megabyte
 _MATRIX, _COMPRESSED = 14, 15  # types of elements

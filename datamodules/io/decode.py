@@ -69,7 +69,7 @@ def decode(
 
     Raises:
         ValueError: it is too large, or holds values out of range; the message does not name the file.
-        Exception: whatever Pillow raises for what is no picture, see `datamodules.pictures.UNREADABLE`.
+        Exception: whatever Pillow raises for what is no picture, see `datamodules.io.pictures.UNREADABLE`.
     """
     image = _open(file)
     kinds = set()

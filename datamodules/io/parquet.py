@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 
 import torch
 
-from datamodules.base import Part
-from datamodules.files import whole_number
-from datamodules.layout import Layout, RootError
-from datamodules.listing import Listing
-from datamodules.pictures import MAX_BYTES
+from datamodules.io.files import whole_number
+from datamodules.io.layout import Layout, RootError
+from datamodules.io.listing import Listing
+from datamodules.io.pictures import MAX_BYTES
+from datamodules.io.targets import Part
 
 SPLITS = {"train": "train", "validation": "test"}  # the hub's test part of ImageNet has no labels
 _NAMES = {  # how files and folders of a split are named

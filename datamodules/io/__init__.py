@@ -1,0 +1,1 @@
+"""What several data sets share: files, lists, archives, pictures, loaders; imports no data set."""

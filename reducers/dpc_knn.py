@@ -20,6 +20,9 @@ class DPCKNN(Reducer):
     """
 
     site = "before_block"
+    released_method = "dpcknn"
+    released_arguments = {"equal_weight": "equal_weight", "k_neighbors": "k"}
+    released_names = {"cluster_layers.{stage}.score.": "weight."}
 
     def __init__(self, stage: Stage, k: Count = 5, equal_weight: bool = False, as_released: bool = False):
         super().__init__(stage)

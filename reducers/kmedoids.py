@@ -24,6 +24,7 @@ class KMedoids(Reducer):
 
     site = "before_block"
     needs: frozenset[str] = frozenset({"attn"})
+    released_arguments = {"equal_weight": "equal_weight", "cluster_iters": "iterations"}
 
     def __init__(self, stage: Stage, iterations: Whole = 3, equal_weight: bool = False, as_released: bool = False):
         super().__init__(stage)

@@ -7,6 +7,7 @@ class NoReduction(Reducer):
     """Keeps every token; the backbone runs as it is."""
 
     reduces = False
+    released_method = "deit"  # their model without a method in it
 
     def forward(self, view: TokenView, keep: int) -> Plan:
         raise RuntimeError("the dense baseline was asked to reduce; `reduces = False` reducers never are")

@@ -14,19 +14,13 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate as _instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from atc import methods
 from atc.config import installed
+from atc.methods import conf_dir as conf_dir
 
 if TYPE_CHECKING:
     from atc.core import Reducer
     from atc.vit.reduced import ReducerFactory
-
-_HERE = Path(__file__).resolve().parents[1]
-
-
-def conf_dir() -> Path:
-    """The configuration tree: inside the package when installed from a wheel, beside it in a checkout."""
-    packaged = _HERE / "conf"
-    return packaged if packaged.is_dir() else _HERE.parent / "conf"
 
 
 def instantiate(node: Any, **overrides: Any) -> Any:
@@ -43,7 +37,7 @@ def instantiate(node: Any, **overrides: Any) -> Any:
 def names(group: str) -> list[str]:
     """The options of a config group: `names("reducer")`; of reducers, also those of installed packages."""
     own = {path.stem for path in (conf_dir() / group).glob("*.yaml")}
-    return sorted(own | set(installed.reducers() if group == "reducer" else ()))
+    return sorted(own | set(methods.installed() if group == "reducer" else ()))
 
 
 def option(group: str, name: str) -> DictConfig:

@@ -8,17 +8,12 @@ Then `reducer=mine` chooses it in every command, `+reducer.x=3` sets an argument
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-GROUP = "atc.reducers"
-
-
-def reducers() -> dict[str, EntryPoint]:
-    """The methods that installed packages bring, by name; nothing is imported."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+from atc.methods import GROUP
+from atc.methods import installed as reducers
 
 
 def load(name: str) -> Any:

@@ -1,28 +1,26 @@
 """The settings that a checkpoint released by the authors brings: options of groups, and values that are data."""
 
 import logging
-import math
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
-import numpy as np
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from atc.config import build
+from atc import methods
+from atc.config import build, released_values
 from atc.received import load_settings, shown
 from atc.runs import directories
+from atc.vit.reduced import reducer_class
 from atc.weights import released
 
 log = logging.getLogger(__name__)
 
-# Where their names are not ours.
-REDUCERS = {"dpcknn": "dpc_knn", "deit": "none"}
+# Where their names of data sets are not ours; those of methods stand on the reducers (`Reducer.released_method`).
 DATA = {"nuswide": "nus_wide"}
 # The authors' methods that have no reducer here (arXiv 2308.04657).
 ELSEWHERE = {
@@ -32,11 +30,6 @@ ELSEWHERE = {
     "patchmerger": "PatchMerger",
     "sinkhorn": "Sinkhorn",
     "sit": "SiT",
-}
-METHOD = {
-    "equal_weight": ("equal_weight", "true or false"),
-    "k_neighbors": ("k", "a whole number, 1 or more"),
-    "cluster_iters": ("iterations", "a whole number, 1 or more"),
 }
 
 
@@ -60,7 +53,8 @@ def settings(args: Mapping[str, Any], said: Iterable[str] = ()) -> Brought:
 
     Args:
         args: model (METHOD_SIZE_patch16_224), dataset, input_size, reduction_loc (0-based blocks), reduction_ratio (one
-            keep rate, or token counts), linkage and proportional_attn (ATC), the settings of METHOD.
+            keep rate, or token counts), linkage and proportional_attn (ATC), and what the method names in
+            `Reducer.released_arguments`.
         said: groups that the command line names, whose option is not taken from the file.
 
     Returns:
@@ -69,12 +63,12 @@ def settings(args: Mapping[str, Any], said: Iterable[str] = ()) -> Brought:
     Raises:
         ValueError: the model cannot be rebuilt, or a setting is of another type or kind; one line.
     """
-    model = _text(args, "model")
+    model = released_values.text(args, "model")
     method, _, rest = model.partition("_")
     size = rest.split("_")[0]
-    backbone, reducer = f"deit_{size}", REDUCERS.get(method, method)
+    backbone, reducer = f"deit_{size}", _option(method)
     if method == "atc":
-        reducer = f"atc_{_text(args, 'linkage') if 'linkage' in args else 'average'}"
+        reducer = f"atc_{released_values.text(args, 'linkage') if 'linkage' in args else 'average'}"
     if method in ELSEWHERE and reducer not in build.names("reducer"):
         raise ValueError(
             f"the checkpoint holds a {shown(model)}: {ELSEWHERE[method]} does not exist here; there are the reducers "
@@ -91,73 +85,39 @@ def settings(args: Mapping[str, Any], said: Iterable[str] = ()) -> Brought:
         )
     options, values = {"backbone": backbone, "reducer": reducer}, {"as_released": True}
     if "dataset" in args and "datamodule" not in said:
-        options["datamodule"] = DATA.get(_text(args, "dataset"), args["dataset"])
+        options["datamodule"] = DATA.get(released_values.text(args, "dataset"), args["dataset"])
         if options["datamodule"] not in build.names("datamodule"):
             raise ValueError(
                 f"the checkpoint was trained on {shown(args['dataset'])}, which does not exist here: say "
                 f"datamodule=..., one of {', '.join(build.names('datamodule'))}"
             )
-    if "input_size" in args and (side := _number(args, "input_size", whole=True)) != 224:
+    if "input_size" in args and (side := released_values.whole(args, "input_size")) != 224:
         values["backbone.img_size"] = side
     if reducer != "none":
         options["schedule"] = "stages"
-        values["blocks"] = [place + 1 for place in _list(args, "reduction_loc", least=0)]
-        values |= _counts(args)
+        values["blocks"] = [place + 1 for place in released_values.whole_numbers(args, "reduction_loc", least=0)]
+        values |= released_values.counts(args)
     if method == "atc" and "proportional_attn" in args:
         # Their one switch turns off both uses of a token's size.
-        values["proportional_attention"] = values["size_weighted"] = _flag(args, "proportional_attn")
-    if reducer in ("dpc_knn", "kmedoids"):
-        for name, (ours, kind) in METHOD.items():
-            if name in args and build.accepts(build.find_reducer(reducer), ours):
-                values[f"reducer.{ours}"] = _flag(args, name) if kind.startswith("true") else _number(args, name, True)
-    return Brought(options, values)
+        values["proportional_attention"] = values["size_weighted"] = released_values.flag(args, "proportional_attn")
+    return Brought(options, values | _arguments(args, reducer))
 
 
-def _wrong(args: Mapping[str, Any], name: str, wanted: str) -> ValueError:
-    value = f"is {shown(repr(args[name]), 80)}" if name in args else "is missing"
-    return ValueError(f"the settings in the checkpoint cannot be read: args.{name} {value}, which must be {wanted}")
+def _option(method: str) -> str:
+    """The reducer that a method of the authors' scripts is; its own name where none says so."""
+    found = (name for name, reducer in methods.classes() if getattr(reducer, "released_method", None) == method)
+    return next(found, method)
 
 
-def _text(args: Mapping[str, Any], name: str) -> str:
-    if not isinstance(args.get(name), str):
-        raise _wrong(args, name, "a name")
-    return str(args[name])
-
-
-def _flag(args: Mapping[str, Any], name: str) -> bool:
-    if not isinstance(args.get(name), (bool, np.bool_)):
-        raise _wrong(args, name, "true or false")
-    return bool(args[name])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)
-
-
-def _number(args: Mapping[str, Any], name: str, whole: bool) -> int | float:
-    value = args.get(name)
-    if not _is_number(value) or not 0 < value < 2**31 or (whole and value != int(value)):
-        raise _wrong(args, name, "a whole number, 1 or more" if whole else "a number above 0")
-    return int(value) if whole else float(value)
-
-
-def _list(args: Mapping[str, Any], name: str, least: int) -> list[int]:
-    found = args.get(name)
-    wanted = f"a list of whole numbers, {least} or more"
-    if not isinstance(found, (list, tuple)) or not 0 < len(found) <= 1000:
-        raise _wrong(args, name, wanted)
-    if not all(_is_number(value) and value == int(value) and least <= value < 2**31 for value in found):
-        raise _wrong(args, name, wanted)
-    return [int(value) for value in found]
-
-
-def _counts(args: Mapping[str, Any]) -> dict[str, Any]:
-    ratio = args.get("reduction_ratio")
-    if isinstance(ratio, (list, tuple)) and len(ratio) == 1:
-        if not _is_number(ratio[0]) or not 0 < ratio[0] <= 1:
-            raise _wrong(args, "reduction_ratio", "one keep rate in (0, 1], or several counts of tokens")
-        return {"keep_rate": ratio[0].item() if isinstance(ratio[0], np.generic) else ratio[0]}
-    return {"schedule.keep_rate": None, "schedule.keep": _list(args, "reduction_ratio", least=1)}
+def _arguments(args: Mapping[str, Any], reducer: str) -> dict[str, Any]:
+    """The constructor arguments of a reducer that the authors' settings hold, each as its annotation has it."""
+    found = reducer_class(build.find_reducer(reducer))
+    kinds, values = get_type_hints(found.__init__), {}
+    readers = {bool: released_values.flag, str: released_values.text, int: released_values.whole}
+    for name, ours in found.released_arguments.items():
+        if name in args:
+            values[f"reducer.{ours}"] = readers.get(kinds[ours], released_values.number)(args, name)
+    return values
 
 
 def under(brought: Brought, said: list[str]) -> Brought:
@@ -202,7 +162,7 @@ def with_settings(cfg: DictConfig, name: str, said: list[str]) -> DictConfig:
         found.choices = {group: choices[group] for group in cfg.choices}
         found.output_dir = cfg.output_dir
         del found["hydra"]
-    log.info("settings of the checkpoint: %s", text(brought))
+    log.info("settings of the checkpoint: %s", as_text(brought))
     return found
 
 
@@ -234,11 +194,11 @@ def _trained_with(file: Path) -> str | None:
     args = released.arguments(file) if file.is_file() else {}
     if not args:
         return None
-    method = _text(args, "model").partition("_")[0]
-    return f"atc_{args.get('linkage', 'average')}" if method == "atc" else REDUCERS.get(method, method)
+    method = released_values.text(args, "model").partition("_")[0]
+    return f"atc_{args.get('linkage', 'average')}" if method == "atc" else _option(method)
 
 
-def text(brought: Brought) -> str:
+def as_text(brought: Brought) -> str:
     """The settings as a command line would say them."""
     return " ".join(f"{key}={_said(value)}" for key, value in {**brought.options, **brought.values}.items())
 

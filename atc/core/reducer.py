@@ -1,7 +1,7 @@
 """The one interface of every token reduction method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -75,6 +75,12 @@ class Reducer(nn.Module, ABC):
         seen by nobody but itself.
     noise: random numbers to be used instead of those that the method would draw, one tensor for each instance; see
         `draw`.
+    released_method: how the authors' training scripts call the method in the name of a model ("dpcknn" of
+        dpcknn_small_patch16_224), where that is not the name of its file in conf/reducer; None: the same.
+    released_arguments: constructor arguments by the names of the authors' settings, such as {"k_neighbors": "k"}.
+    released_names: the parameters that it learns, by the names in the authors' checkpoints: beginnings of names, with
+        {stage} for the 0-based number of the stage, and what stands in their place in this module, such as
+        {"cluster_layers.{stage}.score.": "weight."}.
     exceptions: contract checks a method is known not to meet, each with the reason; "distinct_outputs" allows that an
         output token has no input token of its own.
     """
@@ -86,6 +92,9 @@ class Reducer(nn.Module, ABC):
     reduces: ClassVar[bool] = True
     extra: ClassVar[int] = 0
     released_surplus: ClassVar[int] = 0
+    released_method: ClassVar[str | None] = None
+    released_arguments: ClassVar[Mapping[str, str]] = {}
+    released_names: ClassVar[Mapping[str, str]] = {}
     dynamic: ClassVar[bool] = False
     masks_training: ClassVar[bool] = False
     noise: Tensor | None = None

@@ -27,7 +27,7 @@ def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str
         ValueError: the weights do not fit.
     """
     own = model.state_dict()
-    state, notices = weights_for(file, own, use_ema)
+    state, notices = weights_for(file, own, use_ema, model.method)
     learned, mine = ([key for key in keys if key.startswith(REDUCERS)] for keys in (state, own))
     if learned and not mine:
         name = model.method.__name__

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from atc.weights import released
 from atc.weights.keys import beginnings, check_prefix_tokens, matched
+from atc.weights.released import REDUCERS as REDUCERS
 from atc.weights.torchvision_names import to_timm
 
 log = logging.getLogger(__name__)
 
 _WRAPPERS = ("model", "state_dict", "module")  # keys under which training scripts keep the weights
 _PREFIXES = ("_orig_mod.", "module.", "model.", "vit.")  # torch.compile, DataParallel, LightningModule, ReducedViT
-REDUCERS = "reducers."
 
 
 class Weights(NamedTuple):
@@ -74,13 +74,14 @@ def load_weights(vit: nn.Module, path: str | Path, use_ema: bool | None = None) 
     return _load(vit, {key: value for key, value in state.items() if key not in learned}, origin=str(path))
 
 
-def weights_for(path: str | Path, own: Mapping[str, Any], use_ema: bool | None = None) -> Weights:
+def weights_for(path: str | Path, own: Mapping[str, Any], use_ema: bool | None = None, method: Any = None) -> Weights:
     """A file's tensors under the names of a model.
 
     Args:
         path: the file.
         own: the model's state dict.
         use_ema: as for `load_weights`.
+        method: the reducer class of the model, whose `released_names` say how layers are called that it learns.
 
     Returns:
         Tensors and notices; those that are no model's of this kind keep their names.
@@ -91,7 +92,7 @@ def weights_for(path: str | Path, own: Mapping[str, Any], use_ema: bool | None =
     if use_ema is not None and not isinstance(use_ema, bool):
         raise ValueError(f"use_ema={use_ema} must be true, false or null")
     path = existing(path)
-    chosen = _read(path, use_ema)
+    chosen = _read(path, use_ema, method)
     state, averaged, notices = matched(_tensors(chosen.state, path), list(own), str(path), use_ema)
     if use_ema and not (chosen.averaged or averaged):
         raise ValueError(
@@ -132,13 +133,13 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _read(path: Path, use_ema: bool | None) -> released.Chosen:
+def _read(path: Path, use_ema: bool | None, method: Any = None) -> released.Chosen:
     if path.suffix == ".safetensors":
         try:
             return released.Chosen(load_file(path))
         except SafetensorError as error:
             raise ValueError(f"{path} is not a readable weight file: {first_line(error)}") from error
-    return released.better_weights(released.read(path), use_ema)
+    return released.better_weights(released.read(path), use_ema, method)
 
 
 def _tensors(state: Any, path: Path) -> dict[str, Tensor]:

@@ -2,21 +2,25 @@
 
 A file holds "model" and "model_ema", two state dicts with timm's key names, "ema_best", which of them was better, and
 "args", the settings of the training as an argparse.Namespace; besides what a training needs to go on. Of the methods,
-five learn layers of their own, in lists with an entry per stage: see LEARNED.
+some learn layers of their own, in lists with an entry per stage: `Reducer.released_names` says which these are.
 """
 
 import argparse
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from atc import methods
+
 HUB = "hf://"
+REDUCERS = "reducers."  # in front of the parameters of reducers in a wrapped model
+_LISTS = ("cluster_layers.", "score_predictor.")  # of learned layers, also in a file that says nothing of itself
 _SCALAR = np.float64(0).__reduce__()[0]
 # What may be in a checkpoint besides tensors and plain values: the settings, and numbers of NumPy's. None runs code.
 SAFE = [
@@ -27,15 +31,13 @@ SAFE = [
     (_SCALAR, "numpy._core.multiarray.scalar"),
 ]
 
-# The layers that methods learn, by what their keys look like.
-LEARNED = {
-    r"cluster_layers\.(\d+)\.score\.(weight|bias)": "DPC-KNN",
+# The layers that the authors' methods learn, by what their keys look like; they count where no reducer has them.
+ELSEWHERE = {
     r"score_predictor\.": "DynamicViT",
     r"cluster_layers\.\d+\.(scale|weight\.)": "SiT",
     r"cluster_layers\.\d+\.v$": "Sinkhorn",
     r"cluster_layers\.\d+\.(queries|norm\.)": "PatchMerger",
 }
-DPC_KNN = next(iter(LEARNED))
 
 
 def local(path: str | Path) -> Path:
@@ -105,7 +107,7 @@ class Chosen(NamedTuple):
 _AVERAGES = (("state_dict_ema", "state_dict"), ("model_ema", "model"), ("state_dict", "current_model_state"))
 
 
-def better_weights(checkpoint: Any, use_ema: bool | None = None) -> Chosen:
+def better_weights(checkpoint: Any, use_ema: bool | None = None, method: Any = None) -> Chosen:
     """Of a checkpoint with raw and averaged weights, the ones to take.
 
     The learned layers of a method are named as those of its reducer here.
@@ -114,6 +116,7 @@ def better_weights(checkpoint: Any, use_ema: bool | None = None) -> Chosen:
         checkpoint: what a file holds.
         use_ema: true: the average; false: the raw weights; None: what the checkpoint says validated better, and the
             average where it says nothing.
+        method: the reducer class of the model that they are for; its `released_names` go before those of others.
 
     Raises:
         ValueError: there is no such set, or no reducer here has the layers.
@@ -131,10 +134,10 @@ def better_weights(checkpoint: Any, use_ema: bool | None = None) -> Chosen:
         key = average if averaged else raw
         if key not in there:
             raise ValueError(f"the checkpoint holds only averaged weights ({average}), which use_ema=false leaves out")
-        return Chosen(_renamed(checkpoint[key], args), key, averaged)
+        return Chosen(_renamed(checkpoint[key], args, method), key, averaged)
     if isinstance(checkpoint.get("model"), Mapping):
-        return Chosen(_renamed(checkpoint["model"], args), "model")
-    return Chosen(_renamed(checkpoint, None))
+        return Chosen(_renamed(checkpoint["model"], args, method), "model")
+    return Chosen(_renamed(checkpoint, None, method))
 
 
 def arguments(path: Path) -> dict[str, Any]:
@@ -145,21 +148,53 @@ def arguments(path: Path) -> dict[str, Any]:
     return dict(vars(found)) if released else {}
 
 
-def _renamed(state: Mapping[str, Any], args: Any) -> dict[str, Any]:
-    """DPC-KNN's layers by the block they are at: cluster_layers.0.score.weight is reducers.4.weight.weight."""
+def _renamed(state: Mapping[str, Any], args: Any, method: Any) -> dict[str, Any]:
+    """Learned layers by the block they are at: cluster_layers.0.score.weight is reducers.4.weight.weight."""
     renamed, blocks = dict(state), [place + 1 for place in getattr(args, "reduction_loc", ())]
-    for key in state:
-        method = next((name for shape, name in LEARNED.items() if re.match(shape, key)), None)
-        if method is None:
-            continue
-        found = re.fullmatch(DPC_KNN, key)
+    own = {} if method is None else _names([method])
+    names: dict[re.Pattern[str], tuple[str, str]] | None = None  # of all methods, found where the file may need them
+    for key in filter(lambda key: isinstance(key, str), state):
+        found = _match(key, own)
+        if found is None and (blocks or key.startswith(_LISTS)):
+            names = _names(_methods(args)) if names is None else names
+            found = _match(key, names)
         if found is None:
-            raise ValueError(f"the checkpoint holds layers that {method} learns ({key}), which no reducer here has")
-        stage, kind = int(found[1]), found[2]
+            learns = next((name for shape, name in ELSEWHERE.items() if re.match(shape, key)), None)
+            if learns is not None:
+                raise ValueError(f"the checkpoint holds layers that {learns} learns ({key}), which no reducer here has")
+            continue
+        learns, stage, ours = found
         if stage >= len(blocks):
             raise ValueError(
-                f"the checkpoint holds {method}'s layer of stage {stage + 1} ({key}), and does not say at which block "
+                f"the checkpoint holds {learns}'s layer of stage {stage + 1} ({key}), and does not say at which block "
                 f"that is: args.reduction_loc names {len(blocks)} blocks"
             )
-        renamed[f"reducers.{blocks[stage]}.weight.{kind}"] = renamed.pop(key)
+        renamed[f"{REDUCERS}{blocks[stage]}.{ours}"] = renamed.pop(key)
     return renamed
+
+
+def _methods(args: Any) -> list[Any]:
+    """The reducer classes that there are, that of the checkpoint's model first."""
+    model = getattr(args, "model", None)
+    named = model.partition("_")[0] if isinstance(model, str) else None
+    found = [(name, reducer, getattr(reducer, "released_method", None) or name) for name, reducer in methods.classes()]
+    return [reducer for _, reducer, theirs in sorted(found, key=lambda each: each[2] != named)]
+
+
+def _names(reducers: Iterable[Any]) -> dict[re.Pattern[str], tuple[str, str]]:
+    """For beginnings of names in a checkpoint, the class that learns them, and how they begin in its module."""
+    found: dict[re.Pattern[str], tuple[str, str]] = {}
+    for reducer in reducers:
+        for theirs, ours in getattr(reducer, "released_names", {}).items():
+            before, _, after = theirs.partition("{stage}")
+            shape = re.compile(rf"{re.escape(before)}(\d{{1,4}}){re.escape(after)}")
+            found.setdefault(shape, (reducer.__name__, ours))
+    return found
+
+
+def _match(key: str, names: Mapping[re.Pattern[str], tuple[str, str]]) -> tuple[str, int, str] | None:
+    """Of a name in a checkpoint: the class that learns it, its 0-based stage, and the name in that class's module."""
+    for shape, (learns, ours) in names.items():
+        if found := shape.match(key):
+            return learns, int(found[1]), ours + key[found.end() :]
+    return None

@@ -9,7 +9,7 @@ from timm.data import resolve_model_data_config
 from torch import nn
 from torch.optim import Optimizer
 
-from atc.config import teacher
+from atc.config import frozen, teacher
 from atc.config.build import find_reducer, instantiate
 from atc.config.labels import check_labels
 from atc.config.selecting import direction
@@ -55,7 +55,7 @@ def build_model(cfg: DictConfig, *, with_weights: bool = True) -> Built:
     task = instantiate(cfg.task)
     check_labels(cfg, task, datamodule)
     weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
-    vit: nn.Module = instantiate(cfg.backbone, num_classes=datamodule.num_classes, **weights)
+    vit: nn.Module = frozen.build_backbone(cfg, datamodule.num_classes, **weights)
     datamodule.adapt(resolve_model_data_config(vit))
     reducer, schedule = instantiate(cfg.reducer), instantiate(cfg.schedule)
     model = ReducedViT(vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from atc.config import teacher
+from atc.config import frozen, teacher
 from atc.values import shown
 
 
@@ -26,6 +26,7 @@ def check(cfg: DictConfig, command: str) -> None:
     if isinstance(devices, str) and not re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices):
         raise ValueError(f"trainer.devices={devices} must be a number of devices, a list of them as in [0, 1], or auto")
     check_shares(cfg.schedule.get("keep_rate"), cfg.schedule.get("blocks"))
+    frozen.check(cfg, command)
     if command != "train":
         return
     teacher.node(cfg.get("teacher"))

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import torch as safetensors
 
 from atc import code
+from atc.config import frozen
 from atc.config.released import trained_otherwise
 from atc.files import remove_partial, write_whole
 from atc.grids import claim
@@ -28,6 +29,7 @@ __all__ = ["Parts", "build", "evaluate", "load", "train"]
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
+TEXT_FEATURES = "text_features.safetensors"
 
 
 def _alone(command: Callable[[DictConfig], dict[str, Any]]) -> Callable[[DictConfig], dict[str, Any]]:
@@ -118,6 +120,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     notices = [] if file is None else load(parts.model, file, cfg.get("use_ema"))
     run = run_of(parts, [*notices, *trained_otherwise(cfg, file)])
     run.begin()
+    _keep_text_features(parts)
     reduces = parts.model.method.reduces
     with recorded(run, cause=partial(behind, trainer=parts.trainer)):
         if cfg.baselines:
@@ -126,6 +129,15 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             reduced = "off_the_shelf" if file is None else "checkpoint"
             run.note(**result_of(parts, reduced if reduces else "dense"))
         return finish(run, parts)
+
+
+def _keep_text_features(parts: Parts) -> None:
+    """Write what a zero-shot classifier is made of: a row per class, and of which prompts file."""
+    text = getattr(getattr(parts.vit, "classifier", None), "text", None)
+    if text is not None and lock.is_first():
+        about = {"format": "pt", **{key: str(value) for key, value in frozen.described(parts.cfg)["prompts"].items()}}
+        state = {"text_features": text.detach().cpu().contiguous()}
+        write_whole(Path(parts.cfg.output_dir) / TEXT_FEATURES, safetensors.save(state, metadata=about))
 
 
 def _say_why_it_failed(cfg: DictConfig) -> None:

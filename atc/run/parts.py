@@ -9,7 +9,7 @@ from lightning import LightningDataModule, LightningModule, Trainer, seed_everyt
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from atc.config import objects
+from atc.config import frozen, objects
 from atc.config.together import check_length
 from atc.core.metric import Metric
 from atc.runs.context import Run
@@ -161,6 +161,7 @@ def _settings(parts: Parts) -> dict[str, Any]:
         "seed": cfg.seed,
         "selection": getattr(parts.datamodule, "selection", "validation") if "optimizer" in cfg else None,
         "reader": getattr(parts.datamodule, "reader", None),
+        **frozen.described(cfg),
     }
 
 

@@ -24,7 +24,8 @@ WITHOUT_EFFECT = (
     *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
     *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
 )
-WEIGHTS = ("backbone.checkpoint", "teacher.checkpoint", "checkpoint")  # count with what is in them, wherever they are
+# Weights, and the sentences that stand for weights of a classifier: they count with what is in them, wherever they are.
+WEIGHTS = ("backbone.checkpoint", "teacher.checkpoint", "checkpoint", "task.prompts")
 ROOT = "datamodule.root"  # of a data set, which lies in different places on different machines
 # Data sets that are the same for everybody, by the file of datamodules/: their roots count with their names. All others
 # count with their files.

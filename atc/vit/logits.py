@@ -25,7 +25,7 @@ class Logits(nn.Module):
         data: what timm calls a pretrained_cfg: `input_size`, `mean`, `std`, and whatever else is known.
         classifier: dotted path of the model's own classifier; None for a model without, which gets a new linear layer
             of the name `classifier` on what it returns.
-        num_classes: of the classifier; None keeps the model's own.
+        num_classes: of the classifier; None keeps the model's own; 0 leaves it out, so that features are returned.
 
     Attributes:
         model: the model inside.
@@ -45,12 +45,13 @@ class Logits(nn.Module):
         self.training = model.training
         self.host: Host = host_of(model)
         self.pretrained_cfg = dict(data)
-        self._path, self.num_classes = classifier, 0
+        self._path, self.num_classes, self._inputs = classifier, 0, 0
         if classifier is not None:
-            self.num_classes = int(look_up(model, classifier).out_features)
+            own: Any = look_up(model, classifier)
+            self.num_classes, self._inputs = int(own.out_features), int(own.in_features)
         elif num_classes is None:
             raise ValueError(f"{type(model).__name__} has no classifier: say for how many classes it is to get one")
-        if num_classes is not None and num_classes != self.num_classes:
+        if num_classes is not None and (num_classes != self.num_classes or classifier is None):
             self.reset_classifier(num_classes)
 
     @property
@@ -92,16 +93,16 @@ class Logits(nn.Module):
         """Replace the classifier by a new one.
 
         Args:
-            num_classes: that it tells apart.
+            num_classes: that it tells apart; 0 leaves it out.
         """
         like = next(p for p in self.parameters() if p.is_floating_point())
+        width = self._inputs if self._path is not None or not num_classes else self._width(like)
+        layer = nn.Linear(width, num_classes) if num_classes else nn.Identity()
+        layer.to(like.device, like.dtype)
         if self._path is None:
-            width = self._width(like)
-            self.classifier = nn.Linear(width, num_classes, device=like.device, dtype=like.dtype)
+            self.classifier = layer
         else:
             parent, _, name = self._path.rpartition(".")
-            old: Any = look_up(self.model, self._path)
-            layer = nn.Linear(old.in_features, num_classes, device=like.device, dtype=like.dtype)
             setattr(look_up(self.model, parent) if parent else self.model, name, layer)
             if not parent:
                 self._modules[name] = layer

@@ -6,7 +6,6 @@ one for other classes, gets a new nn.Linear.
 """
 
 import importlib
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,9 @@ import torch
 from torch import nn
 
 from atc.vit.host import host_of
+from atc.vit.libraries import library, open_clip_model, open_clip_tower, preprocessing
 from atc.vit.logits import Logits
 from atc.weights.loading import first_line, read_weights
-
-log = logging.getLogger(__name__)
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_RESAMPLED = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
 def transformers_vit(
@@ -51,7 +46,7 @@ def transformers_vit(
         ConnectionError: it cannot be downloaded.
         ValueError: it is not there, cannot be wrapped, or does not fit.
     """
-    transformers = _library("transformers", "hf")
+    transformers = library("transformers", "hf")
     args = {key: value for key, value in args.items() if value is not None}
     try:
         config = transformers.AutoConfig.from_pretrained(name)
@@ -78,9 +73,7 @@ def transformers_vit(
     if type(model).__name__.endswith("WithTeacher"):
         raise ValueError(f"{name} has two classifiers; set its architecture to DeiTForImageClassification")
     host_of(model)  # which says, before anything else is asked of it, if it cannot be wrapped
-    size = getattr(config, "vision_config", config).image_size
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    data = {"input_size": (3, *sides), **_preprocessing(transformers, name), **(data_config or {})}
+    data = {**preprocessing(transformers, name, config), **(data_config or {})}
     vit = Logits(model.train(), data, classifier, num_classes)
     return _loaded(vit, checkpoint, use_ema)
 
@@ -171,56 +164,12 @@ def open_clip_vit(
         ConnectionError: the weights cannot be downloaded.
         ValueError: there is no such model or tag, or it cannot be wrapped.
     """
-    open_clip = _library("open_clip", "open_clip")
+    open_clip = library("open_clip", "open_clip")
     args = {key: value for key, value in args.items() if value is not None}
-    download = pretrained and not checkpoint
-    local = ":" in name
-    if not local and name not in open_clip.list_models():
-        raise ValueError(f"open_clip has no model '{name}'; open_clip.list_models() names all, such as ViT-B-32")
-    if download and not local and weights is None:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none, so backbone.pretrained=false"
-        raise ValueError(f"which weights of {name}? backbone.weights=TAG, or a file; open_clip has: {tags}")
-    try:
-        model = open_clip.create_model(name, pretrained=weights if download else None, load_weights=download, **args)
-    except OSError as error:
-        raise ConnectionError(f"open_clip cannot download {name} {weights or ''} ({first_line(error)})") from error
-    except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as error:
-        raise ValueError(f"open_clip cannot build {name} with {weights}, {args}: {first_line(error)}") from error
-    said = open_clip.get_model_preprocess_cfg(model)
-    size = said.get("size", model.visual.image_size)
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    data = {"input_size": (3, *sides), "mean": said.get("mean", _MEAN), "std": said.get("std", _STD), "crop_pct": 1.0}
-    data["interpolation"] = said.get("interpolation", "bicubic")
-    vit = Logits(model.visual.train(), {**data, **(data_config or {})}, None, num_classes)
+    model = open_clip_model(open_clip, name, weights, pretrained and not checkpoint, args)
+    tower, data = open_clip_tower(open_clip, model)
+    vit = Logits(tower.train(), {**data, **(data_config or {})}, None, num_classes)
     return _loaded(vit, checkpoint, use_ema)
-
-
-def _library(name: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ValueError(
-            f"backbone={name} needs the library {name} ({first_line(error)}): pip install 'atc-toolkit[{extra}]'"
-        ) from error
-
-
-def _preprocessing(transformers: Any, name: str) -> dict[str, Any]:
-    """Mean, std and cropping that go with a model; timm's defaults where nobody says."""
-    try:
-        said, _ = transformers.ImageProcessingMixin.get_image_processor_dict(name)
-    except OSError:
-        log.warning("%s says nothing of mean and std: ImageNet's are taken; backbone.data_config sets others", name)
-        return {"mean": _MEAN, "std": _STD}
-    found: dict[str, Any] = {
-        "mean": tuple(said.get("image_mean") or _MEAN),
-        "std": tuple(said.get("image_std") or _STD),
-    }
-    found["interpolation"] = _RESAMPLED.get(said.get("resample", 3), "bicubic")
-    size, crop = said.get("size") or {}, said.get("crop_size") or {}
-    edge = size.get("shortest_edge") if isinstance(size, dict) else size
-    height = crop.get("height") if isinstance(crop, dict) else crop
-    found["crop_pct"] = height / edge if said.get("do_center_crop") and edge and height else 1.0
-    return found
 
 
 def _loaded(vit: Logits, checkpoint: str | Path | None, use_ema: bool | None) -> Logits:

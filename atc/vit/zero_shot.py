@@ -1,0 +1,266 @@
+"""Zero-shot classifiers: image towers of CLIP and SigLIP whose classifier is made of sentences.
+
+The functions here build what those of `atc.vit.other_backbones` of the same library build, from the model with both
+towers. Sentences of a class are encoded, normalised, averaged and normalised again, as CLIP's authors do.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atc.vit.host import host_of
+from atc.vit.libraries import library, open_clip_model, open_clip_tower, preprocessing, quiet
+from atc.vit.logits import Logits
+from atc.weights.loading import first_line
+
+log = logging.getLogger(__name__)
+
+Texts = Mapping[str, Sequence[str]]  # by class, in order
+Tokens = dict[str, Tensor]
+_AT_ONCE = 256  # sentences that are encoded together
+
+
+class TextClassifier(nn.Module):
+    """How similar an image is to each class: scale * cosine similarity to the class's text features, plus a bias.
+
+    Args:
+        text: ``[classes, C]`` text features of norm 1.
+        scale: of the similarities, as the model has learned it.
+        bias: added to all, for models that have one (SigLIP).
+        projection: from what the image tower returns to the space of the text features; None where the tower does that.
+    """
+
+    text: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(self, text: Tensor, scale: Tensor, bias: Tensor | None = None, projection: nn.Module | None = None):
+        super().__init__()
+        self.projection = projection
+        self.register_buffer("text", text.detach())
+        self.register_buffer("scale", scale.detach().reshape(()))
+        self.register_buffer("bias", torch.zeros_like(self.scale) if bias is None else bias.detach().reshape(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[B, D]``, what the image tower returns -> ``[B, classes]``."""
+        if self.projection is not None:
+            features = self.projection(features)
+        return self.scale * F.normalize(features, dim=-1) @ self.text.T + self.bias
+
+
+def transformers_clip(
+    name: str,
+    texts: Texts,
+    pretrained: bool = True,
+    checkpoint: None = None,
+    use_ema: bool | None = None,
+    data_config: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    **args: Any,
+) -> nn.Module:
+    """A CLIPModel or SiglipModel of transformers as a classifier of images.
+
+    Args:
+        name: on the hub, or a local directory with the model and its tokenizer.
+        texts: the sentences of each class.
+        pretrained: False builds it with new weights.
+        checkpoint: None; weights come with the model.
+        use_ema: of no concern.
+        data_config: mean, std and the like, where the weights want others than the model's preprocessor says.
+        device: where the sentences are encoded.
+        **args: settings of the model's configuration, such as attn_implementation="eager".
+
+    Returns:
+        The image tower with a `TextClassifier`: images to similarities ``[B, classes]``.
+
+    Raises:
+        ConnectionError: it cannot be downloaded.
+        ValueError: it has no text tower or tokenizer, cannot be wrapped, or a sentence is too long for it.
+    """
+    transformers = library("transformers", "hf")
+    args = {key: value for key, value in args.items() if value is not None}
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, **({} if pretrained else args))
+        missing: Sequence[str] = ()
+        if pretrained:
+            with quiet(transformers):  # of what is missing there is one line below
+                model, found = transformers.AutoModel.from_pretrained(name, output_loading_info=True, **args)
+            missing = sorted(found["missing_keys"])
+        else:
+            model = transformers.AutoModel.from_config(
+                config, **{key: value for key, value in args.items() if key == "attn_implementation"}
+            )
+    except OSError as error:
+        raise ConnectionError(
+            f"transformers finds no model {name} here, and cannot download it ({first_line(error)}): give a name on "
+            f"the hub, or a directory that save_pretrained wrote"
+        ) from error
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
+        raise ValueError(f"transformers cannot build {name} with {args}: {first_line(error)}") from error
+    if not all(hasattr(model, part) for part in ("vision_model", "text_model", "logit_scale", "get_text_features")):
+        raise ValueError(
+            f"task=zero_shot needs a CLIPModel or a SiglipModel with its text tower, and {name} is a "
+            f"{type(model).__name__}"
+        )
+    if missing:
+        raise ValueError(f"{name} lacks weights of a {type(model).__name__}, such as {missing[0]}")
+    host_of(model.vision_model)  # which says, before anything else is asked of it, if it cannot be wrapped
+    tokenizer = _tokenizer(transformers, name)
+    limit = int(model.config.text_config.max_position_embeddings)
+    # SigLIP was trained on sentences filled up to its limit.
+    fill = {"padding": "max_length", "max_length": limit} if "siglip" in model.config.model_type else {"padding": True}
+
+    def tokenize(sentences: list[str]) -> Tokens:
+        for sentence, ids in zip(sentences, tokenizer(sentences)["input_ids"], strict=True):
+            _check_length(name, sentence, len(ids), limit)
+        tokens = tokenizer(sentences, return_tensors="pt", **fill)
+        return {key: tokens[key] for key in ("input_ids", "attention_mask") if key in tokens}
+
+    def encode(**tokens: Tensor) -> Tensor:
+        out = model.get_text_features(**tokens)
+        return out if isinstance(out, Tensor) else out.pooler_output
+
+    text = text_features(model, texts, tokenize, encode, device)
+    data = {**preprocessing(transformers, name, config), **(data_config or {})}
+    bias, projection = getattr(model, "logit_bias", None), getattr(model, "visual_projection", None)
+    return _classifier(model.vision_model, data, TextClassifier(text, model.logit_scale.exp(), bias, projection))
+
+
+def open_clip(
+    name: str,
+    texts: Texts,
+    pretrained: bool = True,
+    checkpoint: None = None,
+    use_ema: bool | None = None,
+    data_config: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    weights: str | None = None,
+    **args: Any,
+) -> nn.Module:
+    """A model of open_clip as a classifier of images.
+
+    Args:
+        name: as open_clip calls it: ViT-B-32, hf-hub:OWNER/REPO, local-dir:PATH.
+        texts: the sentences of each class.
+        pretrained: False builds it with new weights.
+        checkpoint: None; weights come with the model.
+        use_ema: of no concern.
+        data_config: mean, std and the like, where the weights want others than open_clip says.
+        device: where the sentences are encoded.
+        weights: the tag of pretrained weights, such as laion2b_s34b_b79k, or a file; a name with a colon needs none.
+        **args: for `open_clip.create_model`, such as force_image_size.
+
+    Returns:
+        The image tower with a `TextClassifier`: images to similarities ``[B, classes]``.
+
+    Raises:
+        ConnectionError: the weights cannot be downloaded.
+        ValueError: there is no such model or tag, it cannot be wrapped, or a sentence is too long for it.
+    """
+    library_ = library("open_clip", "open_clip")
+    args = {key: value for key, value in args.items() if value is not None}
+    model = open_clip_model(library_, name, weights, pretrained, args)
+    tower, data = open_clip_tower(library_, model)
+    host_of(tower)
+    try:
+        tokenize = library_.get_tokenizer(name)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AssertionError) as error:
+        raise ValueError(f"open_clip finds no tokenizer for {name} ({first_line(error)})") from error
+    limit = int(tokenize.context_length)
+
+    def tokens_of(sentences: list[str]) -> Tokens:
+        tokens, longer = tokenize(sentences), tokenize(sentences, context_length=2 * limit)
+        # A sentence that was cut ends otherwise than the same one with more room, or goes on in it.
+        cut = (longer[:, :limit] != tokens).any(dim=1) | (longer[:, limit:] != longer[:, -1:]).any(dim=1)
+        for sentence, too_long in zip(sentences, cut.tolist(), strict=True):
+            _check_length(name, sentence, limit + too_long, limit)
+        return {"text": tokens}
+
+    text = text_features(model, texts, tokens_of, model.encode_text, device)
+    classifier = TextClassifier(text, model.logit_scale.exp(), getattr(model, "logit_bias", None))
+    return _classifier(tower, {**data, **(data_config or {})}, classifier)
+
+
+@torch.no_grad()
+def text_features(
+    model: nn.Module,
+    texts: Texts,
+    tokenize: Callable[[list[str]], Tokens],
+    encode: Callable[..., Tensor],
+    device: str | torch.device = "cpu",
+) -> Tensor:
+    """What a model makes of the sentences of each class.
+
+    Args:
+        model: the model, which is on the CPU.
+        texts: the sentences of each class.
+        tokenize: from sentences to tokens, tensors ``[n, L]`` by the names of arguments of `encode`.
+        encode: from tokens to features ``[n, C]``.
+        device: where to encode.
+
+    Returns:
+        ``[classes, C]``, float32 on the CPU, of norm 1: sentences are averaged by class after normalisation.
+
+    Raises:
+        ValueError: two classes have the same tokens, or features are not finite.
+    """
+    sentences, counts = [text for own in texts.values() for text in own], [len(own) for own in texts.values()]
+    log.info("encoding %s sentences for %s classes", f"{len(sentences):,}", f"{len(texts):,}")
+    tokens = tokenize(sentences)
+    _check_different(list(texts), torch.split(next(iter(tokens.values())), counts))
+    training = model.training
+    model.eval().to(device)
+    parts = [
+        encode(**{key: value[at : at + _AT_ONCE].to(device) for key, value in tokens.items()})
+        for at in range(0, len(sentences), _AT_ONCE)
+    ]
+    model.to("cpu").train(training)
+    found = F.normalize(torch.cat(parts).float().cpu(), dim=-1)
+    result = F.normalize(torch.stack([own.mean(dim=0) for own in torch.split(found, counts)]), dim=-1)
+    broken = (~result.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if broken:
+        raise ValueError(f"the text features of {list(texts)[broken[0]]} are not finite: the weights are broken")
+    return result
+
+
+def _check_different(names: Sequence[str], ids: Sequence[Tensor]) -> None:
+    """ValueError for classes whose sentences are the same to the model."""
+    seen: dict[Any, str] = {}
+    for name, own in zip(names, ids, strict=True):
+        other = seen.setdefault(frozenset(map(tuple, own.tolist())), name)
+        if other != name:
+            raise ValueError(
+                f"the sentences of the classes '{other}' and '{name}' have the same tokens, so that the model cannot "
+                f"tell them apart: give other names, or a model whose tokenizer knows these words"
+            )
+
+
+def _classifier(tower: nn.Module, data: Mapping[str, Any], classifier: TextClassifier) -> Logits:
+    vit: Any = Logits(tower.train(), data, None, 0)
+    like = next(p for p in tower.parameters() if p.is_floating_point())
+    vit.classifier = classifier.to(like.dtype)
+    vit.num_classes = len(classifier.text)
+    return vit  # type: ignore[no-any-return]
+
+
+def _tokenizer(transformers: Any, name: str) -> Any:
+    try:
+        found = transformers.AutoTokenizer.from_pretrained(name)
+        if len(found) <= len(found.all_special_tokens):  # made of nothing, where there are no files
+            raise ValueError("its vocabulary is empty")
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+        raise ValueError(
+            f"transformers finds no tokenizer for {name} ({first_line(error)}): tokenizer.save_pretrained writes one "
+            f"into the directory of the model"
+        ) from error
+
+
+def _check_length(name: str, sentence: str, tokens: int, limit: int) -> None:
+    if tokens > limit:
+        shown = sentence if len(sentence) <= 60 else f"{sentence[:60]}..."
+        raise ValueError(f"the sentence '{shown}' has more than the {limit} tokens that the text tower of {name} reads")

@@ -62,13 +62,15 @@ class Crop:
 
     def train(self, data: Mapping[str, Any]) -> Transform:
         """Crop, flip, auto-augment or jitter, normalise, erase."""
+        low, high = self.scale
+        jitter: Any = self.color_jitter  # None: none, which timm's annotation leaves out
         return create_transform(
             **_target(self, data),
             is_training=True,
-            scale=tuple(self.scale),
+            scale=(low, high),
             hflip=self.hflip,
             auto_augment=self.auto_augment,
-            color_jitter=self.color_jitter,
+            color_jitter=jitter,
             re_prob=self.random_erasing,
             re_mode="pixel",
         )
@@ -97,8 +99,9 @@ class Squash:
     def train(self, data: Mapping[str, Any]) -> Transform:
         """Resize, cutout, auto-augment, normalise: in this order."""
         # timm composes the last two steps; its first, the crop and flip, is what we replace.
+        options: dict[str, Any] = {**_target(self, data), "color_jitter": None}  # None: none, as in `Crop`
         _, augment, finish = create_transform(
-            **_target(self, data), is_training=True, auto_augment=self.auto_augment, color_jitter=None, separate=True
+            **options, is_training=True, auto_augment=self.auto_augment, separate=True
         )
         steps = [self._resize(data), Cutout(self.cutout), augment, finish]
         return transforms.Compose(steps)

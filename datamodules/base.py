@@ -40,9 +40,9 @@ class PictureData(LightningDataModule):
     A subclass sets `open_entry` where its entries are no paths, and `untrainable` where it has nothing to train on.
     """
 
-    layout: ClassVar[Layout]
+    layout: Layout  # of the class, or of an instance where a setting decides
     reader: ClassVar[int | None] = READER  # which way of reading pictures the numbers are from; None: reads none
-    published: ClassVar[Mapping[str, int]] = {}  # counts as the data set's authors or users state them
+    published: Mapping[str, int] = {}  # counts as the data set's authors or users state them
     multilabel: ClassVar[bool] = False
     open_entry: Callable[[Any], BinaryIO] = staticmethod(open_file)  # from an entry to the file that holds its picture
     read_image: Callable[[Any], Image.Image] | None = None  # in place of opening and reading files

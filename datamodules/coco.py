@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,29 +38,14 @@ class COCO(PictureData):
         if year not in PUBLISHED:
             raise ValueError(f"datamodule.year={year}: there are {', '.join(map(str, PUBLISHED))}")
         self.year = year
+        self.published = PUBLISHED[year]
+        self.layout = _layout(year)
         self.dropped: dict[str, int] = {}
-
-    @property
-    def published(self) -> Mapping[str, int]:
-        """The counts for the year."""
-        return PUBLISHED[self.year]
-
-    @property
-    def layout(self) -> Layout:
-        """The layout for the year."""
-        train, val = f"train{self.year}", f"val{self.year}"
-        lists = [f"annotations/instances_{part}.json" for part in (train, val)]
-        name = "COCO_train2014_*.jpg" if self.year == 2014 else "*.jpg"
-        return Layout(
-            name=f"COCO {self.year}",
-            needs=(*lists, f"{train}/", f"{val}/"),
-            source=f"https://cocodataset.org/#download ({train}.zip, {val}.zip, annotations_trainval{self.year}.zip)",
-            tree=f"coco/\n  {lists[0]}\n  {lists[1]}\n  {train}/{name}\n  {val}/{name.replace('train', 'val')}",
-        )
 
     def read(self, root: Path) -> dict[str, Part]:
         """Both lists of instances."""
-        parts, categories = {}, {}
+        parts: dict[str, Part] = {}
+        categories = {}
         for part, folder in (("train", f"train{self.year}"), ("test", f"val{self.year}")):
             path = root / "annotations" / f"instances_{folder}.json"
             lists = _load(path)
@@ -78,6 +62,18 @@ class COCO(PictureData):
             raise ValueError(f"the two lists of COCO {self.year} in {root} have different categories")
         self.classes = list(categories["train"].values())
         return parts
+
+
+def _layout(year: int) -> Layout:
+    train, val = f"train{year}", f"val{year}"
+    lists = [f"annotations/instances_{part}.json" for part in (train, val)]
+    name = "COCO_train2014_*.jpg" if year == 2014 else "*.jpg"
+    return Layout(
+        name=f"COCO {year}",
+        needs=(*lists, f"{train}/", f"{val}/"),
+        source=f"https://cocodataset.org/#download ({train}.zip, {val}.zip, annotations_trainval{year}.zip)",
+        tree=f"coco/\n  {lists[0]}\n  {lists[1]}\n  {train}/{name}\n  {val}/{name.replace('train', 'val')}",
+    )
 
 
 def _load(path: Path) -> Any:

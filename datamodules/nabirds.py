@@ -59,7 +59,7 @@ nabirds/
         position = {key: i for i, key in enumerate(self.class_ids)}
         if odd := [key for key, flag in splits.items() if flag not in ("0", "1")]:
             raise ValueError(f"{root / LISTS[2]}: {odd[0]} has {splits[odd[0]]!r}, neither 1 (train) nor 0 (test)")
-        parts = {}
+        parts: dict[str, Part] = {}
         for part, flag in (("train", "1"), ("test", "0")):
             chosen = [key for key, value in splits.items() if value == flag]
             targets = torch.tensor([position[numbers[key]] for key in chosen])

@@ -147,7 +147,7 @@ class Flowers102(Downloaded):
         labels = torch.from_numpy(read_mat(folder / "imagelabels.mat")["labels"].astype("int64")) - 1
         sets = read_mat(folder / "setid.mat")
         self.classes = [f"flower {i + 1}" for i in range(self.num_labels)]  # the files have no names
-        parts = {}
+        parts: dict[str, Part] = {}
         for part, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
             numbers = sets[key].astype("int64")
             if len(strange := numbers[(numbers < 1) | (numbers > len(labels))]):
@@ -191,7 +191,7 @@ voc/{VOC_FOLDER}/
         """The objects of each picture; kinds in alphabetical order."""
         folder = root / VOC_FOLDER
         position = {name: i for i, name in enumerate(VOC_KINDS)}
-        parts = {}
+        parts: dict[str, Part] = {}
         for part, name in self.sets.items():
             where = folder / "ImageSets/Main" / f"{name}.txt"
             numbers = read_text(where).split()

@@ -116,7 +116,7 @@ def boxes_of(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Tight boxes x0 y0 x1 y1 (x1, y1 exclusive) of masks [n, H, W], none of them empty: float32 [n, 4]."""
     boxes = np.empty((len(masks), 4), dtype=np.float32)
     for axis, (low, high) in ((1, (0, 2)), (2, (1, 3))):
-        hit = masks.any(axis=axis)
+        hit: NDArray[np.bool_] = np.any(masks, axis=axis)
         boxes[:, low] = hit.argmax(axis=1)
         boxes[:, high] = hit.shape[1] - hit[:, ::-1].argmax(axis=1)
     return boxes

@@ -70,7 +70,7 @@ def find_reducer(reducer: str | type[Reducer]) -> ReducerFactory:
     if reducer not in names("reducer"):
         raise ValueError(f"unknown reducer '{reducer}': {nearest(reducer, names('reducer'))}")
     if not (conf_dir() / "reducer" / f"{reducer}.yaml").is_file():
-        return installed.load(reducer)  # type: ignore[no-any-return]
+        return installed.load(reducer)
     node = option("reducer", reducer)
     for key in [key for key in node if OmegaConf.is_interpolation(node, key)]:
         del node[key]  # switches that a run sets at its top level, such as as_released: ${as_released}

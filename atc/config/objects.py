@@ -83,7 +83,7 @@ def _build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> Redu
 def build_task(cfg: DictConfig, model: nn.Module, datamodule: LightningDataModule) -> LightningModule:
     """The task on a model, which makes the optimizer of the configuration when the training begins."""
     configure = instantiate(cfg.optimizer) if cfg.get("optimizer") else None
-    return instantiate(cfg.task)(model, datamodule.num_classes, configure)  # type: ignore[no-any-return]
+    return instantiate(cfg.task)(model, datamodule.num_classes, configure)
 
 
 def build_trainer(
@@ -107,7 +107,7 @@ def build_trainer(
         same = wandb_log.same_run(cfg.logger, Path(cfg.output_dir)) if resume else {}
         loggers.append(instantiate(cfg.logger, **same))
         csv_log.without_failing(loggers[0])
-    return instantiate(cfg.trainer)(callbacks=[*first, *own, *last], logger=loggers or False)  # type: ignore[no-any-return]
+    return instantiate(cfg.trainer)(callbacks=[*first, *own, *last], logger=loggers or False)
 
 
 def build_optimizer(
@@ -119,4 +119,4 @@ def build_optimizer(
     epochs = trainer.max_epochs or 0
     epochs = epochs if epochs > 0 else 10_000  # max_steps says how long: the warm-up fits in, for all we know
     made = instantiate(cfg.optimizer)(task.model, 10 * epochs, epochs, getattr(datamodule, "batch_size", 0))
-    return made["optimizer"]  # type: ignore[no-any-return]
+    return made["optimizer"]

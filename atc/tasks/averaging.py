@@ -48,7 +48,7 @@ class RawOrAveraged(EMAWeightAveraging):
         if self._average_model is not None:
             self._average_model.eval()
             # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
-            self._raw = pl_module.val_metrics[self.score].clone()  # type: ignore[union-attr, index, operator]
+            self._raw = pl_module.val_metrics[self.score].clone()
             self._raw.reset()
 
     def on_validation_batch_end(
@@ -65,7 +65,7 @@ class RawOrAveraged(EMAWeightAveraging):
         """Compare, and put everything back in its place."""
         if self._average_model is not None:
             # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
-            averaged = pl_module.val_metrics[self.score].compute()  # type: ignore[union-attr, index, operator]
+            averaged = pl_module.val_metrics[self.score].compute()
             raw = self._raw.compute()
             metric = pl_module.metric_named(self.score)  # type: ignore[operator]  # a task
             self.averaged_best = bool(metric.better(averaged, raw))

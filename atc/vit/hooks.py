@@ -107,7 +107,7 @@ def _sharded(block: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor) 
     kwargs: dict[str, Any] = {}
     for number, before in block._forward_pre_hooks.items():
         if number in block._forward_pre_hooks_with_kwargs:
-            changed: Any = before(block, args, kwargs)  # type: ignore[call-arg]
+            changed: Any = before(block, args, kwargs)
             if changed is not None:
                 args, kwargs = changed
         else:
@@ -116,6 +116,6 @@ def _sharded(block: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor) 
     out: Any = function(*args)
     for number, after in block._forward_hooks.items():
         with_kwargs = number in block._forward_hooks_with_kwargs
-        changed = after(block, args, kwargs, out) if with_kwargs else after(block, args, out)  # type: ignore[call-arg]
+        changed = after(block, args, kwargs, out) if with_kwargs else after(block, args, out)
         out = out if changed is None else changed
-    return out  # type: ignore[no-any-return]
+    return out

@@ -82,12 +82,12 @@ class Logits(nn.Module):
             return out
         for name in ("logits", "image_embeds", "pooler_output"):
             if out.get(name) is not None:
-                return out[name]  # type: ignore[no-any-return]
+                return out[name]
         return self.host.head(out["last_hidden_state"], None)
 
     def get_classifier(self) -> nn.Module:
         """The classifier: the model's own, or the one on what it returns."""
-        return self.classifier if self._path is None else look_up(self.model, self._path)  # type: ignore[no-any-return]
+        return self.classifier if self._path is None else look_up(self.model, self._path)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a new one.

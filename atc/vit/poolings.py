@@ -47,8 +47,8 @@ def siglip(head: Any, x: Tensor, size: Tensor | None) -> Tensor:
         ``[B, C]``.
     """
     if size is None:
-        return head(x)  # type: ignore[no-any-return]
+        return head(x)
     probe = head.probe.repeat(x.shape[0], 1, 1)
     mask = attention_mask(size, head.attention.num_heads, x.dtype)
     pooled = head.attention(probe, x, x, attn_mask=mask, need_weights=False)[0]
-    return (pooled + head.mlp(head.layernorm(pooled)))[:, 0]  # type: ignore[no-any-return]
+    return (pooled + head.mlp(head.layernorm(pooled)))[:, 0]

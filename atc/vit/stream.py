@@ -113,7 +113,7 @@ class Stream:
         self.x, self.seen = self._run(attention_half, block, self.x, self.prefix, *masks)
         if here is not None and not before:
             self._reduce(here)
-        return self._run(mlp_half, block, self.x)  # type: ignore[no-any-return]
+        return self._run(mlp_half, block, self.x)
 
     def _reduce(self, count: StageCount) -> None:
         """Ask the reducer for a plan, and apply it to tokens, sizes, source map and rotary positions."""

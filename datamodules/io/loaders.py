@@ -161,4 +161,6 @@ def _position(module: LightningDataModule) -> tuple[int, int]:
     loop = module.trainer.fit_loop
     progress = loop.epoch_loop.batch_progress
     resumed_within = loop.restarting and not progress.is_last_batch
-    return loop.epoch_progress.current.processed, progress.current.ready if resumed_within else 0
+    # Declared as a tracker without `processed`, and made as one with it.
+    epoch: Any = loop.epoch_progress.current
+    return epoch.processed, progress.current.ready if resumed_within else 0

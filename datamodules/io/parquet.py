@@ -44,7 +44,8 @@ def open_parquet(
         raise layout.missing(f"parquet files in {root}, which is neither a folder with some nor on the hub") from error
     except datasets.exceptions.DatasetGenerationError as error:
         raise ValueError(f"{root}: {error.__cause__ or error}") from error
-    rows, parts = {}, {}
+    rows: dict[str, Any] = {}
+    parts: dict[str, Part] = {}
     for split, part in SPLITS.items():
         if split not in tables:
             continue

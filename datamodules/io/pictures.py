@@ -162,9 +162,11 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         self.transform, self.read = transform, read
         self.on_corrupt, self.refill = on_corrupt, refill
         # In shared memory, so that what a loader's workers find is known to the main process.
-        self._corrupt = (
-            known._corrupt if known is not None else torch.zeros(len(entries), dtype=torch.bool).share_memory_()
-        )
+        self._corrupt: Tensor
+        if known is None:
+            self._corrupt = torch.zeros(len(entries), dtype=torch.bool).share_memory_()
+        else:
+            self._corrupt = known._corrupt
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -12,7 +12,7 @@ import tarfile
 import uuid
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ def list_shards(root: Path, layout: Layout, listing: Listing) -> dict[str, Part]
 
     listing: what is to list the shards; it counts what is left out.
     """
-    parts = {}
+    parts: dict[str, Part] = {}
     shards = listing.directly(root, lambda name: name.endswith(".tar"))
     for part, pattern in PATTERNS.items():
         names = [path for path in shards if fnmatch.fnmatchcase(Path(path).name, pattern)]
@@ -63,11 +63,12 @@ def _index(cache: Path, shards: list[Path], listing: Listing) -> tuple[np.ndarra
         return known
     rows = [(which, *row) for which, shard in enumerate(shards) for row in _scan(shard, listing)]
     columns = tuple(np.array(rows, dtype=np.int64).reshape(-1, 4).T)
+    named: dict[str, Any] = dict(zip(_COLUMNS, columns, strict=True))
     # Renamed into place, for several processes may do this at once; readable by others where files are.
     partial = cache.with_name(f"{cache.stem}-{uuid.uuid4().hex}.partial")
     try:
         with partial.open("xb") as file:
-            np.savez(file, stamp=stamp, **dict(zip(_COLUMNS, columns, strict=True)))
+            np.savez(file, stamp=stamp, **named)
         partial.replace(cache)
     except OSError:  # not ours to write to
         partial.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ class OfLogits(Host):
 
     @property
     def _inner(self) -> Host:
-        return self.model.host  # type: ignore[no-any-return]
+        return self.model.host
 
     @property
     def blocks(self) -> Sequence[Any]:

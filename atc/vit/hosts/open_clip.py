@@ -108,11 +108,11 @@ class OpenClipTower(Host):
     def _attended(self, x: Tensor, size: Tensor | None) -> Tensor:
         pool = self.model.attn_pool
         if size is None:
-            return pool(x)  # type: ignore[no-any-return]
+            return pool(x)
         keys, query = pool.ln_k(x), pool.ln_q(pool.query).unsqueeze(0).expand(len(x), -1, -1)
         whole = torch.cat([size.new_ones(len(size), 1), size], dim=1)
         mask = poolings.attention_mask(whole, pool.attn.num_heads, x.dtype).expand(-1, query.shape[1], -1)
-        return pool.attn(query, keys, keys, attn_mask=mask, need_weights=False)[0]  # type: ignore[no-any-return]
+        return pool.attn(query, keys, keys, attn_mask=mask, need_weights=False)[0]
 
 
 class _OfTimm(OpenClipTower):

@@ -39,7 +39,7 @@ class TimmViT(Host):
 
     @property
     def blocks(self) -> Sequence[Any]:
-        return self.model.blocks  # type: ignore[no-any-return]  # an nn.Sequential or nn.ModuleList
+        return self.model.blocks  # an nn.Sequential or nn.ModuleList
 
     @property
     def num_patches(self) -> int:
@@ -101,12 +101,12 @@ class TimmViT(Host):
         return vit.norm_pre(x), rope
 
     def norm(self, x: Tensor) -> Tensor:
-        return self.model.norm(x)  # type: ignore[no-any-return]
+        return self.model.norm(x)
 
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         vit = self.model
         if size is None or not self._pools_by_weight():
-            return vit.forward_head(x, pre_logits=pre_logits)  # type: ignore[no-any-return]
+            return vit.forward_head(x, pre_logits=pre_logits)
         pool = self._average if vit.attn_pool is None else self._latent
         pooled = vit.head_drop(vit.fc_norm(pool(x, size)))
         return pooled if pre_logits else vit.head(pooled)
@@ -126,7 +126,7 @@ class TimmViT(Host):
             log_size = torch.cat([log_size.new_zeros(size.shape[0], self.prefix), log_size], dim=1)
         else:
             x = x[:, self.prefix :]
-        return self.model.attn_pool(x, attn_mask=log_size[:, None, None, :].to(x.dtype))  # type: ignore[no-any-return]
+        return self.model.attn_pool(x, attn_mask=log_size[:, None, None, :].to(x.dtype))
 
 
 HOST = TimmViT

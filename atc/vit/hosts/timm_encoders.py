@@ -71,10 +71,10 @@ class TimmEncoder(Host):
 
     def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         encoder = self.model.encoder
-        return encoder._pos_embed(encoder.patch_embed(images))  # type: ignore[no-any-return]
+        return encoder._pos_embed(encoder.patch_embed(images))
 
     def norm(self, x: Tensor) -> Tensor:
-        return getattr(self.model.encoder, "norm", identity)(x)  # type: ignore[no-any-return]
+        return getattr(self.model.encoder, "norm", identity)(x)
 
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         pooled = self.model.head_drop(self.model.norm(poolings.mean(x, size)))

@@ -31,7 +31,7 @@ class TorchvisionViT(Host):
 
     @property
     def num_patches(self) -> int:
-        return (self.model.image_size // self.model.patch_size) ** 2  # type: ignore[no-any-return]
+        return (self.model.image_size // self.model.patch_size) ** 2
 
     def skipped(self) -> list[tuple[str, nn.Module]]:
         encoder = self.model.encoder
@@ -62,12 +62,12 @@ class TorchvisionViT(Host):
         return vit.encoder.dropout(x + vit.encoder.pos_embedding), None
 
     def norm(self, x: Tensor) -> Tensor:
-        return self.model.encoder.ln(x)  # type: ignore[no-any-return]
+        return self.model.encoder.ln(x)
 
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         x = x[:, 0]
         if not pre_logits:
-            return self.model.heads(x)  # type: ignore[no-any-return]
+            return self.model.heads(x)
         for name, layer in self.model.heads.named_children():
             x = x if name == "head" else layer(x)
         return x

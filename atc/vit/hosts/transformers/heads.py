@@ -27,7 +27,7 @@ def _cls(trunk: Any, x: Tensor, size: Tensor | None, prefix: int) -> Tensor:
 
 
 def _pooler(trunk: Any, x: Tensor, size: Tensor | None, prefix: int) -> Tensor | None:
-    return trunk.pooler(x) if trunk.pooler is not None else None  # type: ignore[no-any-return]
+    return trunk.pooler(x) if trunk.pooler is not None else None
 
 
 def _mean(trunk: Any, x: Tensor, size: Tensor | None, prefix: int) -> Tensor:
@@ -39,7 +39,7 @@ def _cls_and_mean(trunk: Any, x: Tensor, size: Tensor | None, prefix: int) -> Te
 
 
 def _normed_cls(trunk: Any, x: Tensor, size: Tensor | None, prefix: int) -> Tensor:
-    return trunk.post_layernorm(x[:, 0])  # type: ignore[no-any-return]
+    return trunk.post_layernorm(x[:, 0])
 
 
 def _attended(trunk: Any, x: Tensor, size: Tensor | None, prefix: int) -> Tensor | None:

@@ -56,4 +56,4 @@ class _Attention(Part):
     @property
     def fused_attn(self) -> bool:
         """Whether the weights between tokens need not be seen: the implementation may change after wrapping."""
-        return self.config._attn_implementation != "eager"  # type: ignore[no-any-return]
+        return self.config._attn_implementation != "eager"

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
@@ -31,10 +32,11 @@ def of_this_run(directory: Path) -> Iterator[None]:
         return
     left = {name: os.environ.get(name) for name in _LEFT}
     connected = dist.is_available() and dist.is_initialized()
-    before, config = sys.argv, HydraConfig.instance().cfg
+    before, config = sys.argv, cast(Any, HydraConfig.instance().cfg)  # a DictConfig of the class that Hydra names
     assert config is not None
     run = config.hydra.run  # what Hydra keeps is locked, each part by itself
-    where = OmegaConf.to_container(run)["dir"]  # as it stands: what it refers to may not hold for a multirun
+    kept: Any = OmegaConf.to_container(run)
+    where = kept["dir"]  # as it stands: what it refers to may not hold for a multirun
     try:
         sys.argv = [before[0], *_command_line()]
         with read_write(config), read_write(config.hydra), open_dict(config.hydra):

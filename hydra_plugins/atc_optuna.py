@@ -82,7 +82,7 @@ class Search(Sweeper):
                 f"at_once={self.at_once} are 1 or more"
             )
         given = OverridesParser.create().parse_overrides(arguments)
-        fixed = [item.input_line for item in given if not item.is_sweep_override()]
+        fixed = [str(item.input_line) for item in given if not item.is_sweep_override()]
         said = {item.get_key_element(): item for item in given}
         space = {key: item for key, item in self._space().items() if key not in said}
         space |= {key: item for key, item in said.items() if item.is_sweep_override()}
@@ -93,7 +93,7 @@ class Search(Sweeper):
             [self.config.hydra.job.config_name, self.direction, sorted(fixed), sorted(map(str, space.items()))]
         )
         file = self.directory / f"{name}.log"
-        text = ", ".join(item.input_line for item in space.values())
+        text = ", ".join(str(item.input_line) for item in space.values())
         if self.dry_run and not file.is_file():
             log.info("search %s over %s: 0 of %d trials finished", name, text, self.trials)
             return []

@@ -141,5 +141,6 @@ def _combination(choice: Choice, where: torch.device) -> Combination:
     if reducer_class(build.instantiate(cfg.reducer)).reduces:
         counts = {key: schedule[key] for key in ("keep_rate", "t") if key in schedule}
         counts = {key: tuple(value) if isinstance(value, list) else value for key, value in counts.items()}
+        assert choice.reducer is not None, "a benchmark names its reducer"
         reduction = Reduction(choice.reducer, cfg.choices["schedule"], **counts)
     return Combination(reduction, cfg.batch_size, cfg.precision, cfg.compile)

@@ -96,8 +96,8 @@ def overrides(arguments: Sequence[str]) -> list[str]:
     if not isinstance(section, DictConfig):
         raise ValueError(f"{file} has no `bench` section of settings: it is a sweep for train.py or evaluate.py")
     said = {setting.partition("=")[0] for setting in given.settings}
-    items = OmegaConf.to_container(section).items()  # type: ignore[union-attr]  # a section is a mapping
-    return [*(f"{key}={_typed(value)}" for key, value in items if key not in said), *given.settings]
+    items: Any = OmegaConf.to_container(section)
+    return [*(f"{key}={_typed(value)}" for key, value in items.items() if key not in said), *given.settings]
 
 
 def check_values(cfg: DictConfig) -> None:

@@ -72,7 +72,7 @@ def find_reducer(reducer: str | type[Reducer]) -> ReducerFactory:
     if not (conf_dir() / "reducer" / f"{reducer}.yaml").is_file():
         return installed.load(reducer)
     node = option("reducer", reducer)
-    for key in [key for key in node if OmegaConf.is_interpolation(node, key)]:
+    for key in [str(key) for key in node if OmegaConf.is_interpolation(node, str(key))]:
         del node[key]  # switches that a run sets at its top level, such as as_released: ${as_released}
     return instantiate(node)
 

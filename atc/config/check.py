@@ -85,7 +85,7 @@ def _check_groups(cfg: DictConfig, command: str) -> None:
 
 
 def _check_callbacks(callbacks: DictConfig) -> None:
-    for key, node in callbacks.items():
+    for key, node in ((str(key), node) for key, node in callbacks.items()):
         if node is not None and not (isinstance(node, DictConfig) and "_target_" in node):
             raise ValueError(f"callbacks.{key}={shown(_plain(node))} must be settings with a _target_, or null")
 

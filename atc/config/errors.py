@@ -80,8 +80,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
             for group in (said[1:] for said in overrides if said[:1] == "~" and f"${{{said[1:]}}}" in found[1]):
                 instead = of_the_command.GROUPS.get(group)
                 return f"~{group}: " + (f"a run needs one; {instead}" if instead else "there is none without it either")
-        key = _unknown_key(f"{error} {cause or ''}")
-        return _flat(error) if key is None else _no_such_key(key, config_name, overrides)
+        unknown = _unknown_key(f"{error} {cause or ''}")
+        return _flat(error) if unknown is None else _no_such_key(unknown, config_name, overrides)
     if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))):
         return f"{found[1]} has no setting '{found[2]}'"
     if isinstance(error, (TypeError, ValueError)) and (line := _mistyped(error, config_name, overrides)):
@@ -164,7 +164,7 @@ def _mistyped(error: BaseException, config_name: str, overrides: Iterable[str]) 
     texts = {key: value for key, _, value in said if not _is_number(value) and of_text(error, value)}
     cfg, _ = _composed(config_name, overrides) if texts else (None, [])
     for key, value in texts.items():
-        default = OmegaConf.select(cfg, key, throw_on_resolution_failure=False)
+        default = None if cfg is None else OmegaConf.select(cfg, key, throw_on_resolution_failure=False)
         if isinstance(default, (int, float)) and not isinstance(default, bool):
             return f"{key}={value} must be a number, such as {default}"
     return None
@@ -181,7 +181,7 @@ def _is_number(text: str) -> bool:
 def _composed(config_name: str, overrides: Iterable[str]) -> tuple[DictConfig, list[str]]:
     """The configuration with the command line's groups but without its values; the groups it is made of."""
     directory = build.conf_dir()
-    defaults = OmegaConf.load(directory / f"{config_name}.yaml").get("defaults", [])
+    defaults = OmegaConf.select(OmegaConf.load(directory / f"{config_name}.yaml"), "defaults", default=[])
     own = {str(group) for one in defaults if OmegaConf.is_dict(one) for group in one}
     groups = [said for said in overrides if said.split("=")[0] in own]
     named = [said for said in groups if said.split("=")[-1] not in ("", "null") and "," not in said]

@@ -118,7 +118,7 @@ def _content(source: ConfigSource, name: str, state: tuple[int, int] | None) -> 
     if state is None or place not in _READ:
         try:
             file = source.load_config(name)
-            content = OmegaConf.to_container(OmegaConf.create(file.config), resolve=False)
+            content = OmegaConf.to_container(file.config, resolve=False)
             _READ[place] = content, file.header.get("package")
         except Exception:  # a file that cannot be read names nothing; it is another's business to say so
             _READ[place] = None, None

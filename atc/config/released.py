@@ -83,7 +83,8 @@ def settings(args: Mapping[str, Any], said: Iterable[str] = ()) -> Brought:
         raise ValueError(
             f"the checkpoint clusters by {shown(args['scoring_method'])} in place of the attention keys (K)"
         )
-    options, values = {"backbone": backbone, "reducer": reducer}, {"as_released": True}
+    options = {"backbone": backbone, "reducer": reducer}
+    values: dict[str, Any] = {"as_released": True}
     if "dataset" in args and "datamodule" not in said:
         options["datamodule"] = DATA.get(released_values.text(args, "dataset"), args["dataset"])
         if options["datamodule"] not in build.names("datamodule"):

@@ -37,7 +37,7 @@ def is_number(value: Any) -> bool:
 
 def number(args: Mapping[str, Any], name: str) -> float:
     """A number above 0. ValueError for anything else."""
-    value = args.get(name)
+    value: Any = args.get(name)
     if not is_number(value) or not 0 < value < 2**31:
         raise wrong(args, name, "a number above 0")
     return float(value)
@@ -45,7 +45,7 @@ def number(args: Mapping[str, Any], name: str) -> float:
 
 def whole(args: Mapping[str, Any], name: str) -> int:
     """A whole number, 1 or more, also as a float. ValueError for anything else."""
-    value = args.get(name)
+    value: Any = args.get(name)
     if not is_number(value) or not 0 < value < 2**31 or value != int(value):
         raise wrong(args, name, "a whole number, 1 or more")
     return int(value)

@@ -54,13 +54,14 @@ def report_section(file: Path, sweep: DictConfig) -> dict[str, Any]:
     for key in ("title", "settings", "rows", "columns"):
         if key not in section:
             raise ValueError(f"{file}: report.{key} is missing: it must be {_PARTS[key][1]}")
-    for key, value in section.items():
+    checked = {str(key): value for key, value in section.items()}
+    for key, value in checked.items():
         if key in _LISTS and isinstance(value, str):
-            value = section[key] = [value]
+            value = checked[key] = [value]
         fits, right = _PARTS[key]
         if not fits(value):
             raise ValueError(f"{file}: report.{key}={value} must be {right}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in checked.items()}
 
 
 def sweeper_section(file: Path, sweep: DictConfig) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import atc.ops.linkage  # noqa: F401 (registers the operator counted below)
+from atc.core import Trace
 from atc.vit.hooks import modules_of
 from atc.vit.host import host_of
 from atc.vit.logits import Logits
@@ -60,12 +61,12 @@ def gflops_by_formula(model: nn.Module, padded: bool = False) -> float:
     images keep different numbers of tokens, it is the mean of what each of them costs, or, with `padded`, what a batch
     computes per image.
     """
-    reduced = isinstance(model, ReducedViT)
-    host = model.host if reduced else host_of(model)
+    reduced = model if isinstance(model, ReducedViT) else None
+    host = host_of(model) if reduced is None else reduced.host
     vit: Any = host.model
-    trace = model.trace if reduced else ()
-    before = reduced and model.method.site == "before_block"
-    if trace and model.trace.padded() and not padded:
+    trace: Trace = Trace() if reduced is None else reduced.trace
+    before = reduced is not None and reduced.method.site == "before_block"
+    if trace and trace.padded() and not padded:
         images = range(len(trace[0].labels))
         found = [{stage.block: stage.real(image) for stage in trace} for image in images]
     else:

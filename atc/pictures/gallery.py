@@ -54,7 +54,7 @@ class Gallery(Callback):
     def _show(self, trainer: Trainer, pl_module: LightningModule, images: Tensor, name: str) -> None:
         model: Any = pl_module.model
         loggers = [logger for logger in trainer.loggers if hasattr(logger, "log_image")]
-        if not (loggers and self.images and trainer.is_global_zero and getattr(model, "trace", ())):
+        if not (loggers and self.images and trainer.is_global_zero and getattr(model, "trace", None)):
             return
         images, shown = images[: self.images], self._chosen(model.trace)
         photos = unnormalised(images, resolve_model_data_config(model.host.model))

@@ -41,7 +41,7 @@ def write(given: Sequence[str], choices: Combine, wanted: Path | None) -> list[P
         switchable = list(_switchable(given, choices, vit))
         written.append(write_whole(str(first.html), page.render(shown, switchable, methods.setting(first))))
     if wanted is not None:
-        drawn = [methods.build_method(choice.cfg, vit, choice.reducer) for choice in choices(given)]
+        drawn = [methods.build_method(choice.cfg, vit, str(choice.reducer)) for choice in choices(given)]
         _draw(first, shown, drawn, wanted)
         written.append(wanted)
     return written
@@ -64,13 +64,14 @@ def _switchable(given: Sequence[str], choices: Combine, vit: Any) -> Iterator[me
     if "keep_rate" not in named and "keep_rate" in cfg.schedule:
         wanted.append(f"keep_rate=[{','.join(map(str, cfg.page.keep_rates))}]")
     if "reducer" in named:
-        yield from (methods.build_method(choice.cfg, vit, choice.reducer) for choice in choices(wanted))
+        yield from (methods.build_method(choice.cfg, vit, str(choice.reducer)) for choice in choices(wanted))
         return
     wanted.append(f"reducer=[{','.join(cfg.page.reducers or build.names('reducer'))}]")
     left_out = set()
     for choice in choices(wanted):
-        method = None if choice.reducer in left_out else methods.worth_switching_to(choice.cfg, vit, choice.reducer)
+        name = str(choice.reducer)
+        method = None if name in left_out else methods.worth_switching_to(choice.cfg, vit, name)
         if method is None:
-            left_out.add(choice.reducer)
+            left_out.add(name)
         else:
             yield method

@@ -113,7 +113,8 @@ def wanted(cfg: DictConfig) -> Path | None:
         if path is not None:
             _check_place(f"{key}={path}", path)
             _check_kept(f"{key}={path}", path, cfg)
-    if all(written.values()) and same_file(written["output"], written["html"]):
+    both = [path for path in written.values() if path is not None]
+    if len(both) == 2 and same_file(*both):
         raise ValueError(f"output={cfg.output} and html={cfg.html} are one file: choose two names")
     return picture
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from torchmetrics import MetricCollection
 
 from atc.values import Share
 
@@ -30,8 +31,7 @@ class RawOrAveraged(EMAWeightAveraging):
         Raises:
             ValueError: the score is none of the metrics that are computed for both sets of weights.
         """
-        # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
-        metrics = list(pl_module.val_metrics.keys(keep_base=True))  # type: ignore[union-attr, operator]
+        metrics = [str(name) for name in _metrics(pl_module).keys(keep_base=True)]
         if self.score not in metrics:
             raise ValueError(
                 f"callbacks=raw_or_ema compares two sets of weights by a metric: score={self.score} must be one of "
@@ -47,8 +47,7 @@ class RawOrAveraged(EMAWeightAveraging):
         super().on_validation_epoch_start(trainer, pl_module)
         if self._average_model is not None:
             self._average_model.eval()
-            # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
-            self._raw = pl_module.val_metrics[self.score].clone()
+            self._raw = _metrics(pl_module)[self.score].clone()
             self._raw.reset()
 
     def on_validation_batch_end(
@@ -57,15 +56,15 @@ class RawOrAveraged(EMAWeightAveraging):
         """The same images once more."""
         if self._average_model is not None:
             images, targets = batch
+            averaged: Any = self._average_model.module
             with trainer.precision_plugin.val_step_context():
-                logits = self._average_model.module.model(images)
+                logits = averaged.model(images)
             self._raw.update(logits.float(), targets)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare, and put everything back in its place."""
         if self._average_model is not None:
-            # Attributes of modules are tensors or modules to mypy; this one is a collection of metrics.
-            averaged = pl_module.val_metrics[self.score].compute()
+            averaged = _metrics(pl_module)[self.score].compute()
             raw = self._raw.compute()
             metric = pl_module.metric_named(self.score)  # type: ignore[operator]  # a task
             self.averaged_best = bool(metric.better(averaged, raw))
@@ -91,3 +90,7 @@ class RawOrAveraged(EMAWeightAveraging):
             self._latest_update_step = step
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         checkpoint["averaged_best"] = self.averaged_best
+
+
+def _metrics(task: Any) -> MetricCollection:
+    return task.val_metrics

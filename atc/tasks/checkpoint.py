@@ -23,10 +23,10 @@ class WholeFiles(TorchCheckpointIO):
     ) -> None:
         """Write `checkpoint` to `path`; OSError names it, also where the disk is full."""
         if storage_options is not None or "://" in str(path):
-            super().save_checkpoint(checkpoint, path, storage_options)
+            super().save_checkpoint(checkpoint, os.fspath(path), storage_options)
             return
         with whole_file(path) as file:
-            remembering = _Remembering(file)
+            remembering: Any = _Remembering(file)  # has what PyTorch's writer calls, not all of an IO[bytes]
             try:
                 torch.save(checkpoint, remembering)
             except RuntimeError as error:
@@ -38,7 +38,8 @@ class _Remembering:
     """A file to write to that keeps the first error of writing."""
 
     def __init__(self, file: IO[bytes]):
-        self.file, self.error = file, None
+        self.file = file
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
         try:

@@ -30,7 +30,7 @@ def parameter_groups(
     """
     host = getattr(model, "host", None) if hasattr(model, "reducers") else None
     vit: Any = model if host is None else host.model
-    spared = getattr(vit, "no_weight_decay", set)()
+    spared: set[str] = getattr(vit, "no_weight_decay", set)()
     new = (*getattr(vit, "new", _NEW), "reducers.")
     if layer_decay is None:
         return _new_and_backbone(

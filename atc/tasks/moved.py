@@ -58,7 +58,7 @@ class FollowsItsRun(Callback):
             inside = Path(path).relative_to(before)
             if copied and not self.readable(here / inside):
                 return ""
-            if copied and here != now and rank_zero_only.rank == 0:
+            if copied and here != now and _first_process():
                 with (here / inside).open("rb") as source, whole_file(now / inside) as copy:
                     shutil.copyfileobj(source, copy)
             return str(now / inside)
@@ -75,7 +75,7 @@ class FollowsItsRun(Callback):
         gone = sorted(str(here / Path(path).name) for path, place in places.items() if not place)
         if not gone:
             return
-        if rank_zero_only.rank == 0 and callback.monitor is not None:
+        if _first_process() and callback.monitor is not None:
             log.warning("%s is not there any more, or damaged: the best epoch is chosen among others", ", ".join(gone))
         if callback.monitor is None:
             return
@@ -102,3 +102,7 @@ def _run_before(callback: ModelCheckpoint, state: dict[str, Any], now: Path) -> 
     if below and parts[-len(below) :] != below:
         return None
     return Path(*parts[: len(parts) - len(below)])
+
+
+def _first_process() -> bool:
+    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]  # Lightning's, set on a function

@@ -106,11 +106,15 @@ def configure(
         raise
     warmup_prefix = warmup_prefix and not as_released
     updates_per_epoch = max(1, round(total_steps / epochs))
+    # Parts of epochs too, which timm counts in updates and does not annotate
+    length: dict[str, Any] = {
+        "num_epochs": epochs - warmup_epochs if warmup_prefix else epochs,
+        "warmup_epochs": warmup_epochs,
+    }
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched,
-        num_epochs=epochs - warmup_epochs if warmup_prefix else epochs,
-        warmup_epochs=warmup_epochs,
+        **length,
         warmup_prefix=warmup_prefix,
         warmup_lr=warmup_lr,
         min_lr=min_lr,

@@ -99,7 +99,8 @@ class Task(LightningModule):
         self.began = True
         loss = self.training_loss(batch)
         known = teachers.known(self.model, self._latest, self.teacher)
-        extra: dict[str, Tensor] = self.model.losses(**known) if hasattr(self.model, "losses") else {}
+        model: Any = self.model
+        extra: dict[str, Tensor] = model.losses(**known) if hasattr(model, "losses") else {}
         self._latest = None
         for name, value in extra.items():
             self.log(f"train/{name}", value)
@@ -157,7 +158,7 @@ class Task(LightningModule):
             assert self.configure is not None, "a task without `configure` can only be tested"
             self._configured = self.configure(self.model, *training_length(self.trainer))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:  # one of the many forms that Lightning takes
         """What `setup` made."""
         return self._configured
 

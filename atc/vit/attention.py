@@ -22,6 +22,7 @@ class Seen(NamedTuple):
 
 def _qkv(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """[B, T, C] -> query, key, value [B, H, T, D], from the ways timm's attention classes keep them."""
+    projected: Any
     if attn.qkv is None:
         projected = [layer(x) for layer in (attn.q_proj, attn.k_proj, attn.v_proj)]
     elif getattr(attn, "q_bias", None) is None:

@@ -47,7 +47,7 @@ def digits(
     size = img_size or 28
     if size % 4:
         raise ValueError(f"backbone.img_size={size} is not a multiple of 4, the size of a patch")
-    vit = VisionTransformer(
+    vit: Any = VisionTransformer(
         img_size=size,
         patch_size=4,
         num_classes=10,

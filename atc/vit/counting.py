@@ -1,6 +1,6 @@
 """The tokens of a wrapped model, block by block, and what its reducers ask of the blocks."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from atc.vit.reduced import ReducedViT
@@ -22,7 +22,8 @@ def tokens_per_block(model: "ReducedViT") -> list[float]:
 
 def check_needs(model: "ReducedViT") -> None:
     """Raise ValueError where a reducer needs what the model, or the block before, does not have."""
-    for block, reducer in model.reducers.items():
+    for block, module in model.reducers.items():
+        reducer: Any = module  # a Reducer
         if model.method.site == "before_block" and reducer.needs and int(block) == 1:
             raise ValueError(
                 f"{model.method.__name__} reduces before its block and needs {sorted(reducer.needs)} of the block "

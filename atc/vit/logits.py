@@ -36,6 +36,8 @@ class Logits(nn.Module):
         ValueError: the model cannot be wrapped, or has no classifier and no `num_classes` is given.
     """
 
+    model: Any  # an nn.Module with the methods of its library
+
     def __init__(self, model: nn.Module, data: Mapping[str, Any], classifier: str | None, num_classes: int | None):
         super().__init__()
         self.__dict__["model"] = model

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from atc.core import BlockGate, Plan, StageCount, StageTrace, TokenView, Trace, follow
+from atc.core import BlockGate, Plan, Reducer, StageCount, StageTrace, TokenView, Trace, follow
 from atc.core.checking import check_plan, check_reduced, values_are_checked
 from atc.core.plan import Mix
 from atc.core.trace import count_real
@@ -108,17 +108,21 @@ class Stream:
         if here is not None and before:
             self._reduce(here)
         looking = after if before else here
-        needs = frozenset() if looking is None else self.model.reducers[str(looking.block)].needs | {"keys"}
+        needs = frozenset() if looking is None else self._reducer(looking).needs | {"keys"}
         masks = self._bias, self.rope, needs | self._also, self._policy
         self.x, self.seen = self._run(attention_half, block, self.x, self.prefix, *masks)
         if here is not None and not before:
             self._reduce(here)
         return self._run(mlp_half, block, self.x)
 
+    def _reducer(self, count: StageCount) -> Reducer:
+        reducer: Any = self.model.reducers[str(count.block)]
+        return reducer
+
     def _reduce(self, count: StageCount) -> None:
         """Ask the reducer for a plan, and apply it to tokens, sizes, source map and rotary positions."""
         model = self.model
-        reducer: nn.Module = model.reducers[str(count.block)]
+        reducer = self._reducer(count)
         head, patches = self.x[:, : self.prefix], self.x[:, self.prefix :]
         view, weight = self._view(patches), self._weight()
         stays = model.method.masks_training and model.training
@@ -128,7 +132,7 @@ class Stream:
         values = values_are_checked(patches)
         try:
             plan: Plan = reducer(view, count.keep)
-            check_plan(plan, patches, num_out, values, getattr(reducer, "exceptions", {}))
+            check_plan(plan, patches, num_out, values, reducer.exceptions)
             reduced, self.size = plan.reduce(patches, weight), plan.reduce_size(self.size)
             check_reduced(reduced, self.size, patches, num_out, values)
         except ValueError as error:

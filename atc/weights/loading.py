@@ -34,7 +34,7 @@ class Weights(NamedTuple):
     notices: list[str]
 
 
-def load_weights(vit: nn.Module, path: str | Path, use_ema: bool | None = None) -> bool:
+def load_weights(vit: Any, path: str | Path, use_ema: bool | None = None) -> bool:
     """Load a weight file into a timm model: safetensors, .pth with or without wrapping keys, or JAX .npz;
     timm's key names, or torchvision's.
 
@@ -42,7 +42,7 @@ def load_weights(vit: nn.Module, path: str | Path, use_ema: bool | None = None) 
     reader should know is logged, and stands in `vit.load_notices`.
 
     Args:
-        vit: the model.
+        vit: the model, an `nn.Module` of timm's.
         path: the file, here or as hf://OWNER/REPO/FILE.
         use_ema: of raw weights and their moving average, which to take; None: what the file says is better, else the
             average.
@@ -68,7 +68,7 @@ def load_weights(vit: nn.Module, path: str | Path, use_ema: bool | None = None) 
     learned = [key for key in state if key.startswith(REDUCERS)]
     if learned:
         notices.append(f"{path}: {left_out(state, learned)} of reducers, which a backbone does not have")
-    vit.load_notices = notices  # type: ignore[assignment]  # a list, not a module
+    vit.load_notices = notices
     for notice in notices:
         log.warning(notice)
     return _load(vit, {key: value for key, value in state.items() if key not in learned}, origin=str(path))

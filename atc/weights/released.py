@@ -23,7 +23,7 @@ REDUCERS = "reducers."  # in front of the parameters of reducers in a wrapped mo
 _LISTS = ("cluster_layers.", "score_predictor.")  # of learned layers, also in a file that says nothing of itself
 _SCALAR = np.float64(0).__reduce__()[0]
 # What may be in a checkpoint besides tensors and plain values: the settings, and numbers of NumPy's. None runs code.
-SAFE = [
+SAFE: list[Any] = [
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(kind)) for kind in (bool, np.int64, np.float32, np.float64)),

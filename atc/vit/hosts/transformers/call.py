@@ -3,12 +3,15 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from atc.vit.reduced import ReducedViT
 from atc.vit.stream import Stream
+
+if TYPE_CHECKING:
+    from atc.vit.hosts.transformers.host import TransformersViT
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,8 @@ _NOT_TAKEN = {
 
 class ReducedPretrained(ReducedViT):
     """A `ReducedViT` that takes what a model of transformers takes, and returns that model's own output class."""
+
+    host: "TransformersViT"
 
     def forward(  # type: ignore[override]  # the signature of transformers, which its Trainer reads
         self,
@@ -63,7 +68,9 @@ class ReducedPretrained(ReducedViT):
                 f"output_attentions=True needs the attention whose weights can be seen, not "
                 f'{config._attn_implementation}; model.set_attn_implementation("eager")'
             )
-        embedding = {key: given[key] for key in ("bool_masked_pos", "interpolate_pos_encoding") if key in given}
+        embedding: dict[str, Any] = {
+            key: given[key] for key in ("bool_masked_pos", "interpolate_pos_encoding") if key in given
+        }
         seen = frozenset({"attn"}) if attentions else frozenset()
         stream = Stream(self, pixel_values, options=embedding, also=seen)
         states, weights = [stream.x], []

@@ -56,15 +56,16 @@ class TransformersViT(Host):
 
     def __init__(self, model: nn.Module):
         super().__init__(model)
-        self.known = next((cls for cls in type(model).__mro__ if cls.__name__ in HEADS and _is_theirs(cls)), None)
-        if self.known is None:
+        known: Any = next((cls for cls in type(model).__mro__ if cls.__name__ in HEADS and _is_theirs(cls)), None)
+        self.known = known
+        if known is None:
             return
-        self.family = self.known.__module__.split(".")[2]
+        self.family = known.__module__.split(".")[2]
         self.trunk = self._trunk(self.model)
         self.config = self.trunk.config
         self.prefix = _FAMILIES[self.family].prefix(self.config)
         self.width = int(self.config.hidden_size)
-        parameters = inspect.signature(self.known.forward).parameters.values()
+        parameters = inspect.signature(known.forward).parameters.values()
         self.arguments = [p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
         self._blocks = [shown(layer) for layer in look_up(self.trunk, str(first(self.trunk, *_BLOCKS)))]
 
@@ -128,7 +129,7 @@ class TransformersViT(Host):
         rows, columns = _pair(self.config.patch_size)
         return images.shape[-2] // rows, images.shape[-1] // columns
 
-    def embed(
+    def embed(  # type: ignore[override]  # names the options that there are
         self,
         images: Tensor,
         bool_masked_pos: Tensor | None = None,
@@ -149,7 +150,8 @@ class TransformersViT(Host):
         """
         if reason := self._unfit():
             raise ValueError(f"cannot run this wrapped {type(self.model).__name__}: {reason}")
-        trunk, options = self.trunk, {}
+        trunk = self.trunk
+        options: dict[str, Any] = {}
         images = images.to(next(trunk.embeddings.parameters()).dtype)
         if bool_masked_pos is not None:
             if trunk.embeddings.mask_token is None:
@@ -211,7 +213,7 @@ class TransformersViT(Host):
 
     @property
     def _head(self) -> Head:
-        return HEADS[self.known.__name__]  # type: ignore[union-attr]  # refused before, where it is None
+        return HEADS[self.known.__name__]
 
 
 def _is_theirs(cls: type) -> bool:

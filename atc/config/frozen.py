@@ -74,16 +74,16 @@ def build_backbone(cfg: DictConfig, num_classes: int, **weights: Any) -> nn.Modu
     """
     task = cfg.task["_target_"]
     if task == PROBE:
-        return instantiate(cfg.backbone, num_classes=0, **weights)  # type: ignore[no-any-return]
+        return instantiate(cfg.backbone, num_classes=0, **weights)
     if task != ZERO_SHOT:
-        return instantiate(cfg.backbone, num_classes=num_classes, **weights)  # type: ignore[no-any-return]
+        return instantiate(cfg.backbone, num_classes=num_classes, **weights)
     _check_text(cfg)
     file = cfg.task.prompts
     found = prompts.read(file)
     data = (cfg.get("choices") or {}).get("datamodule", cfg.datamodule["_target_"])
     prompts.check_classes(found, num_classes, str(file), data)
     build = instantiate(cfg.backbone, _target_=WITH_TEXT[cfg.backbone["_target_"]], _partial_=True, **weights)
-    return build(texts=found.texts, device=_device(cfg))  # type: ignore[no-any-return]
+    return build(texts=found.texts, device=_device(cfg))
 
 
 def described(cfg: DictConfig) -> dict[str, Any]:

@@ -244,7 +244,7 @@ def _classifier(tower: nn.Module, data: Mapping[str, Any], classifier: TextClass
     like = next(p for p in tower.parameters() if p.is_floating_point())
     vit.classifier = classifier.to(like.dtype)
     vit.num_classes = len(classifier.text)
-    return vit  # type: ignore[no-any-return]
+    return vit
 
 
 def _tokenizer(transformers: Any, name: str) -> Any:

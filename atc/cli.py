@@ -28,6 +28,7 @@ from atc.config.taken_over import with_saved
 from atc.grids import multirun
 from atc.printable import printable_message
 from atc.runs import directories, lock
+from atc.runs.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +107,12 @@ def main(name: str, own: set[str]) -> None:
         _hydra_raises(asked)
 
 
-def _goal(record: dict[str, Any]) -> float | None:
+def _goal(record: Record) -> float | None:
     """What a search over settings goes by: the score on validation."""
-    return record.get("results", {}).get("validation", {}).get(record.get("score"))
+    return (record.result("validation") or {}).get(str(record.score))
 
 
-def _run(name: str, cfg: DictConfig) -> dict[str, Any]:
+def _run(name: str, cfg: DictConfig) -> Record:
     from atc import run
 
     for library in ("lightning.pytorch", "lightning.fabric"):
@@ -119,7 +120,7 @@ def _run(name: str, cfg: DictConfig) -> dict[str, Any]:
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message=f".*{message}")
     signals.take_over()  # this may be a process of a launcher
-    command: Callable[[DictConfig], dict[str, Any]] = getattr(run, name)
+    command: Callable[[DictConfig], Record] = getattr(run, name)
     try:
         return command(cfg)
     except (signals.Interrupted, KeyboardInterrupt) as stop:

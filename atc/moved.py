@@ -50,7 +50,7 @@ MODULES = {
     "atc.report.lock": "atc.runs.lock",
     "atc.report.outcomes": "atc.grids.outcomes",
     "atc.report.progress": "atc.grids.progress",
-    "atc.report.record": "atc.runs.record",
+    "atc.report.record": "atc.runs.record_file",
     "atc.report.released": "atc.config.released",
     "atc.report.runs": "atc.runs.directories",
     "atc.report.saved": "atc.config.saved",

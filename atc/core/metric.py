@@ -1,6 +1,6 @@
 """What a number says: its unit, how it is shown, and whether more of it is better. Imports nothing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 
@@ -61,12 +61,6 @@ PUBLISHED = {
         Metric("nmi"),
     )
 }
-
-
-def of_record(record: Mapping[str, Any]) -> Metric:
-    """The metric that a run is scored by, from its record; those of before `metric` was recorded are in percent."""
-    said = record.get("metric")
-    return Metric(**said) if isinstance(said, dict) else ACCURACY._replace(name=str(record.get("score")))
 
 
 def is_recorded(value: Any) -> bool:

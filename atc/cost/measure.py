@@ -15,7 +15,7 @@ from atc.vit.reduced import ReducedViT
 def measure(
     model: ReducedViT, dense: nn.Module, images: Tensor, seconds: float, precision: AbstractContextManager[Any]
 ) -> Iterator[Mapping[str, Any]]:
-    """Operations, token counts and images per second, as entries of a record, each as soon as it is known.
+    """Operations, token counts and images per second, as parts of a record, each as soon as it is known.
 
     Args:
         model: the reduced model; not measured if its method reduces nothing.

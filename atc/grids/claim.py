@@ -8,7 +8,8 @@ from typing import Any
 
 from atc import code
 from atc.runs import lock
-from atc.runs.store import Entry, Store
+from atc.runs.record import Record
+from atc.runs.store import Store
 
 CLAIMS = ".claims"  # in the store, which is what sweeps have in common
 CHANGED = "changed"  # the value of hydra.sweeper.rerun beside true and false
@@ -44,7 +45,7 @@ def holder(store: str | Path, identity: str) -> lock.Holder | None:
     return lock.holder(_place(store, identity))
 
 
-def done_meanwhile(store: str | Path, identity: str, rerun: bool | str, config: Any) -> Entry | None:
+def done_meanwhile(store: str | Path, identity: str, rerun: bool | str, config: Any) -> Record | None:
     """The record of a run that has no need to be done any more: another process did it since the sweep was listed.
 
     Args:
@@ -61,14 +62,14 @@ def done_meanwhile(store: str | Path, identity: str, rerun: bool | str, config: 
     return found
 
 
-def changed(entry: Entry, now: dict[str, str]) -> list[str]:
+def changed(record: Record, now: dict[str, str]) -> list[str]:
     """The groups whose code is another one than in a record; one that does not say counts as unknown.
 
     Args:
-        entry: the record.
+        record: that of a run.
         now: hashes of today's code, by group.
     """
-    then = entry.get("code") or {}
+    then = record.code or {}
     return [group for group in now if group in then and then[group] != now[group]]
 
 

@@ -13,12 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from atc.config.build import conf_dir
 from atc.config.errors import Complaint
+from atc.runs.record import Record
 
 log = logging.getLogger(__name__)
 
 SWEEPER = "hydra_plugins.atc_grid.Grid"
-
-Record = dict[str, Any]
 
 
 def be_the_default() -> None:

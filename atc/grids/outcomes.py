@@ -3,15 +3,14 @@
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 from rich.table import Table
 
-from atc.core import metric
 from atc.printable import printable
-from atc.runs import lock, record
+from atc.runs import lock, record_file
 
 RESULTS = ("fine_tuned", "checkpoint", "off_the_shelf", "dense")  # the first that there is stands for a run
 
@@ -86,16 +85,15 @@ def _said(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _score(directory: Path | None) -> str:
     """What a run's own record says it came to."""
-    file = None if directory is None else directory / record.FILE
+    file = None if directory is None else directory / record_file.FILE
     if file is None or not file.is_file():
         return "finished"
     try:
-        data = record.read(file)
+        record = record_file.read(file)
     except ValueError:
         return "finished"
-    results: Any = data.get("results")
-    for name in RESULTS if isinstance(results, dict) else ():
-        value = results[name].get(data.get("score")) if isinstance(results.get(name), dict) else None
-        if isinstance(value, int | float):
-            return f"{data['score']} {metric.of_record(data).text(value)} ({name.replace('_', ' ')})"
-    return str(data.get("status", "finished"))
+    for name in RESULTS:
+        value = (record.result(name) or {}).get(str(record.score))
+        if value is not None:
+            return f"{record.score} {record.scored_by.text(value)} ({name.replace('_', ' ')})"
+    return record.status or "finished"

@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from atc import code
 from atc.grids import claim
 from atc.printable import printable
-from atc.runs import record, store
-from atc.runs.store import Store, entry
+from atc.runs import record_file, store
+from atc.runs.record import Record
+from atc.runs.store import Store, with_settings
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,10 @@ class Progress:
         latest = self.store.latest()
         return {name: self._state(job, latest.get(name)) for name, job in self.jobs.items()}
 
-    def _state(self, job: Job, entry: Mapping[str, Any] | None) -> State:
+    def _state(self, job: Job, record: Record | None) -> State:
         if claim.holder(self.store.directory, job.identity) is not None:
             return "running"
-        if entry is not None and entry["status"] == "finished":
+        if record is not None and record.status == "finished":
             return "done"
         if _status(job) == "finished":  # which `reconcile` enters
             return "done"
@@ -69,18 +70,18 @@ class Progress:
             return "wrong"
         if _status(job) in ("running", "interrupted"):
             return "cut off"
-        return "missing" if entry is None else "failed" if entry["status"] == "failed" else "cut off"
+        return "missing" if record is None else "failed" if record.status == "failed" else "cut off"
 
     def missing(self) -> list[Any]:
         """The runs that are not done; what another process is doing counts as not done."""
         latest = self.store.latest()
-        return [job for name, job in self.jobs.items() if latest.get(name, {}).get("status") != "finished"]
+        return [job for name, job in self.jobs.items() if latest.get(name, Record()).status != "finished"]
 
     def changed(self) -> dict[str, list[str]]:
         """Runs that were done with other code than today's: by identity, the groups it is the code of."""
         found = {}
         for name, last in self.store.latest().items():
-            if name in self.jobs and last["status"] == "finished" and last.get("code"):
+            if name in self.jobs and last.status == "finished" and last.code:
                 groups = claim.changed(last, self._code(self.jobs[name]))
                 if groups:
                     found[name] = groups
@@ -99,13 +100,12 @@ class Progress:
 
     def adopt(self) -> int:
         """Enter runs that other sweeps have finished under this one's name too, so that reports find them; how many."""
-        entries = self.store.entries()
-        own = {(found["identity"], found.get("sweep")) for found in entries if found["status"] == "finished"}
+        own = {(one.identity, one.sweep) for one in self.store.records() if one.status == "finished"}
         adopted = 0
-        for name, found in self.store.latest().items():
+        for name, record in self.store.latest().items():
             sweep = self.jobs[name].cfg.get("sweep") if name in self.jobs else None
-            if sweep is not None and found["status"] == "finished" and (name, sweep) not in own:
-                self.store.append(found | {"sweep": sweep})
+            if sweep is not None and record.status == "finished" and (name, sweep) not in own:
+                self.store.append(record.replace(sweep=sweep))
                 adopted += 1
         return adopted
 
@@ -120,15 +120,17 @@ class Progress:
 
     def attempts(self) -> dict[str, Attempts]:
         """By identity: what a run that was begun or ended since changes."""
-        ended = Counter(entry["identity"] for entry in self.store.entries())
-        return {name: Attempts(ended[name], _touched(job.directory / record.FILE)) for name, job in self.jobs.items()}
+        ended = Counter(record.identity for record in self.store.records())
+        return {
+            name: Attempts(ended[name], _touched(job.directory / record_file.FILE)) for name, job in self.jobs.items()
+        }
 
     def note_failure(self, job: Job, error: object, since: Mapping[str, Attempts]) -> None:
         """Put a run that failed before it could say so itself into the store."""
         if self.attempts()[job.identity].ended == since[job.identity].ended:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             failed = {"status": "failed", "finished": now, "error": str(error), "seed": job.cfg.get("seed")}
-            self.store.append(entry(job.cfg, failed))
+            self.store.append(with_settings(Record.read(failed), job.cfg))
 
     def text(self, name: str, every: bool) -> str:
         """Counts, and the runs that are not done; every: also those that are."""
@@ -137,7 +139,7 @@ class Progress:
         lines = [f"{name}: {len(states)} runs; " + ", ".join(f"{n} {state}" for state, n in counts.most_common())]
         if changed:
             lines[0] += f"; code changed since {len(changed)} of them: hydra.sweeper.rerun=changed does these again"
-        errors = {name: _error(entry) for name, entry in self.store.latest().items()}
+        errors = {name: _on_one_line(record.error) for name, record in self.store.latest().items()}
         for identity, state in states.items():
             if every or state in ("failed", "cut off", "running", "wrong"):
                 reason = errors.get(identity) if state == "failed" else None
@@ -160,7 +162,8 @@ class Progress:
         """
         latest, failed = self.store.latest(), list(failed)
         first = failed[0]
-        reason = _error({"error": errors.get(first.identity)}) or _error(latest.get(first.identity, {}))
+        recorded = latest.get(first.identity, Record()).error
+        reason = _on_one_line(errors.get(first.identity)) or _on_one_line(recorded)
         states = self.states()
         earlier = sum(states[job.identity] == "done" for job in failed)
         kept = f" (earlier results, which stay: {earlier})" if earlier else ""
@@ -172,9 +175,9 @@ class Progress:
 
 def _status(job: Job) -> str | None:
     """What the run's own record says it was last seen doing."""
-    file = job.directory / record.FILE
+    file = job.directory / record_file.FILE
     try:
-        return record.read(file).get("status") if file.is_file() else None
+        return record_file.read(file).status if file.is_file() else None
     except ValueError as error:  # cut off while it was written by an earlier version; the run says what to do
         log.warning("%s", error)
         return "interrupted"
@@ -184,8 +187,8 @@ def _touched(file: Path) -> int:
     return file.stat().st_mtime_ns if file.is_file() else 0
 
 
-def _error(entry: Mapping[str, Any]) -> str:
-    return " ".join(str(entry.get("error") or "").split())[:200]
+def _on_one_line(error: object) -> str:
+    return " ".join(str(error or "").split())[:200]
 
 
 def _typed(job: Job) -> str:

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from atc.printable import printable
 from atc.report import layout, report, throughput
+from atc.runs.record import Record
 from atc.runs.store import Store
 
 DEFAULT = Path("runs/store")
@@ -66,12 +67,12 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
             for file in wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep):
                 print(printable(str(file)))
         return 0
-    entries = _entries(given.store, settings)
+    records = _records(given.store, settings)
 
     def make(name: str) -> report.Report:
         shown = layout.load(name, given.sweeps)
         if shown.kind != "throughput":
-            return report.make(shown, entries)
+            return report.make(shown, records)
         return throughput.make(shown, throughput.measurements([*(given.store or [DEFAULT]), Path("benchmarks")]))
 
     for name in names:
@@ -87,7 +88,7 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     return 0
 
 
-def _entries(stores: Sequence[Path] | None, settings: dict[str, str]) -> list[dict[str, object]]:
+def _records(stores: Sequence[Path] | None, settings: dict[str, str]) -> list[Record]:
     source = settings.get("source", "local")
     for key, value in settings.items():
         if key not in ("source", "project"):
@@ -99,13 +100,13 @@ def _entries(stores: Sequence[Path] | None, settings: dict[str, str]) -> list[di
     if source == "wandb":
         from atc.report import wandb_source
 
-        return wandb_source.entries(settings.get("project", "atc"))
+        return wandb_source.records(settings.get("project", "atc"))
     for directory in stores or []:
         if not directory.is_dir():
             raise ValueError(f"--store {directory}: no such directory (looked from {Path.cwd()})")
     if not stores and not DEFAULT.is_dir():
         print(f"no run has left a result here: there is no {DEFAULT.resolve()}", file=sys.stderr)
-    return [entry for directory in stores or [DEFAULT] for entry in Store(directory).entries()]
+    return [record for directory in stores or [DEFAULT] for record in Store(directory).records()]
 
 
 class _Parser(argparse.ArgumentParser):

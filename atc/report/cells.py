@@ -15,7 +15,7 @@ from atc.report import expected, same_settings
 from atc.report.layout import Layout
 from atc.report.same_settings import Runs
 from atc.runs import identity
-from atc.runs.store import Entry
+from atc.runs.record import Record
 
 Coordinates = dict[str, str]
 State = Literal["measured", "missing", "failed", "out of reach"]
@@ -29,9 +29,17 @@ COLUMN = {"method": "reducer", "dataset": "datamodule", "model": "backbone"}  # 
 class Cell:
     """One result: on the scale on which its metric is shown, one value per seed.
 
-    where: setting, reducer and the axes of the sweep. entries: the runs behind it. other_settings: runs that would
-    stand here as well but differ from those in more than the seed. without_score: runs that lack the number they are
-    scored by. remarks: in what it differs from the other cells of its table.
+    Attributes:
+        where: setting, reducer and the axes of the sweep.
+        values: one for each seed.
+        state: whether it was measured, and if not, why.
+        published: the number that the authors published.
+        source: where they did.
+        records: those of the runs behind it.
+        other_settings: of runs that would stand here as well but differ from those in more than the seed.
+        without_score: of runs that lack the number they are scored by.
+        remarks: in what it differs from the other cells of its table.
+        metric: what the values are of.
     """
 
     where: Coordinates
@@ -39,9 +47,9 @@ class Cell:
     state: State
     published: float | None = None
     source: str | None = None
-    entries: list[Entry] = field(default_factory=list, repr=False)
-    other_settings: list[Entry] = field(default_factory=list, repr=False)
-    without_score: list[Entry] = field(default_factory=list, repr=False)
+    records: list[Record] = field(default_factory=list, repr=False)
+    other_settings: list[Record] = field(default_factory=list, repr=False)
+    without_score: list[Record] = field(default_factory=list, repr=False)
     remarks: list[str] = field(default_factory=list)
     metric: Metric = metrics.ACCURACY
 
@@ -88,9 +96,9 @@ def build(layout: Layout, runs: Runs) -> list[Cell]:
     return cells
 
 
-def own(layout: Layout, entries: Iterable[Entry]) -> Runs:
+def own(layout: Layout, records: Iterable[Record]) -> Runs:
     """The records of the sweeps that a layout shows."""
-    return Runs(entry for entry in entries if entry.get("sweep") in layout.sweeps)
+    return Runs(record for record in records if record.sweep in layout.sweeps)
 
 
 def _without_seeds(point: Mapping[str, str], told: Collection[str]) -> Coordinates:
@@ -100,7 +108,7 @@ def _without_seeds(point: Mapping[str, str], told: Collection[str]) -> Coordinat
 
 def _with_seeds(point: Coordinates, runs: Runs) -> list[Coordinates]:
     """A point with each of the seeds that runs have, if it names none."""
-    seeds = sorted({entry["seed"] for entry in runs.entries if entry.get("seed") is not None})
+    seeds = sorted({record.seed for record in runs.records if record.seed is not None})
     return [point] if "seed" in point or not seeds else [point | {"seed": str(seed)} for seed in seeds]
 
 
@@ -125,15 +133,15 @@ class _Matching:
 
     def __init__(self, runs: Runs, points: Iterable[Mapping[str, str]]):
         self.axes = list(dict.fromkeys(["reducer", *(axis for point in points for axis in point)]))
-        self.alike: dict[str, list[tuple[int, Entry]]] = {}  # that have the same values on all axes
+        self.alike: dict[str, list[tuple[int, Record]]] = {}  # that have the same values on all axes
         self.values: dict[str, dict[str, list[str] | None]] = {}
-        for number, entry in enumerate(runs.entries):
-            values = {axis: _recorded(entry, axis) for axis in self.axes}
+        for number, record in enumerate(runs.records):
+            values = {axis: _recorded(record, axis) for axis in self.axes}
             key = json.dumps(list(values.values()))
             self.values[key] = values
-            self.alike.setdefault(key, []).append((number, entry))
+            self.alike.setdefault(key, []).append((number, record))
 
-    def of(self, where: Coordinates) -> list[Entry]:
+    def of(self, where: Coordinates) -> list[Record]:
         """The records at these coordinates, the earliest first."""
         baseline = where["setting"] == BASELINE
         axes = {
@@ -147,26 +155,28 @@ class _Matching:
             if all(_agrees(self.values[key][axis], axis, value) for axis, value in axes.items())
             for pair in pairs
         ]
-        return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+        return [record for _, record in sorted(found, key=lambda pair: pair[0])]
 
 
-def _cell(layout: Layout, where: Coordinates, matching: Sequence[Entry], runs: Runs, reach: bool) -> Cell:
+def _cell(layout: Layout, where: Coordinates, matching: Sequence[Record], runs: Runs, reach: bool) -> Cell:
     baseline = where["setting"] == BASELINE
     of = next((one for one in layout.metrics if one.name == where.get("metric")), None)  # one of several
-    result, scored, unscored = RESULT[where["setting"]], [], []
-    for entry in matching:
-        measured = entry.get("results", {}).get(result)
-        if measured is not None and (entry["status"] == "finished" or baseline):
-            score = measured.get(entry.get("score") if of is None else of.name)
-            (scored if is_finite(score) else unscored).append(entry)
+    result = RESULT[where["setting"]]
+    scored: list[Record] = []
+    unscored: list[Record] = []
+    for record in matching:
+        measured = record.result(result)
+        if measured is not None and (record.status == "finished" or baseline):
+            score = measured.get(_score_name(record, of))
+            (scored if is_finite(score) else unscored).append(record)
     together = runs.groups(scored, reduced=not baseline)
     counting = runs.usual(together, reduced=not baseline) if together else []
-    last = {same_settings.seeds(entry, reduced=not baseline): entry for entry in counting}
-    known = [(entry, of or metrics.of_record(entry)) for entry in last.values()]
-    values = [one.shown(entry["results"][result][one.name]) for entry, one in known]
+    last = {same_settings.seeds(record, reduced=not baseline): record for record in counting}
+    known = [(record, of or record.scored_by) for record in last.values()]
+    values = [one.shown((record.result(result) or {})[_score_name(record, of)] or 0.0) for record, one in known]
     metric = known[0][1] if known else of or layout.metrics[0]
     published = next((row for row in layout.published if _describes(row, where, (of or layout.metrics[0]).name)), None)
-    failed = any(entry["status"] == "failed" for entry in matching)
+    failed = any(record.status == "failed" for record in matching)
     state: State = "measured" if values else "out of reach" if not reach else "failed" if failed else "missing"
     return Cell(
         where,
@@ -175,10 +185,15 @@ def _cell(layout: Layout, where: Coordinates, matching: Sequence[Entry], runs: R
         None if published is None else float(published["value"]),
         None if published is None else published["source"],
         list(last.values()),
-        [entry for group in together if group is not counting for entry in group],
+        [record for group in together if group is not counting for record in group],
         unscored,
         metric=metric,
     )
+
+
+def _score_name(record: Record, metric: Metric | None) -> str:
+    """Under which name a record has the number of a cell: that of the cell's metric, or what the run is scored by."""
+    return str(record.score) if metric is None else metric.name
 
 
 def is_finite(score: Any) -> bool:
@@ -186,7 +201,7 @@ def is_finite(score: Any) -> bool:
     return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) < math.inf
 
 
-def _recorded(entry: Entry, key: str) -> list[str] | None:
+def _recorded(record: Record, key: str) -> list[str] | None:
     """What a record has for an axis; None where it says nothing. Several values where several settings are made of it.
 
     Weights are recorded by what is in them: the other axes tell such runs apart.
@@ -194,13 +209,13 @@ def _recorded(entry: Entry, key: str) -> list[str] | None:
     name = key.lstrip("+~")
     if name in identity.WEIGHTS or expected.is_without_effect(name):
         return None
-    found: Any = entry.get("config", {})
+    found: Any = record.config
     for part in name.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     if found is None or isinstance(found, dict):
-        found = entry.get(name) if name not in OF_THE_RECORD else None
+        found = record.part(name) if name not in OF_THE_RECORD else None
     if found is None and name in expected.COUNTS:
-        return [typed(value) for value in _leaves(entry.get("config", {}), name)] or None
+        return [typed(value) for value in _leaves(record.config, name)] or None
     return ["null"] if found is None else [typed(found)]
 
 

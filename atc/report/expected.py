@@ -13,7 +13,7 @@ from atc.config import build
 from atc.report import same_settings
 from atc.report.same_settings import Settings
 from atc.runs import identity
-from atc.runs.store import Entry
+from atc.runs.record import Record
 
 COUNTS = ("keep_rate", "blocks", "t", "as_released")  # top-level settings that others are made of by interpolation
 FILES = ("reducer", "schedule")  # groups whose settings come from their own file alone
@@ -21,20 +21,20 @@ FILES = ("reducer", "schedule")  # groups whose settings come from their own fil
 GROUPS = ("experiment", "backbone", "datamodule", "optimizer", "trainer", "callbacks")
 
 
-def settings(entry: Entry, where: Mapping[str, str]) -> Settings | None:
+def settings(record: Record, where: Mapping[str, str]) -> Settings | None:
     """What conf/ gives a run with these choices; None where it does not know them.
 
     Args:
-        entry: the record of the run, of which the choices of groups count.
+        record: that of the run, of which the choices of groups count.
         where: the place of the run in its table, by axis: what is set there counts as well.
 
     Returns:
         Settings by dotted key, and the option of `task`, which data sets override; without seeds and nulls.
     """
-    chosen = {group: entry[group] for group in GROUPS if isinstance(entry.get(group), str)}
+    chosen = {group: option for group in GROUPS if isinstance(option := record.part(group), str)}
     if any(option not in build.names(group) for group, option in chosen.items()):
         return None  # of another version, or of a tree that is not here
-    name = "train" if "optimizer" in entry.get("config", {}) else "evaluate"
+    name = "train" if "optimizer" in record.config else "evaluate"
     if name == "evaluate":
         chosen.pop("optimizer", None)
     axes = {key: value for key, value in where.items() if key not in (*chosen, *FILES, *COUNTS, "setting", "seed")}
@@ -42,7 +42,7 @@ def settings(entry: Entry, where: Mapping[str, str]) -> Settings | None:
     found = _composed(name, tuple(f"{key}={value}" for key, value in {**chosen, **axes}.items()))
     if found is None:
         return None
-    own = {key: _of_file(key, str(entry[key])) for key in FILES if isinstance(entry.get(key), str)}
+    own = {key: _of_file(key, option) for key in FILES if isinstance(option := record.part(key), str)}
     return {key: value for key, value in found.items() if key.split(".")[0] not in own} | {
         key: value for one in own.values() for key, value in one.items()
     }

@@ -12,7 +12,7 @@ from atc.report.cells import BASELINE, RESULT, Cell
 from atc.report.layout import Layout
 from atc.report.same_settings import Runs, Settings
 from atc.runs import identity
-from atc.runs.store import Entry
+from atc.runs.record import Record
 
 CHOICES = ("experiment", "backbone", "datamodule", "schedule", "task", "optimizer", "trainer", "callbacks")
 CONTENTS = (*identity.WEIGHTS, identity.ROOT)  # files, which other data sets and backbones have others of
@@ -25,7 +25,7 @@ class _Run:
     """A cell as it was measured: the last of its runs stands for all, which differ in the seed alone."""
 
     cell: Cell
-    entry: Entry
+    record: Record
     settings: Settings
 
     @property
@@ -33,7 +33,7 @@ class _Run:
         return self.cell.where
 
     def choice(self, group: str) -> Any:
-        return self.entry.get(group)
+        return self.record.part(group)
 
 
 def mark(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
@@ -42,8 +42,8 @@ def mark(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
     A setting counts as differing if it is neither an axis of the sweep nor what conf/ gives the cell's backbone, data
     set or method, and most cells have another value, or the value that conf/ gives theirs.
     """
-    measured = [cell for cell in cells if cell.entries]
-    found = [_Run(cell, cell.entries[-1], runs.settings(cell.entries[-1], _reduced(cell))) for cell in measured]
+    measured = [cell for cell in cells if cell.records]
+    found = [_Run(cell, cell.records[-1], runs.settings(cell.records[-1], _reduced(cell))) for cell in measured]
     for one, said in zip(found, _settings_that_differ(found), strict=True):
         if said:
             one.cell.remarks.append(said)
@@ -115,12 +115,12 @@ def _applies(one: _Run, key: str) -> bool:
 
 
 def _expected(one: _Run) -> Settings:
-    return expected.settings(one.entry, one.where) or {}
+    return expected.settings(one.record, one.where) or {}
 
 
 def _delta(one: _Run, key: str, value: Any) -> str:
     """The value, or that it is the one that conf/ gives a run in this place."""
-    known = expected.settings(one.entry, one.where)
+    known = expected.settings(one.record, one.where)
     return AS_EXPECTED if known is not None and _json(known.get(key)) == _json(value) else _json(value)
 
 
@@ -156,16 +156,16 @@ def _text(differences: Mapping[str, str]) -> str:
 def _mark_code(found: Sequence[_Run]) -> None:
     """Cells whose method had other code than in the last run of it; runs that do not say are unknown."""
     newest: dict[tuple[str, str], str] = {}
-    every = [entry for one in found for entry in one.cell.entries]  # one for each seed
-    for entry in sorted(every, key=lambda entry: entry.get("finished") or ""):
-        for group, value in (entry.get("code") or {}).items():
-            newest[group, str(entry.get(group))] = value
+    every = [record for one in found for record in one.cell.records]  # one for each seed
+    for record in sorted(every, key=lambda record: record.finished or ""):
+        for group, value in (record.code or {}).items():
+            newest[group, str(record.part(group))] = value
     for one in found:
         earlier = {
-            f"measured with earlier code of {group} {entry.get(group)}": None
-            for entry in one.cell.entries
-            for group, value in (entry.get("code") or {}).items()
-            if newest[group, str(entry.get(group))] != value and (group != "reducer" or _reduced(one.cell))
+            f"measured with earlier code of {group} {record.part(group)}": None
+            for record in one.cell.records
+            for group, value in (record.code or {}).items()
+            if newest[group, str(record.part(group))] != value and (group != "reducer" or _reduced(one.cell))
         }
         one.cell.remarks += earlier
 
@@ -177,20 +177,20 @@ def _mark_images(cells: Sequence[Cell]) -> None:
     for cell in cells:
         used, of = behind[id(cell)]
         if used is not None:
-            place = cell.entries[-1].get("datamodule")
+            place = cell.records[-1].datamodule
             usual[place] = max(usual.get(place, 0), of or 0, used)
     for cell in cells:
         used, _ = behind[id(cell)]
-        whole = usual.get(cell.entries[-1].get("datamodule"))
+        whole = usual.get(cell.records[-1].datamodule)
         if used is not None and whole is not None and used < whole:
             cell.remarks.append(f"measured on {used:,} of {whole:,} images")
 
 
 def images(cell: Cell) -> tuple[int | None, int | None]:
     """How many images a cell was measured on, the least of its runs, and how many there are; None if not known."""
-    results = [entry["results"].get(RESULT[cell.where["setting"]], {}) for entry in cell.entries]
-    used = [one["images"] for one in results if isinstance(one.get("images"), int)]
-    of = [one["images_of"] for one in results if isinstance(one.get("images_of"), int)]
+    results = [record.result(RESULT[cell.where["setting"]]) or {} for record in cell.records]
+    used = [number for one in results if isinstance(number := one.get("images"), int)]
+    of = [number for one in results if isinstance(number := one.get("images_of"), int)]
     return min(used, default=None), max(of, default=None)
 
 
@@ -200,11 +200,11 @@ def reader(cell: Cell) -> str | None:
 
     A record that does not say, of a data set that has a reader, is of the first version.
     """
-    node = cell.entries[-1].get("config", {}).get("datamodule")
+    node = cell.records[-1].config.get("datamodule")
     target = node.get("_target_") if isinstance(node, dict) else None
     if not isinstance(target, str) or code.sets_none(target, "reader"):  # of no files of pictures
         return None
-    today, own = code.constant(target, "READER"), [entry.get("reader", 1) for entry in cell.entries]
+    today, own = code.constant(target, "READER"), [record.reader for record in cell.records]
     earliest = min((one for one in own if one is not None), default=None)
     if today is None or earliest is None or earliest >= today:
         return None

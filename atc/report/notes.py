@@ -7,7 +7,7 @@ from atc import provenance
 from atc.report import marks, same_settings
 from atc.report.cells import BASELINE, Cell
 from atc.report.layout import Layout
-from atc.runs.store import Entry
+from atc.runs.record import Record
 
 
 def of(layout: Layout, cells: Sequence[Cell]) -> list[str]:
@@ -43,19 +43,19 @@ def _left_out(cells: Sequence[Cell]) -> list[str]:
     said = []
     pairs = [(one, cell) for cell in cells for one in cell.other_settings]
     if pairs:
-        runs = _count({str(one["identity"]) for one, _ in pairs})
+        runs = _count({str(one.identity) for one, _ in pairs})
         differing = {text for one, cell in pairs for text in _differences(one, cell)}
         said.append(f"Left out, for settings that most runs do not have: {runs} ({_few(differing, 5)}).")
-    unscored = {str(entry["identity"]): entry for cell in cells for entry in cell.without_score}
+    unscored = {str(record.identity): record for cell in cells for record in cell.without_score}
     if unscored:
-        scores = {str(entry.get("score")) for entry in unscored.values()}
+        scores = {str(record.score) for record in unscored.values()}
         said.append(f"Left out, for want of the number they are scored by, {_few(scores)}: {_count(unscored)}.")
     return said
 
 
 def _images(cells: Sequence[Cell]) -> list[str]:
     """That a whole table was measured on a part of the images; a cell that was is marked by itself."""
-    known = [marks.images(cell) for cell in cells if cell.entries]
+    known = [marks.images(cell) for cell in cells if cell.records]
     if not known or any(used is None or of is None or used >= of for used, of in known):
         return []
     said = dict.fromkeys(f"{used:,} of {of:,}" for used, of in known)
@@ -64,14 +64,14 @@ def _images(cells: Sequence[Cell]) -> list[str]:
 
 def _reader(cells: Sequence[Cell]) -> list[str]:
     """That a whole table is of an earlier reader of pictures; a cell that is alone in that is marked by itself."""
-    said = {marks.reader(cell) for cell in cells if cell.entries}
+    said = {marks.reader(cell) for cell in cells if cell.records}
     (only,) = said if len(said) == 1 else (None,)
     return [f"All pictures were read {only}."] if only else []
 
 
-def _differences(other: Entry, cell: Cell) -> list[str]:
+def _differences(other: Record, cell: Cell) -> list[str]:
     reduced = cell.where["setting"] != BASELINE
-    theirs, ours = same_settings.settings(other, reduced), same_settings.settings(cell.entries[0], reduced)
+    theirs, ours = same_settings.settings(other, reduced), same_settings.settings(cell.records[0], reduced)
     return [
         f"{key}={theirs.get(key, 'null')}, not {ours.get(key, 'null')}"
         for key in same_settings.difference([theirs, ours])
@@ -84,16 +84,16 @@ def _count(runs: Collection[str]) -> str:
 
 def _origins(cells: Sequence[Cell]) -> list[str]:
     """On what, with what and from which code the numbers come."""
-    entries = {id(entry): entry for cell in cells for entry in cell.entries}.values()
-    if not entries:
+    records = {id(record): record for cell in cells for record in cell.records}.values()
+    if not records:
         return []
-    gpus = {", ".join(entry.get("machine", {}).get("gpus", [])) or "CPU" for entry in entries}
-    versions = {f"{name} {version}" for entry in entries for name, version in entry.get("versions", {}).items()}
+    gpus = {", ".join(record.machine.get("gpus", [])) or "CPU" for record in records}
+    versions = {f"{name} {version}" for record in records for name, version in record.versions.items()}
     main = sorted(item for item in versions if item.split()[0] in ("torch", "timm"))
-    commits = {provenance.short(entry.get("commit")) for entry in entries}
-    hours = sum(entry.get("wall_time_s") or 0 for entry in entries) / 3600
+    commits = {provenance.short(record.commit) for record in records}
+    hours = sum(record.wall_time_s or 0 for record in records) / 3600
     return [
-        f"{len(entries)} runs, {hours:.2g} hours in all, on {_few(gpus)}; {', '.join(main)}; commit {_few(commits)}."
+        f"{len(records)} runs, {hours:.2g} hours in all, on {_few(gpus)}; {', '.join(main)}; commit {_few(commits)}."
     ]
 
 

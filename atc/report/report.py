@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from atc.files import json_text, write_whole
 from atc.report import cells as cell
 from atc.report import expected, figures, marks, notes, ranks, tables
 from atc.report.layout import Layout
 from atc.report.tables import Table
-from atc.runs.store import Entry
+from atc.runs.record import Record
 
 # What the record behind a table leaves out of the runs' records: where they ran, and what is shown anyway.
 PRIVATE = ("command", "error", "notices", "paths", "logger", "callbacks", "trainer")
@@ -46,7 +47,7 @@ class Report:
             f"{name}.md": tables.markdown(self.table),
             f"{name}.tex": tables.latex(self.table),
             f"{name}.csv": self.csv(),
-            f"{name}.json": json_text(self.runs(), indent=1),
+            f"{name}.json": json_text(self.records(), indent=1),
         }
         written = [write_whole(directory / file, text) for file, text in texts.items()]
         if self.layout.drawn:
@@ -59,15 +60,15 @@ class Report:
         """All numbers, and where they come from."""
         return tables.as_csv(self.table)
 
-    def runs(self) -> list[Entry]:
+    def records(self) -> list[dict[str, Any]]:
         """The records of the runs behind it, without where they ran: to be published, or used as a store."""
-        entries = {entry["identity"]: entry for one in self.cells for entry in one.entries}
-        return [_public(entry) for entry in entries.values()]
+        records = {record.identity: record for one in self.cells for record in one.records}
+        return [_public(record).as_dict() for record in records.values()]
 
 
-def make(layout: Layout, entries: Sequence[Entry]) -> Report:
+def make(layout: Layout, records: Sequence[Record]) -> Report:
     """The report of a layout from records of runs, of which those of other sweeps are left out."""
-    runs = cell.own(layout, entries)
+    runs = cell.own(layout, records)
     found = cell.build(layout, runs)
     marks.mark(layout, found, runs)
     said = notes.of(layout, found)
@@ -101,7 +102,6 @@ def _untold(layout: Layout, cells: Sequence[cell.Cell]) -> list[str]:
     ]
 
 
-def _public(entry: Entry) -> Entry:
-    public = {key: value for key, value in entry.items() if key not in PRIVATE}
-    machine = entry.get("machine", {})
-    return public | {"machine": {key: value for key, value in machine.items() if key != "platform"}}
+def _public(record: Record) -> Record:
+    machine = {key: value for key, value in record.machine.items() if key != "platform"}
+    return record.without(*PRIVATE).replace(machine=machine)

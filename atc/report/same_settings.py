@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from atc.runs.store import Entry
+from atc.runs.record import Record
 
 Settings = dict[str, Any]  # by dotted key
 OF_THE_REDUCTION = ("reducer", "schedule", "proportional_attention", "size_weighted")  # in a record's config
@@ -14,55 +14,64 @@ OF_THE_REDUCTION = ("reducer", "schedule", "proportional_attention", "size_weigh
 class Runs:
     """The records behind a table; what is asked of their settings again and again is worked out once.
 
-    entries: those of all its cells, the earliest first.
+    Args:
+        records: those of all its cells, the earliest first.
+
+    Attributes:
+        records: the same.
     """
 
-    def __init__(self, entries: Iterable[Entry]):
-        self.entries = list(entries)
+    def __init__(self, records: Iterable[Record]) -> None:
+        """Nothing is worked out before it is asked for."""
+        self.records = list(records)
         self._settings: dict[tuple[int, bool], Settings] = {}
         self._texts: dict[tuple[int, bool], str] = {}
         self._votes: dict[tuple[str, ...], Counter[str]] = {}
 
-    def settings(self, entry: Entry, reduced: bool = True) -> Settings:
+    def settings(self, record: Record, reduced: bool = True) -> Settings:
         """`settings` of one of these records."""
-        key = (id(entry), reduced)
+        key = (id(record), reduced)
         if key not in self._settings:
-            self._settings[key] = settings(entry, reduced)
+            self._settings[key] = settings(record, reduced)
         return self._settings[key]
 
-    def groups(self, entries: Iterable[Entry], reduced: bool) -> list[list[Entry]]:
-        """Runs by their settings, in the order of each group's last run.
+    def groups(self, records: Iterable[Record], reduced: bool) -> list[list[Record]]:
+        """Records by their settings, in the order of each group's last run.
 
-        reduced: whether the settings of the reduction count, which mean nothing for a result without it.
+        Args:
+            records: some of these.
+            reduced: whether the settings of the reduction count, which mean nothing for a result without it.
+
+        Returns:
+            Groups with the same settings, seeds apart.
         """
-        found: dict[str, list[Entry]] = {}
-        for entry in entries:
-            key = (id(entry), reduced)
+        groups: dict[str, list[Record]] = {}
+        for record in records:
+            key = (id(record), reduced)
             if key not in self._texts:
-                self._texts[key] = _text(self.settings(entry, reduced))
-            found[self._texts[key]] = [*found.pop(self._texts[key], []), entry]
-        return list(found.values())
+                self._texts[key] = _text(self.settings(record, reduced))
+            groups[self._texts[key]] = [*groups.pop(self._texts[key], []), record]
+        return list(groups.values())
 
-    def usual(self, found: Sequence[list[Entry]], reduced: bool) -> list[Entry]:
+    def usual(self, groups: Sequence[list[Record]], reduced: bool) -> list[Record]:
         """The group that counts: where the groups differ, it has what most runs of the whole sweep have; the latest.
 
         So a trial with less data does not take the place of the result it was a trial for, and a sweep that is run
         anew with another setting is shown as a whole: as it was, until most of it is done.
         """
-        if len(found) == 1:
-            return found[0]
-        differing = tuple(difference([self.settings(group[0], reduced) for group in found]))
+        if len(groups) == 1:
+            return groups[0]
+        differing = tuple(difference([self.settings(group[0], reduced) for group in groups]))
         if differing not in self._votes:
-            seen = {entry["identity"]: entry for entry in self.entries if entry["status"] == "finished"}
-            self._votes[differing] = Counter(_part(self.settings(entry), differing) for entry in seen.values())
+            seen = {record.identity: record for record in self.records if record.status == "finished"}
+            self._votes[differing] = Counter(_part(self.settings(record), differing) for record in seen.values())
         votes = self._votes[differing]
-        return max(reversed(found), key=lambda group: votes[_part(self.settings(group[0], reduced), differing)])
+        return max(reversed(groups), key=lambda group: votes[_part(self.settings(group[0], reduced), differing)])
 
 
-def settings(entry: Entry, reduced: bool = True) -> Settings:
+def settings(record: Record, reduced: bool = True) -> Settings:
     """The settings in a record, without seeds."""
-    config = entry.get("config", {})
-    return flat({key: value for key, value in config.items() if reduced or key not in OF_THE_REDUCTION})
+    return flat({key: value for key, value in record.config.items() if reduced or key not in OF_THE_REDUCTION})
 
 
 def difference(several: Sequence[Settings]) -> list[str]:
@@ -87,10 +96,10 @@ def is_seed(key: str) -> bool:
     return key.lstrip("+~").rpartition(".")[2] == "seed"
 
 
-def seeds(entry: Entry, reduced: bool) -> str:
+def seeds(record: Record, reduced: bool) -> str:
     """The seeds of a run: its own, and those of parts that have others."""
-    own, config = entry.get("seed"), entry.get("config", {})
-    parts = _seeds({key: value for key, value in config.items() if reduced or key not in OF_THE_REDUCTION})
+    own = record.seed
+    parts = _seeds({key: value for key, value in record.config.items() if reduced or key not in OF_THE_REDUCTION})
     return _text([own, {key: value for key, value in parts.items() if value != own}])
 
 

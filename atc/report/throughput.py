@@ -15,7 +15,6 @@ from atc.report.cells import same
 from atc.report.layout import Layout
 from atc.report.report import Report
 from atc.report.tables import SHOWN, Key, Table
-from atc.runs.store import Entry
 
 Row = dict[str, Any]
 FILES = "throughput_*.json"
@@ -59,7 +58,8 @@ class Throughput(Report):
         lines.writerows([_plain(row.get(key, "")) for key in heads] for row in self.table.values)
         return out.getvalue()
 
-    def runs(self) -> list[Entry]:
+    def records(self) -> list[Row]:
+        """The measurements."""
         assert isinstance(self.table, Lines)
         return self.table.values
 

@@ -10,28 +10,35 @@ from omegaconf import DictConfig, OmegaConf
 from atc.files import write_whole
 from atc.grids import grid
 from atc.runs import store
-from atc.runs.store import Entry
+from atc.runs.record import Record
 
 RESULTS = ("dense", "off_the_shelf", "fine_tuned", "checkpoint", "gflops", "images_per_second")
 STATES = {"finished": "finished", "failed": "failed", "crashed": "failed"}
 
 
-def entries(project: str, api: Any = None) -> list[Entry]:
+def records(project: str, api: Any = None) -> list[Record]:
     """What the local store would hold of the runs of a project, the earliest first.
 
-    project: "PROJECT" or "ENTITY/PROJECT"; api: a `wandb.Api`. The runs are those made with logger=wandb.
-    ValueError: no such project, or no access.
+    Args:
+        project: "PROJECT" or "ENTITY/PROJECT", whose runs were made with logger=wandb.
+        api: a `wandb.Api`, which has no types; None: one of its own.
+
+    Returns:
+        A record for each run.
+
+    Raises:
+        ValueError: no such project, or no access.
     """
     import wandb
 
     try:
-        found = [_entry(run) for run in (api or wandb.Api()).runs(project) if "datamodule" in run.config]
+        found = [_record(run) for run in (api or wandb.Api()).runs(project) if "datamodule" in run.config]
     except (wandb.errors.Error, ValueError) as error:
         raise ValueError(f"project={project}: {' '.join(str(error).split())}") from error
-    return sorted(found, key=lambda entry: entry["finished"] or "")
+    return sorted(found, key=lambda record: record.finished or "")
 
 
-def _entry(run: Any) -> Entry:
+def _record(run: Any) -> Record:
     cfg = OmegaConf.create(_anywhere(dict(run.config), str(run.config.get("output_dir"))))
     assert isinstance(cfg, DictConfig)
     summary = dict(run.summary)
@@ -41,16 +48,14 @@ def _entry(run: Any) -> Entry:
         if name in RESULTS and metric:
             results.setdefault(name, {})[metric] = value
     ended = summary.get("_timestamp")
-    return store.entry(
-        cfg,
-        {
-            "status": summary.get("status") or STATES.get(run.state, "interrupted"),  # killed runs say nothing
-            "finished": ended and datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds"),
-            "seed": cfg.get("seed"),
-            "score": cfg.get("score"),
-            "results": results,
-        },
-    ) | {"wall_time_s": summary.get("_runtime")}
+    parts = {
+        "status": summary.get("status") or STATES.get(run.state, "interrupted"),  # killed runs say nothing
+        "finished": ended and datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds"),
+        "seed": cfg.get("seed"),
+        "score": cfg.get("score"),
+        "results": results,
+    }
+    return store.with_settings(Record.read(parts), cfg).replace(wall_time_s=summary.get("_runtime"))
 
 
 def _anywhere(node: Any, directory: str) -> Any:

@@ -19,8 +19,10 @@ from atc.grids import claim
 from atc.run.loading import load
 from atc.run.parts import Parts, build, optimizer_of, run_of
 from atc.run.results import finish, of_selected, result_of
-from atc.runs import checkpoints, directories, lock, record, store, summary
+from atc.runs import checkpoints, directories, lock, record_file, store
 from atc.runs.context import recorded
+from atc.runs.record import Record
+from atc.runs.summary import summary_text
 from atc.tasks import resuming
 from atc.tasks.interrupt import behind
 
@@ -32,11 +34,11 @@ WEIGHTS = "weights.safetensors"
 TEXT_FEATURES = "text_features.safetensors"
 
 
-def _alone(command: Callable[[DictConfig], dict[str, Any]]) -> Callable[[DictConfig], dict[str, Any]]:
+def _alone(command: Callable[[DictConfig], Record]) -> Callable[[DictConfig], Record]:
     """A command that holds its run directory while it runs. ValueError where another process holds it."""
 
     @functools.wraps(command)
-    def alone(cfg: DictConfig) -> dict[str, Any]:
+    def alone(cfg: DictConfig) -> Record:
         with lock.claimed(cfg.output_dir):
             if lock.is_first():
                 remove_partial(cfg.output_dir)
@@ -46,15 +48,15 @@ def _alone(command: Callable[[DictConfig], dict[str, Any]]) -> Callable[[DictCon
 
 
 @_alone
-def train(cfg: DictConfig) -> dict[str, Any]:
+def train(cfg: DictConfig) -> Record:
     """Evaluate without reduction and off the shelf, fine-tune, evaluate the epoch that was best on validation.
 
     cfg: conf/train.yaml composed, with output_dir set. cfg.resume goes on with a run from where it was cut; with
     "auto" a run that is finished is left as it is.
     Returns the record, as written to output_dir/results.json.
     """
-    known = record.Record(Path(cfg.output_dir) / record.FILE, resume=cfg.resume == "auto").data
-    if known.get("status") == "finished":
+    known = record_file.RecordFile(Path(cfg.output_dir) / record_file.FILE, resume=cfg.resume == "auto").record
+    if known.status == "finished":
         log.info("resume=auto: this run is finished")
         config: Any = OmegaConf.to_container(cfg)
         groups = claim.changed(known, code.of_config(config))
@@ -62,7 +64,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             log.warning("code changed since: %s; without resume=auto it is run anew", ", ".join(groups))
         if lock.is_first() and store.reconcile(cfg.output_dir, cfg.paths.store, cfg):
             log.info("its record was not in the results store yet, and now is")
-        log.info(summary.text(known, outputs=cfg.output_dir))
+        log.info(summary_text(known, outputs=cfg.output_dir))
         return known
     resume = checkpoints.training_state(cfg.resume, Path(cfg.output_dir))
     _say_why_it_failed(cfg)
@@ -109,7 +111,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 
 
 @_alone
-def evaluate(cfg: DictConfig) -> dict[str, Any]:
+def evaluate(cfg: DictConfig) -> Record:
     """Evaluate a backbone off the shelf, or a checkpoint, with its tokens reduced.
 
     cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction.
@@ -142,7 +144,7 @@ def _keep_text_features(parts: Parts) -> None:
 
 def _say_why_it_failed(cfg: DictConfig) -> None:
     """Of a run that is resumed after it failed, its error."""
-    file = Path(cfg.output_dir) / record.FILE
-    before = record.Record(file, resume=cfg.resume is not None).data
-    if before.get("status") == "failed" and before.get("error"):
-        log.info("this run failed before: %s", before["error"])
+    file = Path(cfg.output_dir) / record_file.FILE
+    before = record_file.RecordFile(file, resume=cfg.resume is not None).record
+    if before.status == "failed" and before.error:
+        log.info("this run failed before: %s", before.error)

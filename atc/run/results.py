@@ -12,8 +12,9 @@ from atc.cost.measure import measure
 from atc.files import write_whole
 from atc.printable import printable
 from atc.run.parts import Parts, task_of
-from atc.runs import summary
 from atc.runs.context import Run
+from atc.runs.record import Record
+from atc.runs.summary import summary_text
 from atc.tasks.finite import NotFinite
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def result_of(parts: Parts, name: str, model: nn.Module | None = None) -> dict[s
         model: the model; None: the reduced one.
 
     Returns:
-        The metrics, and how many images they are over, under `name`: an entry of a record's results.
+        The metrics, and how many images they are over, under `name`: a part of a record's results.
 
     Raises:
         NotFinite: the score is no finite number.
@@ -50,7 +51,7 @@ def result_of(parts: Parts, name: str, model: nn.Module | None = None) -> dict[s
 
 
 def of_selected(parts: Parts, selected: ModelCheckpoint) -> dict[str, Any]:
-    """What the epoch that was chosen was chosen by: an entry of a record's results; none if nothing says."""
+    """What the epoch that was chosen was chosen by: a part of a record's results; none if nothing says."""
     if selected.best_model_score is None:
         return {}
     metric = str(selected.monitor).partition("/")[2]
@@ -59,7 +60,7 @@ def of_selected(parts: Parts, selected: ModelCheckpoint) -> dict[str, Any]:
     return {"validation": score | getattr(parts.task, "images", {}).get("val", {})}
 
 
-def finish(run: Run, parts: Parts) -> dict[str, Any]:
+def finish(run: Run, parts: Parts) -> Record:
     """Measure cost and speed on test images, close the record, show the summary; on one process of many.
 
     Returns:
@@ -75,11 +76,11 @@ def finish(run: Run, parts: Parts) -> dict[str, Any]:
         # A precision such as bf16-true has made the model another type for good, where a strategy does not shard.
         images = images.to(trainer.strategy.root_device, next(parts.vit.parameters()).dtype)
         precision = trainer.precision_plugin.forward_context()
-        for entries in measure(parts.model, parts.vit, images, benchmark.seconds, precision):
-            run.update(**entries)
+        for measured in measure(parts.model, parts.vit, images, benchmark.seconds, precision):
+            run.update(**measured)
         run.end("finished")
-        log.info(summary.text(run.record.data, outputs=str(run.directory)))
-    return run.record.data
+        log.info(summary_text(run.record, outputs=str(run.directory)))
+    return run.record
 
 
 def _corrupt(parts: Parts) -> list[str] | None:

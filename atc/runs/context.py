@@ -13,7 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from atc import code, faults, processes
 from atc.files import write_whole
 from atc.printable import printable
-from atc.runs import directories, record, store, wandb_log
+from atc.runs import directories, store, wandb_log
+from atc.runs.record import Record, Status
+from atc.runs.record_file import FILE, RecordFile
 from atc.signals import Interrupted
 
 log = logging.getLogger(__name__)
@@ -30,8 +32,14 @@ class Run:
         loggers: what the run logs to.
 
     Attributes:
-        record: results.json.
+        cfg: the configuration.
+        settings: as given.
+        loggers: as given.
+        notices: as given, each of them once.
+        directory: the run directory.
+        file: results.json.
         begun: whether the record is open.
+        replaced: what `leave` puts back.
     """
 
     def __init__(
@@ -42,18 +50,24 @@ class Run:
         *,
         resume: bool = False,
         loggers: Sequence[Logger] = (),
-    ):
+    ) -> None:
+        """Nothing is written yet."""
         self.cfg, self.settings, self.loggers = cfg, settings, loggers
         self.notices = list(dict.fromkeys(notices))
         self.directory = Path(cfg.output_dir)
-        self.record = record.Record(self.directory / record.FILE, resume=resume)
+        self.file = RecordFile(self.directory / FILE, resume=resume)
         self.begun = False
         self.replaced: dict[Path, bytes] = {}  # files of the finished run that a resume goes on with
 
     @property
+    def record(self) -> Record:
+        """What is known of the run so far."""
+        return self.file.record
+
+    @property
     def first(self) -> bool:
         """Whether this process, of the several that a run may have, is the one that writes."""
-        return rank_zero_only.rank == 0
+        return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]  # not in Lightning's types
 
     def begin(self) -> None:
         """Write the settings and open the record, once: from here on, however the run ends, its record says so."""
@@ -62,18 +76,18 @@ class Run:
         self.begun = True
         if not self.first:
             return
-        known = self.record.data
-        if known.get("status") == "finished":
-            written = [self.directory / name for name in (record.FILE, directories.COMPOSED, directories.RESOLVED)]
+        known = self.record
+        if known.status == "finished":
+            written = [self.directory / name for name in (FILE, directories.COMPOSED, directories.RESOLVED)]
             self.replaced = {file: file.read_bytes() for file in written if file.is_file()}
         # What a run was trained with before it went on with something else is not forgotten.
-        before = [line for line in known.get("notices") or [] if str(line).startswith("weights trained")]
+        before = [line for line in known.notices or () if str(line).startswith("weights trained")]
         directories.save_config(self.cfg, self.directory)
-        self.record.start(
+        self.file.start(
             **self.settings,
             notices=[*before, *(line for line in self.notices if line not in before)],
             code=code.of_config(OmegaConf.to_container(self.cfg)),
-            results=known.get("results", {}),
+            results=known.results,
         )
         for logger in self.loggers:
             logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))
@@ -82,12 +96,12 @@ class Run:
         """Put results into the record."""
         self.update(results=results)
 
-    def update(self, **entries: Any) -> None:
-        """Put entries into the record; a mapping is merged into what is there."""
+    def update(self, **parts: Any) -> None:
+        """Put parts into the record; a mapping is merged into what is there."""
         if self.first:
-            self.record.update(**entries)
+            self.file.update(**parts)
 
-    def end(self, status: str, error: BaseException | None = None) -> None:
+    def end(self, status: Status, error: BaseException | None = None) -> None:
         """Close the record, and put it into the results store.
 
         Args:
@@ -95,12 +109,12 @@ class Run:
             error: what ended the run, if something did.
         """
         command = "train" if "optimizer" in self.cfg else "evaluate"
-        said = None if error is None else faults.told(error, command) or faults.first_words(error)
-        self.record.update(error=None if said is None else printable(said, keep="\n"))
-        self.record.finish(status)
-        store.Store(self.cfg.paths.store).append(store.entry(self.cfg, self.record.data))
+        reason = None if error is None else faults.told(error, command) or faults.first_words(error)
+        self.file.update(error=None if reason is None else printable(reason, keep="\n"))
+        self.file.finish(status)
+        store.Store(self.cfg.paths.store).append(store.with_settings(self.record, self.cfg))
         try:
-            wandb_log.close(self.loggers, self.record.data, self.record.path)
+            wandb_log.close(self.loggers, self.record, self.file.path)
         except Exception as problem:  # all is recorded; W&B's own errors are of many kinds
             log.warning("W&B was not told how the run ended: %s", problem)
 
@@ -108,8 +122,8 @@ class Run:
         """Put a finished run that was not trained any further back as it was."""
         for file, content in self.replaced.items():
             write_whole(file, content)
-        self.record = record.Record(self.record.path, resume=True)
-        wandb_log.close(self.loggers, self.record.data, self.record.path)
+        self.file = RecordFile(self.file.path, resume=True)
+        wandb_log.close(self.loggers, self.record, self.file.path)
 
     def fail(self, error: BaseException) -> None:
         """Record that an error or a signal ended the run, as far as the disk lets us."""
@@ -150,7 +164,7 @@ def recorded(
             if run.replaced and not trained():
                 run.leave()
                 raise
-            if run.record.data.get("status") == "finished":  # what is missing is its copy in the store
+            if run.record.status == "finished":  # what is missing is its copy in the store
                 with suppress(OSError):
                     store.reconcile(run.directory, run.cfg.paths.store, run.cfg)
                 raise

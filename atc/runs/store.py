@@ -12,7 +12,7 @@ runs; and pandas and DuckDB open the whole store:
 """
 
 import uuid
-from collections.abc import Mapping
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,39 +20,49 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from atc.files import json_text, write_whole
-from atc.runs import identity, lock, wellformed
-from atc.runs import record as record_file
+from atc.runs import identity, lock, record_file, wellformed
+from atc.runs.record import Record
 
-Entry = dict[str, Any]
 GROUPS = ("reducer", "backbone", "datamodule", "schedule", "task", "optimizer")
 
 
 class Store:
     """The records of all runs; appending never changes or loses what is there.
 
-    directory: where they are; it need not exist yet.
+    Args:
+        directory: where they are; it need not exist yet.
+
+    Attributes:
+        directory: the same.
     """
 
-    def __init__(self, directory: str | Path):
+    def __init__(self, directory: str | Path) -> None:
+        """Nothing is read before it is asked for."""
         self.directory = Path(directory)
-        self._read: dict[Path, tuple[tuple[int, int], list[Entry]]] = {}
+        self._read: dict[Path, tuple[tuple[int, int], list[Record]]] = {}
 
-    def append(self, entry: Mapping[str, Any]) -> Path:
+    def append(self, record: Record) -> Path:
         """Add one record, whole or not at all; the file it is in now."""
-        path = self.directory / f"{entry['identity']}-{uuid.uuid4().hex[:12]}.json"
-        return write_whole(path, json_text(entry, indent=1))
+        path = self.directory / f"{record.identity}-{uuid.uuid4().hex[:12]}.json"
+        return write_whole(path, json_text(record.as_dict(), indent=1))
 
-    def entries(self) -> list[Entry]:
+    def records(self) -> list[Record]:
         """All records, the earliest first. A file may also hold a list of them, as those of benchmarks/ do.
 
-        ValueError names a file that is no record, and a record that is not well-formed.
+        Raises:
+            ValueError: a file is no record, or a record is not well-formed; the message names it.
         """
         # Files alone: a pipe named so would be waited for.
         files = [path for path in sorted(self.directory.glob("*.json")) if path.is_file()]
-        found = [entry for path in files for entry in self._entries_of(path)]
-        return sorted(found, key=lambda entry: entry.get("finished") or "")
+        records = [record for path in files for record in self._records_of(path)]
+        return sorted(records, key=lambda record: record.finished or "")
 
-    def _entries_of(self, path: Path) -> list[Entry]:
+    def entries(self) -> list[Record]:
+        """The former name of `records`."""
+        warnings.warn("Store.entries is now Store.records; it goes with the next release", DeprecationWarning, 2)
+        return self.records()
+
+    def _records_of(self, path: Path) -> list[Record]:
         """The records in a file, which is read once for as long as it is the same: a sweep asks again and again."""
         state = path.stat()
         version = (state.st_mtime_ns, state.st_size)
@@ -60,32 +70,32 @@ class Store:
             self._read[path] = (version, wellformed.read(path))
         return self._read[path][1]
 
-    def finished(self, name: str) -> Entry | None:
+    def finished(self, name: str) -> Record | None:
         """The last finished record of an identity, from the files named after it alone: quick in a store of many."""
         files = [path for path in self.directory.glob(f"{name}-*.json") if path.is_file()]
-        found = [entry for path in files for entry in self._entries_of(path)]
-        done = [entry for entry in found if entry["identity"] == name and entry["status"] == "finished"]
-        return max(done, key=lambda entry: entry.get("finished") or "", default=None)
+        records = [record for path in files for record in self._records_of(path)]
+        done = [record for record in records if record.identity == name and record.status == "finished"]
+        return max(done, key=lambda record: record.finished or "", default=None)
 
-    def holds(self, entry: Mapping[str, Any]) -> bool:
+    def holds(self, record: Record) -> bool:
         """Whether a record is there, under whatever sweep's name: one of the same run, begun and ended when it was."""
-        same = ("identity", "started", "finished")
-        for path in self.directory.glob(f"{entry['identity']}-*.json"):
+        for path in self.directory.glob(f"{record.identity}-*.json"):
             try:
-                found = self._entries_of(path) if path.is_file() else []
-            except (OSError, ValueError):  # being removed, or damaged: `entries` names it
+                there = self._records_of(path) if path.is_file() else []
+            except (OSError, ValueError):  # being removed, or damaged: `records` names it
                 continue
-            if any(all(one.get(key) == entry.get(key) for key in same) for one in found):
+            if any(_run(one) == _run(record) for one in there):
                 return True
         return False
 
-    def latest(self) -> dict[str, Entry]:
+    def latest(self) -> dict[str, Record]:
         """The record that counts for each identity: the last finished one, else the last."""
-        found: dict[str, Entry] = {}
-        for entry in self.entries():
-            if entry["status"] == "finished" or found.get(entry["identity"], entry)["status"] != "finished":
-                found[entry["identity"]] = entry
-        return found
+        latest: dict[str, Record] = {}
+        for record in self.records():
+            name = str(record.identity)
+            if record.status == "finished" or latest.get(name, record).status != "finished":
+                latest[name] = record
+        return latest
 
 
 def reconcile(directory: str | Path, store: str | Path, cfg: DictConfig) -> Path | None:
@@ -107,32 +117,39 @@ def reconcile(directory: str | Path, store: str | Path, cfg: DictConfig) -> Path
     file = Path(directory) / record_file.FILE
     if not file.is_file():
         return None
-    found = record_file.read(file)
-    if found.get("status") != "finished":
+    record = record_file.read(file)
+    if record.status != "finished":
         return None
-    missing, entries = entry(cfg, found), Store(store)
-    if entries.holds(missing):
+    missing, there = with_settings(record, cfg), Store(store)
+    if there.holds(missing):
         return None
     try:
         with lock.claimed(directory):
-            return None if entries.holds(missing) else entries.append(missing)
+            return None if there.holds(missing) else there.append(missing)
     except lock.InUse:
         return None
 
 
-def entry(cfg: DictConfig, record: Mapping[str, Any]) -> Entry:
-    """What the store holds of a run.
+def with_settings(record: Record, cfg: DictConfig) -> Record:
+    """A record as the store holds it: with the settings of its run.
 
-    cfg: its configuration; record: its results.json. The columns to select by come first: the options chosen,
-    keep_rate or t if the schedule has them, seed; `config` is what `identity` is the hash of, and free of paths.
+    The columns to select by come first: the options chosen, keep_rate or t if the schedule has them, seed; `config` is
+    what `identity` is the hash of, and free of paths.
+
+    Args:
+        record: that of results.json.
+        cfg: the configuration of the run.
+
+    Returns:
+        Another record.
     """
     determining = identity.settings(cfg)
     choices, schedule = cfg.get("choices") or {}, cfg.get("schedule") or {}
     chosen = {group: choices[group] for group in GROUPS if choices.get(group)}
-    plain = OmegaConf.to_container(schedule, resolve=True) if OmegaConf.is_config(schedule) else schedule
+    plain: Any = OmegaConf.to_container(schedule, resolve=True) if OmegaConf.is_config(schedule) else schedule
     counts = {key: plain[key] for key in ("keep_rate", "t") if key in plain}
-    rest = {key: value for key, value in record.items() if key not in chosen}
-    return {
+    rest = {key: value for key, value in record.as_dict().items() if key not in chosen}
+    parts = {
         "identity": identity.of_settings(determining),
         "sweep": cfg.get("sweep"),
         **chosen,
@@ -141,10 +158,15 @@ def entry(cfg: DictConfig, record: Mapping[str, Any]) -> Entry:
         "wall_time_s": _seconds(record),
         "config": determining,
     }
+    return Record.read(parts)
 
 
-def _seconds(record: Mapping[str, Any]) -> float | None:
-    if not record.get("started") or not record.get("finished"):
+def _run(record: Record) -> tuple[str | None, ...]:
+    """What two records of one run have in common."""
+    return record.identity, record.started, record.finished
+
+
+def _seconds(record: Record) -> float | None:
+    if not record.started or not record.finished:
         return None
-    begin, end = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
-    return (end - begin).total_seconds()
+    return (datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)).total_seconds()

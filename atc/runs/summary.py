@@ -1,13 +1,12 @@
 """The one table a run ends with."""
 
 import io
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from atc.core.metric import Metric, of_record
+from atc.core.metric import Metric
+from atc.runs.record import Record, Result
 
 COLUMNS = {
     "dense": "without reduction",
@@ -17,32 +16,38 @@ COLUMNS = {
 }
 
 
-def text(data: Mapping[str, Any], outputs: str) -> str:
+def summary_text(record: Record, outputs: str) -> str:
     """What a record holds, to be read: the settings, then accuracy, speed and cost, with and without reduction.
 
-    data: a `Record`'s; outputs: where the run's files are.
+    Args:
+        record: that of a run that has ended.
+        outputs: where the run's files are.
+
+    Returns:
+        Lines for the terminal.
     """
-    console = Console(file=io.StringIO(), width=110)
+    out = io.StringIO()
+    console = Console(file=out, width=110)
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("reducer", f"{data['reducer']}, {data['schedule']}" if data["reduces"] else "none")
-    facts.add_row("backbone", f"{data['backbone']} on {data['datamodule']}")
-    facts.add_row("tokens entering each block", " ".join(map(str, data["tokens_per_block"])))
-    for notice in data["notices"]:
+    facts.add_row("reducer", f"{record.reducer}, {record.schedule}" if record.reduces else "none")
+    facts.add_row("backbone", f"{record.backbone} on {record.datamodule}")
+    facts.add_row("tokens entering each block", " ".join(map(str, record.tokens_per_block)))
+    for notice in record.notices or ():
         facts.add_row("note", notice)
-    if "corrupt_images" in data:
-        facts.add_row("corrupt images skipped", f"{data['corrupt_images']:,}")
-    results = data["results"]
+    if record.corrupt_images is not None:
+        facts.add_row("corrupt images skipped", f"{record.corrupt_images:,}")
+    results = {name: result for name in record.results if (result := record.result(name)) is not None}
     if (part := _images(results.get("validation", {}))).count(" of "):
         facts.add_row("validation images", part)
     console.print()
     console.print(facts)
 
-    shown = [name for name in COLUMNS if name in results or (name == "dense" and data["reduces"])]
+    shown = [name for name in COLUMNS if name in results or (name == "dense" and record.reduces)]
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("")
     for name in shown:
         table.add_column(COLUMNS[name], justify="right")
-    metric = of_record(data)
+    metric = record.scored_by
     table.add_row(f"test {metric.label}", *(_scored(results.get(name), metric) for name in shown))
     if any("images" in results.get(name, {}) for name in shown):
         table.add_row("test images", *(_images(results.get(name, {})) for name in shown))
@@ -53,15 +58,15 @@ def text(data: Mapping[str, Any], outputs: str) -> str:
     console.print(table)
     console.print()
     console.print(f"outputs in {outputs}", soft_wrap=True, markup=False)  # a path is there to be copied
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]  # a StringIO
+    return out.getvalue()
 
 
-def _scored(result: Mapping[str, float | None] | None, metric: Metric) -> str:
+def _scored(result: Result | None, metric: Metric) -> str:
     value = None if result is None else result.get(metric.name)
     return "not evaluated" if value is None else f"{metric.shown(value):.2f}"
 
 
-def _images(result: Mapping[str, Any]) -> str:
+def _images(result: Result) -> str:
     """How many images a score is over, beside how many there are where it is not over all."""
     count, of = result.get("images"), result.get("images_of")
     if count is None:
@@ -69,7 +74,7 @@ def _images(result: Mapping[str, Any]) -> str:
     return f"{count:,}" if of in (None, count) else f"{count:,} of {of:,}"
 
 
-def _cells(values: Mapping[str, float], shown: list[str], form: str) -> list[str]:
+def _cells(values: Result, shown: list[str], form: str) -> list[str]:
     """One cell per column; what is reduced also as a multiple of what is not."""
     cells = []
     for name in shown:

@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from atc.runs.record import Record
+
 EXIT = {"finished": 0, "failed": 1, "interrupted": 255}  # W&B's states finished, failed, killed
 
 
@@ -21,10 +23,13 @@ def same_run(logger: Mapping[str, Any], directory: Path) -> dict[str, str]:
     return {"id": begun[-1].name.rpartition("-")[2]}
 
 
-def close(loggers: Iterable[Logger], record: Mapping[str, Any], file: Path) -> None:
+def close(loggers: Iterable[Logger], record: Record, file: Path) -> None:
     """Log what was measured and the record itself, and end the W&B run: the next one of this process is another.
 
-    record: as in `file`, results.json, which becomes an artifact of type "results".
+    Args:
+        loggers: what the run logs to; those of W&B that have not ended count.
+        record: that of the run, which has ended.
+        file: its results.json, which becomes an artifact of type "results".
     """
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
@@ -35,21 +40,21 @@ def close(loggers: Iterable[Logger], record: Mapping[str, Any], file: Path) -> N
         if wandb.run is None or wandb.run.id != run.id:  # it has ended
             continue
         logger.log_metrics(measured(record))
-        run.summary["status"] = record["status"]
+        run.summary["status"] = record.status
         results = wandb.Artifact(f"results-{run.id}", type="results")
         results.add_file(str(file))
         run.log_artifact(results)
-        run.finish(EXIT[record["status"]])
+        run.finish(EXIT[str(record.status)])
 
 
-def measured(record: Mapping[str, Any]) -> dict[str, float]:
+def measured(record: Record) -> dict[str, float]:
     """Token counts, cost, speed and numbers of images, by names with one slash: tokens/block_1, fine_tuned/images."""
-    found = {f"tokens/block_{block}": count for block, count in enumerate(record.get("tokens_per_block", []), start=1)}
-    results = record.get("results", {})
+    numbers: dict[str, float | None] = {
+        f"tokens/block_{block}": count for block, count in enumerate(record.tokens_per_block, start=1)
+    }
     for kind in ("gflops", "images_per_second"):
-        found |= {f"{kind}/{model}": value for model, value in results.get(kind, {}).items()}
-    for name, result in results.items():
-        if not isinstance(result, Mapping):  # measured_at_batch_size
-            continue
-        found |= {f"{name}/{key}": result[key] for key in ("images", "images_of") if key in result}
-    return found
+        numbers |= {f"{kind}/{model}": value for model, value in (record.result(kind) or {}).items()}
+    for name in record.results:
+        result = record.result(name) or {}  # measured_at_batch_size is a number
+        numbers |= {f"{name}/{key}": result[key] for key in ("images", "images_of") if key in result}
+    return {name: value for name, value in numbers.items() if value is not None}

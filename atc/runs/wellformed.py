@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from atc.core.metric import is_recorded
+from atc.runs.record import Record
 
 STATES = ("finished", "failed", "interrupted", "running")
 LARGEST = 64 * 2**20  # bytes of a file; a record has a few thousand
 DEEPEST = 32  # of settings within settings; those of a run are four deep
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read(path: Path) -> list[Record]:
     """The records in a file: its one, or those of its list; none in a file of something else.
 
     Args:
@@ -31,34 +32,53 @@ def read(path: Path) -> list[dict[str, Any]]:
     if size > LARGEST:
         raise ValueError(f"{path} has {size / 2**20:.0f} MB, and a store's files at most {LARGEST // 2**20}: split it")
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
         raise ValueError(f"{path} is no record of a run: it is nested too deep") from None
     except ValueError as error:
         raise ValueError(f"{path} is no record of a run: {error}") from error
-    entries = found if isinstance(found, list) else [found]
-    if not all(isinstance(entry, dict) for entry in entries):
-        odd = next(entry for entry in entries if not isinstance(entry, dict))
+    several = content if isinstance(content, list) else [content]
+    if not all(isinstance(parts, dict) for parts in several):
+        odd = next(parts for parts in several if not isinstance(parts, dict))
         raise ValueError(f"{path} is no record of a run, nor a list of them: it holds {_shown(odd)}")
-    records = [entry for entry in entries if "identity" in entry]
-    for number, entry in enumerate(records):
-        wrong = fault(entry)
+    several = [parts for parts in several if "identity" in parts]
+    for number, parts in enumerate(several):
+        wrong = fault(parts)
         if wrong:
-            which = f"{path}, record {number + 1} of {len(records)}" if len(records) > 1 else str(path)
+            which = f"{path}, record {number + 1} of {len(several)}" if len(several) > 1 else str(path)
             raise ValueError(f"{which}: {wrong}")
-    return records
+    return [Record.read(parts) for parts in several]
 
 
-def fault(entry: dict[str, Any]) -> str | None:
-    """What is wrong with a record, with what would be right; None for a good one."""
-    if _deeper(entry, DEEPEST):
-        return f"it is nested more than {DEEPEST} deep, which no settings of a run are"
-    if "status" not in entry:
+def fault(parts: dict[str, Any]) -> str | None:
+    """What is wrong with a record of the store, with what would be right.
+
+    Args:
+        parts: the record as it was read: its parts by name.
+
+    Returns:
+        A message; None for a good record.
+    """
+    if "status" not in parts and not _deeper(parts, DEEPEST):
         return f"it has no status, which is one of {', '.join(STATES)}"
+    return wrong_part(parts)
+
+
+def wrong_part(parts: dict[str, Any]) -> str | None:
+    """What is wrong with a part of a record, with what would be right; parts may be missing.
+
+    Args:
+        parts: as for `fault`.
+
+    Returns:
+        A message; None for good ones.
+    """
+    if _deeper(parts, DEEPEST):
+        return f"it is nested more than {DEEPEST} deep, which no settings of a run are"
     for key, (fits, right) in _PARTS.items():
-        if key in entry and not fits(entry[key]):
-            return f"{key}={_shown(entry[key])} must be {right}"
-    for name, result in entry.get("results", {}).items():
+        if key in parts and not fits(parts[key]):
+            return f"{key}={_shown(parts[key])} must be {right}"
+    for name, result in parts.get("results", {}).items():
         values = result.values() if isinstance(result, dict) else [result]
         for value in values:
             if not (value is None or _is_number(value)):

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from atc.config.selecting import direction
 from atc.core import Metric, metric
-from atc.report import summary
+from atc.runs.record import Record
+from atc.runs.summary import summary_text
 from atc.tasks.classification import Classification
 from atc.tasks.multilabel import Multilabel
 from atc.tasks.task import Task
@@ -29,9 +30,7 @@ def test_direction_and_scale():
     assert (FID.label, ACCURACY.label) == ("fid", "accuracy, %")
 
 
-def test_records_say_their_metric_and_those_of_before_are_in_percent():
-    assert metric.of_record({"score": "fid", "metric": FID._asdict()}) == FID
-    assert metric.of_record({"score": "map"}) == Metric("map", "%", 100.0)
+def test_what_records_have_as_their_metric():
     assert metric.is_recorded(FID._asdict())
     assert metric.is_recorded(None)
     for wrong in ({"name": "fid"}, "fid", FID._asdict() | {"scale": True}, FID._asdict() | {"unit": 1}):
@@ -73,12 +72,12 @@ def test_checkpoints_go_by_the_direction_of_the_metric(monitor, expected):
 
 
 def test_the_summary_shows_the_metric_on_its_scale():
-    data = {
+    parts = {
         "score": "error", "metric": Restoration.metric._asdict(), "results": {"fine_tuned": {"error": 1.5}},
         "reduces": False, "reducer": "none", "schedule": "", "backbone": "b", "datamodule": "d", "seed": 0,
         "notices": [], "tokens_per_block": [4],
     }  # fmt: skip
-    said = summary.text(data, outputs="x")
+    said = summary_text(Record.read(parts), outputs="x")
     assert "test error, mm" in said
     assert "1.50" in said
     assert "150" not in said

@@ -42,10 +42,10 @@ def going_on(directory: Path, *overrides: str) -> dict[str, Any]:
     return run.train(composed("train", directory, *overrides, f"resume={directory}"))
 
 
-def note(directory: Path, **entries: Any) -> None:
+def note(directory: Path, **parts: Any) -> None:
     """Change what results.json says."""
     file = directory / "results.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+    file.write_text(json.dumps(json.loads(file.read_text()) | parts))
 
 
 def test_a_moved_run_knows_its_best_epoch(trained: Path, tmp_path: Path) -> None:
@@ -177,17 +177,17 @@ def test_a_finished_run_that_the_store_lacks_is_entered_once(
     directory = copied(trained, tmp_path / "run")
     again = composed("train", directory, *SETTINGS, "resume=auto")
     store = Store(directory / "store")
-    (before,) = store.entries()
+    (before,) = store.records()
     run.train(again)
-    assert store.entries() == [before]
+    assert store.records() == [before]
     shutil.rmtree(store.directory)
     run.train(again)
     assert "was not in the results store yet" in caplog.text
-    assert store.entries() == [before]
+    assert store.records() == [before]
     note(directory, code={"reducer": "0" * 12})
     run.train(again)
     assert "code changed since: reducer; without resume=auto it is run anew" in caplog.text
-    assert store.entries() == [before]
+    assert store.records() == [before]
     note(directory, status="failed")
     shutil.rmtree(store.directory)
     assert reconcile(directory, store.directory, again) is None
@@ -210,7 +210,7 @@ def test_two_enter_it_at_once(trained: Path, tmp_path: Path) -> None:
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    assert len(Store(tmp_path / "store").entries()) == 1
+    assert len(Store(tmp_path / "store").records()) == 1
 
 
 def test_a_run_that_was_ended_while_it_was_entered_stays_finished(
@@ -218,7 +218,7 @@ def test_a_run_that_was_ended_while_it_was_entered_stays_finished(
 ) -> None:
     append = Store.append
 
-    def full(self: Store, entry: Any) -> Path:
+    def full(self: Store, record: Any) -> Path:
         monkeypatch.setattr(results_store.Store, "append", append)
         raise OSError(28, "No space left on device", str(self.directory))
 
@@ -226,8 +226,8 @@ def test_a_run_that_was_ended_while_it_was_entered_stays_finished(
     with pytest.raises(OSError, match="No space left"):
         run.train(composed("train", tmp_path, *SETTINGS, "trainer.max_epochs=1"))
     assert json.loads((tmp_path / "results.json").read_text())["status"] == "finished"
-    (entry,) = Store(tmp_path / "store").entries()
-    assert entry["status"] == "finished"
+    (record,) = Store(tmp_path / "store").records()
+    assert record.status == "finished"
 
 
 def test_a_full_disk_fails_the_run_and_is_named(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_full_disk_fails_the_run_and_is_named(tmp_path: Path) -> None:
         in_a_process(train_with_short_files, tmp_path)
     record = json.loads((tmp_path / "results.json").read_text())
     assert (record["status"], record["error"]) == ("failed", said)
-    assert [entry["status"] for entry in Store(tmp_path / "store").entries()] == ["failed"]
+    assert [record.status for record in Store(tmp_path / "store").records()] == ["failed"]
     assert not [file for file in tmp_path.rglob("*") if file.suffix in (".ckpt", ".partial", ".safetensors")]
 
 

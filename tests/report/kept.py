@@ -10,31 +10,31 @@ import pytest
 from omegaconf import OmegaConf
 
 from atc.report import layout, report
-from atc.runs.store import Entry
+from tests.report.records import Parts
 
 KEPT = layout.sweeps_dir().parent / "benchmarks" / "digits_all.json"
 
 
 @pytest.fixture(scope="module")
-def kept() -> list[Entry]:
+def kept() -> list[Parts]:
     """Real records of every method at four keep rates."""
-    found: list[Entry] = json.loads(KEPT.read_text(encoding="utf-8"))
+    found: list[Parts] = json.loads(KEPT.read_text(encoding="utf-8"))
     return found
 
 
-def changed(entry: Entry, number: int = 0, sweep: str | None = None, **settings: Any) -> Entry:
+def changed(record: Parts, number: int = 0, sweep: str | None = None, **settings: Any) -> Parts:
     """A record with other settings, by dotted key, or with another seed."""
-    entry = copy.deepcopy(entry)
+    record = copy.deepcopy(record)
     for key, value in settings.items():
-        node = entry["config"]
+        node = record["config"]
         *parents, leaf = key.split(".")
         for part in parents:
             node = node.setdefault(part, {})
         node[leaf] = value
-    entry["identity"] += f"{number}{len(settings)}"
-    entry["seed"] = entry["config"].get("seed", 0)
-    entry["sweep"] = sweep or entry["sweep"]
-    return entry
+    record["identity"] += f"{number}{len(settings)}"
+    record["seed"] = record["config"].get("seed", 0)
+    record["sweep"] = sweep or record["sweep"]
+    return record
 
 
 def sweeps(tmp_path: Path, **grids: list[dict[str, Any]]) -> Path:

@@ -1,10 +1,22 @@
 """Records of runs that were never made, for tests of what is done with records."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
+from atc.report import report
+from atc.report.layout import Layout
+from atc.runs.record import Record
 
-def entry(sweep: str, score: float | None = None, **columns: Any) -> dict[str, Any]:
+Parts = dict[str, Any]  # of a record, as its file has them
+
+
+def report_of(layout: Layout, records: Iterable[Parts]) -> report.Report:
+    """A report on records that are given by their parts."""
+    return report.make(layout, [Record.read(one) for one in records])
+
+
+def parts(sweep: str, score: float | None = None, **columns: Any) -> Parts:
     """What the store holds of a finished run: `score` off the shelf, a point less without reduction, one more tuned."""
     results = {} if score is None else {"dense": score - 0.01, "off_the_shelf": score, "fine_tuned": score + 0.01}
     return {

@@ -11,28 +11,30 @@ import pytest
 
 from atc import code
 from atc.report import layout, report
-from atc.runs.store import Entry, Store
+from atc.runs.record import Record
+from atc.runs.store import Store
 from datamodules.io import pictures
 from tests.report.kept import both, changed, kept, sweeps, text
+from tests.report.records import Parts, report_of
 
 __all__ = ["kept"]  # a fixture
 
 
-def test_what_was_kept_has_no_marks(kept: list[Entry]) -> None:
-    made = report.make(layout.load("digits_all"), kept)
+def test_what_was_kept_has_no_marks(kept: list[Parts]) -> None:
+    made = report_of(layout.load("digits_all"), kept)
     assert made.table.letters == {}
 
 
-def test_two_sweeps_of_other_settings(tmp_path: Path, kept: list[Entry]) -> None:
+def test_two_sweeps_of_other_settings(tmp_path: Path, kept: list[Parts]) -> None:
     """Each cell has one group of runs; those of the second sweep differ from what most have."""
     directory = sweeps(tmp_path, mine=[{"reducer": ["topk", "evit"], "keep_rate": [0.6]}])
     mine = [
-        changed(entry, sweep="mine", **{"optimizer.lr": 5e-4, "trainer.max_epochs": 3, "schedule.keep_rate": 0.6})
+        changed(record, sweep="mine", **{"optimizer.lr": 5e-4, "trainer.max_epochs": 3, "schedule.keep_rate": 0.6})
         | {"keep_rate": 0.6}
-        for entry in kept
-        if entry["reducer"] in ("topk", "evit") and entry["keep_rate"] == 0.5
+        for record in kept
+        if record["reducer"] in ("topk", "evit") and record["keep_rate"] == 0.5
     ]
-    made = report.make(both(directory, of=["digits_all", "mine"]), [*kept, *mine])
+    made = report_of(both(directory, of=["digits_all", "mine"]), [*kept, *mine])
     place = made.table.columns.index(("0.6",))
     assert text(made, "fine_tuned", "topk")[place].endswith(" [a]")
     assert text(made, "off_the_shelf", "evit")[place].endswith(" [a]")
@@ -45,17 +47,17 @@ def test_two_sweeps_of_other_settings(tmp_path: Path, kept: list[Entry]) -> None
     assert {line["remarks"] for line in lines if line["keep_rate"] == "0.6" and line["ours"]} == {said[4:]}
 
 
-def test_in_one_sweep_and_in_a_method(kept: list[Entry]) -> None:
+def test_in_one_sweep_and_in_a_method(kept: list[Parts]) -> None:
     """A cell that was run anew with another rate, and one whose method was."""
-    entries = []
-    for entry in kept:
-        place = (entry["reducer"], entry["keep_rate"])
+    records = []
+    for record in kept:
+        place = (record["reducer"], record["keep_rate"])
         if place == ("topk", 0.7):
-            entry = changed(entry, **{"optimizer.lr": 3e-4})
+            record = changed(record, **{"optimizer.lr": 3e-4})
         if place == ("tome", 0.9):
-            entry = changed(entry, **{"reducer.as_released": True})
-        entries.append(entry)
-    made = report.make(layout.load("digits_all"), entries)
+            record = changed(record, **{"reducer.as_released": True})
+        records.append(record)
+    made = report_of(layout.load("digits_all"), records)
     assert [("[" in cell) for cell in text(made, "fine_tuned", "topk")] == [False, False, True, False]
     assert [("[" in cell) for cell in text(made, "fine_tuned", "tome")] == [False, False, False, True]
     assert {note[4:] for note in made.table.notes if note.startswith("[")} == {
@@ -64,18 +66,18 @@ def test_in_one_sweep_and_in_a_method(kept: list[Entry]) -> None:
     }
 
 
-def test_what_a_whole_sweep_was_given_is_usual(kept: list[Entry]) -> None:
-    made = report.make(layout.load("digits_all"), [changed(e, **{"trainer.precision": "bf16-mixed"}) for e in kept])
+def test_what_a_whole_sweep_was_given_is_usual(kept: list[Parts]) -> None:
+    made = report_of(layout.load("digits_all"), [changed(e, **{"trainer.precision": "bf16-mixed"}) for e in kept])
     assert made.table.letters == {}
 
 
-def test_what_a_backbone_and_a_data_set_bring_along_is_usual(kept: list[Entry]) -> None:
+def test_what_a_backbone_and_a_data_set_bring_along_is_usual(kept: list[Parts]) -> None:
     """conf/experiment/by_backbone/ and the task of multi-label data: no mark; another rate: one."""
     from atc.report import expected
 
-    def run(sweep: str, **where: str) -> Entry:
+    def run(sweep: str, **where: str) -> Parts:
         chosen = {"experiment": "mae_finetune", "optimizer": "adamw", "trainer": "default"} | where
-        settings = expected.settings({**chosen, "config": {"optimizer": {}}}, {})
+        settings = expected.settings(Record.read({**chosen, "config": {"optimizer": {}}}), {})
         assert settings is not None
         config: dict[str, Any] = {"optimizer": {}}
         for key, value in settings.items():
@@ -104,91 +106,91 @@ def test_what_a_backbone_and_a_data_set_bring_along_is_usual(kept: list[Entry]) 
         for backbone, t in (("mae_base", 16), ("mae_large", 8), ("mae_huge", 7))
         for reducer in ("tome", "atc_single")
     ]
-    rates = {entry["config"]["optimizer"]["lr"] for entry in runs}
+    rates = {record["config"]["optimizer"]["lr"] for record in runs}
     assert len(rates) > 1
-    assert report.make(table1, runs).table.letters == {}
+    assert report_of(table1, runs).table.letters == {}
     runs[0] = changed(runs[0], **{"optimizer.lr": 0.3})
-    (said,) = report.make(table1, runs).table.letters
+    (said,) = report_of(table1, runs).table.letters
     assert said.startswith("optimizer.lr=0.3 instead of ")
 
 
-def test_fewer_images(kept: list[Entry]) -> None:
+def test_fewer_images(kept: list[Parts]) -> None:
     """What was measured on a part of the images is marked; where all was, the table says so."""
-    entries = copy.deepcopy(kept)
-    for entry in entries:
-        few = entry["reducer"] == "evit"
+    records = copy.deepcopy(kept)
+    for record in records:
+        few = record["reducer"] == "evit"
         for result in ("dense", "off_the_shelf", "fine_tuned"):
-            if result in entry["results"]:
-                entry["results"][result] |= {"images": 288 if few else 450, "images_of": 450}
-    made = report.make(layout.load("digits_all"), entries)
+            if result in record["results"]:
+                record["results"][result] |= {"images": 288 if few else 450, "images_of": 450}
+    made = report_of(layout.load("digits_all"), records)
     assert all(cell.endswith(" [a]") for cell in text(made, "fine_tuned", "evit"))
     assert not any("[" in cell for cell in text(made, "fine_tuned", "topk"))
     assert "[a] measured on 288 of 450 images" in made.table.notes
-    for entry in entries:
-        for result in entry["results"].values():
+    for record in records:
+        for result in record["results"].values():
             if isinstance(result, dict) and "images" in result:
                 result["images"] = 90
-    made = report.make(layout.load("digits_all"), entries)
+    made = report_of(layout.load("digits_all"), records)
     assert "Every number is from a part of the images: 90 of 450." in made.table.notes
 
 
-def test_code_of_another_day(kept: list[Entry]) -> None:
-    entries = copy.deepcopy(kept)
-    for number, entry in enumerate(entries):
-        entry["code"] = {"reducer": "a" * 12}
-        entry["finished"] = f"2026-12-01T12:{number:02}:00+00:00"
-    first = next(entry for entry in entries if entry["reducer"] == "tome")
+def test_code_of_another_day(kept: list[Parts]) -> None:
+    records = copy.deepcopy(kept)
+    for number, record in enumerate(records):
+        record["code"] = {"reducer": "a" * 12}
+        record["finished"] = f"2026-12-01T12:{number:02}:00+00:00"
+    first = next(record for record in records if record["reducer"] == "tome")
     first["code"] = {"reducer": "b" * 12}
-    made = report.make(layout.load("digits_all"), entries)
+    made = report_of(layout.load("digits_all"), records)
     assert "[a] measured with earlier code of reducer tome" in made.table.notes
     assert sum("[a]" in cell for row in made.table.rows for cell in text(made, *row)) == 2  # off the shelf and tuned
-    entries += [changed(first, seed=1) | {"finished": "2026-12-02T12:00:00+00:00", "code": {"reducer": "a" * 12}}]
-    made = report.make(layout.load("digits_all"), entries)
+    records += [changed(first, seed=1) | {"finished": "2026-12-02T12:00:00+00:00", "code": {"reducer": "a" * 12}}]
+    made = report_of(layout.load("digits_all"), records)
     assert sum("[a]" in cell for row in made.table.rows for cell in text(made, *row)) == 2  # one seed of two
-    entries.pop()
+    records.pop()
     del first["code"]  # of a version that did not record it
-    assert report.make(layout.load("digits_all"), entries).table.letters == {}
+    assert report_of(layout.load("digits_all"), records).table.letters == {}
 
 
-def test_pictures_read_by_an_earlier_reader(kept: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_read_by_an_earlier_reader(kept: list[Parts], monkeypatch: pytest.MonkeyPatch) -> None:
     """A record without the version is of the first; data sets without pictures have none."""
     assert code.constant("datamodules.digits.Digits", "READER") is None
     assert code.constant("datamodules.folder.Folder", "READER") == pictures.READER
     assert code.sets_none("datamodules.public.CIFAR100", "reader")  # whose pictures are in no files
     assert not code.sets_none("datamodules.public.Flowers102", "reader")
-    entries = copy.deepcopy(kept)
+    records = copy.deepcopy(kept)
     monkeypatch.setattr(code, "sets_none", lambda target, name: False)
     monkeypatch.setattr(code, "constant", lambda target, name: 3 if target.startswith("datamodules.") else None)
-    for entry in entries:
-        entry["reader"] = 2 if entry["reducer"] == "evit" else 3
-    del next(entry for entry in entries if entry["reducer"] == "tome")["reader"]
-    made = report.make(layout.load("digits_all"), entries)
+    for record in records:
+        record["reader"] = 2 if record["reducer"] == "evit" else 3
+    del next(record for record in records if record["reducer"] == "tome")["reader"]
+    made = report_of(layout.load("digits_all"), records)
     assert set(made.table.letters) == {
         "pictures read as by version 2, not 3 (CHANGELOG.md)",
         "pictures read as by version 1, not 3 (CHANGELOG.md)",
     }
     assert all("[" in cell for cell in text(made, "fine_tuned", "evit"))
-    topk = next(entry for entry in entries if entry["reducer"] == "topk")
-    made = report.make(layout.load("digits_all"), [changed(topk, seed=1) | {"reader": 2}, *entries])
+    topk = next(record for record in records if record["reducer"] == "topk")
+    made = report_of(layout.load("digits_all"), [changed(topk, seed=1) | {"reader": 2}, *records])
     assert sum("[" in cell for cell in text(made, "fine_tuned", "topk")) == 1  # one seed of two
-    for entry in entries:
-        entry["reader"] = 2
-    made = report.make(layout.load("digits_all"), entries)
+    for record in records:
+        record["reader"] = 2
+    made = report_of(layout.load("digits_all"), records)
     assert made.table.letters == {}
     assert "All pictures were read as by version 2, not 3 (CHANGELOG.md)." in made.table.notes
-    for entry in entries:
-        entry["reader"] = None
-    made = report.make(layout.load("digits_all"), entries)
+    for record in records:
+        record["reader"] = None
+    made = report_of(layout.load("digits_all"), records)
     assert not any("pictures" in note for note in made.table.notes)
 
 
-def test_an_axis_that_stands_nowhere_becomes_rows(tmp_path: Path, kept: list[Entry]) -> None:
+def test_an_axis_that_stands_nowhere_becomes_rows(tmp_path: Path, kept: list[Parts]) -> None:
     """Else one of its values would be shown, and the others not."""
     directory = sweeps(tmp_path, mine=[{"reducer": "topk", "keep_rate": 0.5, "optimizer.lr": [1e-4, 5e-4]}])
-    topk = next(entry for entry in kept if (entry["reducer"], entry["keep_rate"]) == ("topk", 0.5))
-    entries = [changed(topk, n, sweep="mine", **{"optimizer.lr": lr}) for n, lr in enumerate((1e-4, 5e-4))]
-    entries[1]["results"]["fine_tuned"]["accuracy"] = 0.5
-    made = report.make(layout.load("mine", directory), entries)
+    topk = next(record for record in kept if (record["reducer"], record["keep_rate"]) == ("topk", 0.5))
+    records = [changed(topk, n, sweep="mine", **{"optimizer.lr": lr}) for n, lr in enumerate((1e-4, 5e-4))]
+    records[1]["results"]["fine_tuned"]["accuracy"] = 0.5
+    made = report_of(layout.load("mine", directory), records)
     assert made.table.layout.rows == ("setting", "reducer", "optimizer.lr")
     assert text(made, "fine_tuned", "topk", "0.0005") == ["50.0"]
     assert made.table.letters == {}  # an axis of the sweep is no difference
@@ -204,33 +206,33 @@ def test_an_axis_that_stands_nowhere_becomes_rows(tmp_path: Path, kept: list[Ent
     ],
 )
 def test_runs_stand_at_their_own_place(
-    tmp_path: Path, kept: list[Entry], axis: str, values: list[Any], settings: str
+    tmp_path: Path, kept: list[Parts], axis: str, values: list[Any], settings: str
 ) -> None:
     """Also by settings that others are made of, by those that are null, and by true and false."""
     directory = sweeps(tmp_path, mine=[{"reducer": "topk", "keep_rate": 0.5, axis: values}])
-    topk = next(entry for entry in kept if (entry["reducer"], entry["keep_rate"]) == ("topk", 0.5))
-    entries = [changed(topk, n, sweep="mine", **{settings: value}) for n, value in enumerate(values)]
-    for entry, score in zip(entries, (0.3, 0.6), strict=True):
-        entry["results"]["fine_tuned"]["accuracy"] = score
-        for key in [key for key, value in entry["config"]["task"].items() if value is None]:
-            del entry["config"]["task"][key]
-    made = report.make(layout.load("mine", directory), entries)
+    topk = next(record for record in kept if (record["reducer"], record["keep_rate"]) == ("topk", 0.5))
+    records = [changed(topk, n, sweep="mine", **{settings: value}) for n, value in enumerate(values)]
+    for record, score in zip(records, (0.3, 0.6), strict=True):
+        record["results"]["fine_tuned"]["accuracy"] = score
+        for key in [key for key, value in record["config"]["task"].items() if value is None]:
+            del record["config"]["task"][key]
+    made = report_of(layout.load("mine", directory), records)
     found = [cell.values for cell in made.cells if cell.where["setting"] == "fine_tuned"]
     assert found == [[pytest.approx(30.0)], [pytest.approx(60.0)]]
     assert not any(cell.other_settings for cell in made.cells)
 
 
-def test_ten_thousand_records(tmp_path: Path, kept: list[Entry]) -> None:
+def test_ten_thousand_records(tmp_path: Path, kept: list[Parts]) -> None:
     """Thousands of records of one sweep take seconds, and a store is read once."""
     import time
 
-    many = [entry | {"identity": f"{number:012x}"} for number, entry in enumerate(kept * 280)]
+    many = [record | {"identity": f"{number:012x}"} for number, record in enumerate(kept * 280)]
     (tmp_path / "many.json").write_text(json.dumps(many))
     store = Store(tmp_path)
     begin = time.process_time()
-    made = report.make(layout.load("digits_all"), store.entries())
+    made = report.make(layout.load("digits_all"), store.records())
     assert time.process_time() - begin < 30
-    assert len(store.entries()) == len(many)
+    assert len(store.records()) == len(many)
     assert all(len(cell.values) <= 1 for cell in made.cells)
 
 
@@ -238,4 +240,4 @@ def test_the_layouts_there_are_tell_their_results_apart() -> None:
     for name in layout.names():
         shown = layout.load(name)
         if shown.kind in ("table", "curves"):
-            assert set(report.make(shown, []).table.layout.rows) <= {"setting", "reducer", *shown.rows, *shown.columns}
+            assert set(report_of(shown, []).table.layout.rows) <= {"setting", "reducer", *shown.rows, *shown.columns}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from atc.core import Metric
-from atc.report import layout, report
-from tests.report.records import entry
+from atc.report import layout
+from tests.report.records import parts, report_of
 
 METHODS = "[tome, atc_single, atc_average, atc_complete]"
 FID = Metric("fid", higher_is_better=False)
@@ -31,7 +31,7 @@ def table2(directory: Path, kind: str = "table", more: str = "") -> layout.Layou
 
 
 def test_table_2_can_be_laid_out(tmp_path: Path) -> None:
-    made = report.make(table2(tmp_path), [])
+    made = report_of(table2(tmp_path), [])
     reduced = [cell for cell in made.cells if cell.where["reducer"] != "none"]
     assert len(reduced) == 28
     assert {cell.state for cell in made.cells} == {"missing"}
@@ -48,7 +48,7 @@ def test_table_3_can_be_laid_out(tmp_path: Path) -> None:
     published = ", published: atc_table3_detection.csv"
     backbones = "[vit_adapter_tiny, vit_adapter_small, vit_adapter_base]"
     grid = f"backbone: {backbones}, reducer: {METHODS}, keep_rate: [0.25, 0.5, 0.7, 0.9]"
-    made = report.make(sweep(tmp_path, "table3", section + published, grid), [])
+    made = report_of(sweep(tmp_path, "table3", section + published, grid), [])
     assert {cell.state for cell in made.cells} == {"missing"}
     found = {
         tuple(cell.where.get(k) for k in ("backbone", "reducer", "metric", "keep_rate")): cell for cell in made.cells
@@ -62,7 +62,7 @@ def test_table_3_can_be_laid_out(tmp_path: Path) -> None:
 
 def fids(**values: float) -> list:
     return [
-        entry("table2", reducer=name, keep_rate=0.5)
+        parts("table2", reducer=name, keep_rate=0.5)
         | {"score": "fid", "metric": FID._asdict(), "results": {"off_the_shelf": {"fid": value}}}
         for name, value in values.items()
     ]
@@ -70,13 +70,13 @@ def fids(**values: float) -> list:
 
 def test_a_low_fid_is_a_good_one(tmp_path: Path) -> None:
     runs = fids(tome=33.6, atc_single=33.5, atc_average=33.4, atc_complete=33.6)
-    made = report.make(table2(tmp_path), runs)
+    made = report_of(table2(tmp_path), runs)
     found = {cell.where["reducer"]: cell.mean for cell in made.cells if cell.where.get("keep_rate") == "0.5"}
     assert found["tome"] == pytest.approx(33.6)  # and not 3360
-    ranks = report.make(table2(tmp_path, "ranks"), runs).table
+    ranks = report_of(table2(tmp_path, "ranks"), runs).table
     by_method = {row[0]: ranks.cells[row, ("0.5",)].mean for row in ranks.rows}
     assert by_method == {"atc_average": 1, "atc_single": 2, "tome": 3.5, "atc_complete": 3.5}
-    leads = report.make(table2(tmp_path, "differences", ", against: [tome]"), runs).table
+    leads = report_of(table2(tmp_path, "differences", ", against: [tome]"), runs).table
     lead = {row[0]: leads.cells[row, ("0.5",)].mean for row in leads.rows}
     assert lead["atc_average"] == pytest.approx(0.2)
     assert any("fid, below the best of tome" in note for note in leads.notes)
@@ -86,8 +86,8 @@ def test_figures_say_the_metric(tmp_path: Path) -> None:
     runs = fids(tome=33.6, atc_single=33.5, atc_average=33.4, atc_complete=33.6)
     for kind, said in (("curves", ">fid<"), ("differences", "fid, below the best prior method")):
         more = ", against: [tome]" if kind == "differences" else ""
-        assert said in report.make(table2(tmp_path, kind, more), runs).svg()
-    assert "accuracy or mAP, %" in report.make(layout.load("atc_fig4_deit"), []).svg()
+        assert said in report_of(table2(tmp_path, kind, more), runs).svg()
+    assert "accuracy or mAP, %" in report_of(layout.load("atc_fig4_deit"), []).svg()
 
 
 @pytest.mark.parametrize("metric", ["clip_score", "[fid, fid]", "{unit: points}", "[]"])

@@ -9,17 +9,18 @@ import pytest
 
 from atc.report import layout, report
 from atc.report.__main__ import main
-from atc.runs.store import Entry, Store
-from tests.report.records import entry
+from atc.runs.record import Record
+from atc.runs.store import Store
+from tests.report.records import Parts, parts, report_of
 
 
-def table1(*entries: Entry) -> report.Report:
-    return report.make(layout.load("atc_table1_mae"), list(entries))
+def table1(*records: Parts) -> report.Report:
+    return report_of(layout.load("atc_table1_mae"), list(records))
 
 
-def run(reducer: str, score: float, seed: int = 0, backbone: str = "mae_base", t: int = 16) -> Entry:
+def run(reducer: str, score: float, seed: int = 0, backbone: str = "mae_base", t: int = 16) -> Parts:
     columns = {"reducer": reducer, "backbone": backbone, "t": t, "schedule": "constant", "seed": seed}
-    return entry("atc_table1_mae", score, **columns)
+    return parts("atc_table1_mae", score, **columns)
 
 
 def rows(made: report.Report, tmp_path: Path) -> list[dict[str, str]]:
@@ -38,7 +39,7 @@ def rows(made: report.Report, tmp_path: Path) -> list[dict[str, str]]:
     ],
 )
 def test_published_numbers_without_reduction(name: str, expected: dict[str, float]) -> None:
-    cells = [cell for cell in report.make(layout.load(name), []).cells if cell.published is not None]
+    cells = [cell for cell in report_of(layout.load(name), []).cells if cell.published is not None]
     found = {cell.where["backbone"]: cell.published for cell in cells if cell.where["setting"] == "no_reduction"}
     assert found == expected
     assert {cell.where.get("datamodule", "imagenet") for cell in cells} == {"imagenet"}
@@ -88,16 +89,16 @@ def test_weights_do_not_keep_a_run_out_of_its_cell() -> None:
     """The sweep names a file, the record what is in it."""
     recorded = {"backbone": {"name": "deit_tiny_patch16_224", "checkpoint": "sha256:abc"}}
     found = [
-        entry("atc_fig4_deit_ots", 0.7, backbone="deit_tiny", datamodule=data, reducer="tome", keep_rate=0.5)
+        parts("atc_fig4_deit_ots", 0.7, backbone="deit_tiny", datamodule=data, reducer="tome", keep_rate=0.5)
         | {"config": recorded}
         for data in ("imagenet", "nabirds", "coco")
     ]
-    made = report.make(layout.load("atc_fig4_deit_ots"), found)
+    made = report_of(layout.load("atc_fig4_deit_ots"), found)
     shown = {cell.where["datamodule"] for cell in made.cells if cell.values and cell.where["reducer"] == "tome"}
     assert shown == {"imagenet", "nabirds", "coco"}
 
 
-def with_settings(run: Entry, number: int, **trainer: object) -> Entry:
+def with_settings(run: Parts, number: int, **trainer: object) -> Parts:
     """A record of other settings, so of another identity, that finished `number` minutes later."""
     later = f"2026-01-31T12:{number:02}:00+00:00"
     return run | {"config": {"seed": run["seed"], "trainer": trainer}, "identity": f"{number}", "finished": later}
@@ -106,27 +107,27 @@ def with_settings(run: Entry, number: int, **trainer: object) -> Entry:
 def test_runs_with_other_settings_are_no_seeds() -> None:
     """A trial with a part of the data, run last, takes no result's place, and is said to be left out."""
     digits = layout.load("digits_all")
-    runs = [entry("digits_all", 0.9, reducer="topk", keep_rate=rate) for rate in (0.25, 0.5, 0.7)]
-    runs += [entry("digits_all", 0.8, reducer="topk", keep_rate=0.5, seed=1)]
+    runs = [parts("digits_all", 0.9, reducer="topk", keep_rate=rate) for rate in (0.25, 0.5, 0.7)]
+    runs += [parts("digits_all", 0.8, reducer="topk", keep_rate=0.5, seed=1)]
     whole = [with_settings(run, i, max_epochs=2) for i, run in enumerate(runs)]
     trial = with_settings(runs[1], 8, max_epochs=2, limit_train_batches=1)
     short = with_settings(runs[1] | {"seed": 2}, 9, max_epochs=1)
-    made = report.make(digits, [*whole, trial, short])
+    made = report_of(digits, [*whole, trial, short])
     assert made.table.texts(("fine_tuned", "topk"))[:3] == ["91.0", "86.0 ± 7.1", "91.0"]
     assert (
         "Left out, for settings that most runs do not have: 2 runs (trainer.limit_train_batches=1, not null, "
         "trainer.max_epochs=1, not 2)." in made.table.notes
     )
     anew = [with_settings(run, 20 + i, max_epochs=9) for i, run in enumerate(runs)]
-    made = report.make(digits, [*whole, *anew[:-1]])
+    made = report_of(digits, [*whole, *anew[:-1]])
     assert made.table.texts(("fine_tuned", "topk"))[1] == "86.0 ± 7.1"  # until as many are done
-    made = report.make(digits, [*whole, *anew])
-    assert made.runs()[-1]["config"]["trainer"] == {"max_epochs": 9}
+    made = report_of(digits, [*whole, *anew])
+    assert made.records()[-1]["config"]["trainer"] == {"max_epochs": 9}
 
 
 def test_a_record_without_the_number_it_is_scored_by() -> None:
-    odd = entry("digits_all", 0.9, reducer="topk", keep_rate=0.5) | {"score": "map"}
-    made = report.make(layout.load("digits_all"), [odd, entry("digits_all", 0.9, reducer="topk", keep_rate=0.25)])
+    odd = parts("digits_all", 0.9, reducer="topk", keep_rate=0.5) | {"score": "map"}
+    made = report_of(layout.load("digits_all"), [odd, parts("digits_all", 0.9, reducer="topk", keep_rate=0.25)])
     assert made.table.texts(("fine_tuned", "topk"))[:2] == ["91.0", "not run"]
     assert "Left out, for want of the number they are scored by, map: 1 run." in made.table.notes
 
@@ -137,16 +138,16 @@ def test_the_record_behind_it_is_a_store_without_paths(tmp_path: Path) -> None:
     assert "/home/somebody" not in text
     assert "somewhere" not in text
     (tmp_path / "atc_table1_mae.json").rename(tmp_path / "runs.json")
-    assert "80.0 | 78.5 | +1.5" in table1(*Store(tmp_path).entries()).text()
+    assert "80.0 | 78.5 | +1.5" in report.make(layout.load("atc_table1_mae"), Store(tmp_path).records()).text()
 
 
 def test_floor_and_reach() -> None:
     digits = layout.load("digits_all")
     found = [
-        entry("digits_all", score, reducer=reducer, keep_rate=0.25, schedule="stages")
+        parts("digits_all", score, reducer=reducer, keep_rate=0.25, schedule="stages")
         for reducer, score in (("random", 0.9), ("topk", 0.91), ("atc_average", 0.99))
     ]
-    made = report.make(digits, found)
+    made = report_of(digits, found)
     said = " ".join(made.table.notes)
     assert "Digits saturate" in said
     assert "off the shelf 0.25: 1 of 2 methods (± 4.0)" in said
@@ -155,7 +156,7 @@ def test_floor_and_reach() -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Store(tmp_path / "store").append(run("tome", 0.8))
+    Store(tmp_path / "store").append(Record.read(run("tome", 0.8)))
     arguments = ["atc_table1_mae", "--store", str(tmp_path / "store"), "--output", str(tmp_path / "out")]
     assert main(arguments) == 0
     assert "80.0 | 78.5 | +1.5" in capsys.readouterr().out

@@ -24,9 +24,9 @@ def test_a_project_instead_of_the_store(tmp_path: Path) -> None:
         SimpleNamespace(config={"somebody": "else's run"}, summary={}, state="finished"),
     ]
     api = SimpleNamespace(runs=lambda project: runs if project == "me/atc" else [])
-    found = wandb_source.entries("me/atc", api)
+    found = wandb_source.records("me/atc", api)
     assert len(found) == 1
-    assert found[0]["finished"].startswith("2023-11-14")
+    assert found[0].finished.startswith("2023-11-14")
     made = report.make(layout.load("digits_all"), found)
     assert made.table.texts(("off_the_shelf", "tome")) == ["–", "not run", "90.0", "not run"]
     assert made.table.texts(("fine_tuned", "tome"))[2] == "95.0"

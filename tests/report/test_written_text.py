@@ -11,8 +11,7 @@ from omegaconf import OmegaConf
 
 from atc.report import escape, layout, report, site, tables
 from atc.report.cells import Cell
-from atc.runs.store import Entry
-from tests.report.records import entry
+from tests.report.records import Parts, parts, report_of
 
 WILD = [
     "x\n\\immediate\\write18{touch /tmp/owned}",
@@ -42,11 +41,11 @@ def sweep(tmp_path: Path, kind: str = "table") -> layout.Layout:
     return layout.load("wild", tmp_path)
 
 
-def records(of: layout.Layout) -> list[Entry]:
+def wild_records(of: layout.Layout) -> list[Parts]:
     found = []
     for number, point in enumerate(of.points):
         said = {"commit": WILD[number % len(WILD)], "versions": {"torch": WILD[0], "timm": WILD[4]}}
-        found.append(entry("wild", 0.5, **point) | said | {"identity": f"{number}"})
+        found.append(parts("wild", 0.5, **point) | said | {"identity": f"{number}"})
         found[-1]["config"] = {"threads": WILD[number % len(WILD)]} if number % 3 == 0 else {}
         found[-1]["machine"] = {"gpus": [WILD[1]]}
     return found
@@ -55,7 +54,7 @@ def records(of: layout.Layout) -> list[Entry]:
 @pytest.fixture
 def made(tmp_path: Path) -> report.Report:
     of = sweep(tmp_path)
-    found = report.make(of, records(of))
+    found = report_of(of, wild_records(of))
     assert found.table.letters
     assert any(cell.values for cell in found.cells)
     return found
@@ -105,7 +104,7 @@ def test_page(made: report.Report, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*[Gg]lyph")
 def test_pictures(tmp_path: Path) -> None:
     of = sweep(tmp_path, "curves")
-    found = report.make(of, records(of)[:4])
+    found = report_of(of, wild_records(of)[:4])
     text = found.svg()
     assert text is not None
     tree = ElementTree.fromstring(text)
@@ -118,7 +117,7 @@ def test_open_markers_for_marked_cells(tmp_path: Path) -> None:
     from atc.report import figures
 
     of = sweep(tmp_path, "curves")
-    found = report.make(of, records(of))
+    found = report_of(of, wild_records(of))
     marked = [cell for cell in found.cells if cell.remarks]
     drawn = figures.draw(of, found.cells, found.table)
     lines = [line for axes in drawn.axes for line in axes.lines if line.get_markerfacecolor() == "white"]

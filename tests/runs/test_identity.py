@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from atc import cli
 from atc.config import build
 from atc.runs import identity, store
+from atc.runs.record import Record
 from tests.harness.commands import TINY, composed
 
 
@@ -111,7 +112,8 @@ def test_where_a_sweep_finds_its_weights_counts_not(tmp_path: Path) -> None:
 def test_what_the_store_holds(tmp_path: Path, plain: str) -> None:
     cfg = composed("train", tmp_path / "secret_place", "datamodule.num_workers=0")
     times = {"started": "2026-01-31T12:00:00+00:00", "finished": "2026-01-31T12:01:30+00:00"}
-    found = store.entry(cfg, {"status": "finished", "seed": 0, "reducer": "atc_average", **times})
+    local = Record.read({"status": "finished", "seed": 0, "reducer": "atc_average", **times})
+    found = store.with_settings(local, cfg).as_dict()
     assert found["identity"] == identity.of_settings(found["config"]) == plain
     assert (found["reducer"], found["keep_rate"], found["schedule"]) == ("atc_average", 0.5, "stages")
     assert "t" not in found

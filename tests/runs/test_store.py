@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from atc.runs.record import Record
 from atc.runs.store import Store
-from tests.report.records import entry
+from tests.report.records import parts
 
 
 def _write(directory: Path, process: int) -> None:
     store = Store(directory)
     for number in range(25):
-        store.append(entry("many", 0.5, seed=1000 * process + number))
+        store.append(Record.read(parts("many", 0.5, seed=1000 * process + number)))
 
 
 def test_many_processes_lose_nothing(tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_many_processes_lose_nothing(tmp_path: Path) -> None:
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    assert sorted(found["seed"] for found in Store(tmp_path).entries()) == sorted(
+    assert sorted(found.seed for found in Store(tmp_path).records()) == sorted(
         1000 * process + number for process in range(6) for number in range(25)
     )
 
@@ -37,37 +38,38 @@ def _die_while_writing(directory: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     os.fsync = half
-    Store(directory).append(entry("killed", 0.5))
+    Store(directory).append(Record.read(parts("killed", 0.5)))
 
 
 def test_a_crash_in_the_middle_of_a_write(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.append(entry("before", 0.5))
+    store.append(Record.read(parts("before", 0.5)))
     process = multiprocessing.get_context("fork").Process(target=_die_while_writing, args=(tmp_path,))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    assert [found["sweep"] for found in store.entries()] == ["before"]
-    store.append(entry("after", 0.5))
-    assert {found["sweep"] for found in store.entries()} == {"before", "after"}
+    assert [found.sweep for found in store.records()] == ["before"]
+    store.append(Record.read(parts("after", 0.5)))
+    assert {found.sweep for found in store.records()} == {"before", "after"}
 
 
 def test_the_record_that_counts(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for hour, status in enumerate(("failed", "finished", "interrupted")):
-        store.append(entry("s", 0.5) | {"identity": "a", "status": status, "finished": f"2026-01-31T0{hour}"})
-    store.append(entry("s") | {"identity": "b", "status": "failed"})
-    assert {name: found["status"] for name, found in store.latest().items()} == {"a": "finished", "b": "failed"}
+        own = {"identity": "a", "status": status, "finished": f"2026-01-31T0{hour}"}
+        store.append(Record.read(parts("s", 0.5) | own))
+    store.append(Record.read(parts("s") | {"identity": "b", "status": "failed"}))
+    assert {name: record.status for name, record in store.latest().items()} == {"a": "finished", "b": "failed"}
 
 
 def test_lists_of_records_and_other_files(tmp_path: Path) -> None:
-    (tmp_path / "published.json").write_text(json.dumps([entry("a", 0.5), entry("b", 0.5)]))
+    (tmp_path / "published.json").write_text(json.dumps([parts("a", 0.5), parts("b", 0.5)]))
     (tmp_path / "other.json").write_text('{"images": 3}')
-    assert [found["sweep"] for found in Store(tmp_path).entries()] == ["a", "b"]
+    assert [found.sweep for found in Store(tmp_path).records()] == ["a", "b"]
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ValueError, match=r"broken\.json is no record"):
-        Store(tmp_path).entries()
+        Store(tmp_path).records()
 
 
 def test_no_store_yet(tmp_path: Path) -> None:
-    assert Store(tmp_path / "nowhere").entries() == []
+    assert Store(tmp_path / "nowhere").records() == []

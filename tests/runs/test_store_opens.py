@@ -44,9 +44,9 @@ def test_in_pandas(store: Path) -> None:
     assert (table["results.images_per_second.reduced"] > 0).all()
     assert (table.wall_time_s >= 0).all()
     assert list(table.loc[table.reducer == "tome", "tokens_per_block"]) == [[49] * 4 + [25] * 3 + [13] * 3 + [7] * 2]
-    for entry in Store(store).entries():
-        assert of_settings(entry["config"]) == entry["identity"]
-        assert entry["config"]["seed"] == entry["seed"]
+    for record in Store(store).records():
+        assert of_settings(dict(record.config)) == record.identity
+        assert record.config["seed"] == record.seed
 
 
 def test_in_duckdb(store: Path) -> None:
@@ -54,8 +54,8 @@ def test_in_duckdb(store: Path) -> None:
     source = f"read_json('{store}/*.json', union_by_name=true)"
     found = duckdb.sql(f"SELECT reducer, keep_rate, avg(results.off_the_shelf.accuracy) FROM {source} GROUP BY ALL")
     by_hand: dict[str, list[float]] = {}
-    for entry in Store(store).entries():
-        by_hand.setdefault(entry["reducer"], []).append(entry["results"]["off_the_shelf"]["accuracy"])
+    for record in Store(store).records():
+        by_hand.setdefault(record.reducer, []).append(record.results["off_the_shelf"]["accuracy"])
     means = {reducer: sum(values) / len(values) for reducer, values in by_hand.items()}
     assert {reducer: mean for reducer, _, mean in found.fetchall()} == pytest.approx(means)
     assert {rate for _, rate, _ in found.fetchall()} == {0.5}

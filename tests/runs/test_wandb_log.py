@@ -118,14 +118,14 @@ def test_runs_of_one_process_are_apart(runs) -> None:
 
 def test_reports_read_what_was_logged(runs) -> None:
     logged = [SimpleNamespace(config=one.config, summary=one.summary, state="crashed") for _, one in runs]
-    found = wandb_source.entries("me/atc", SimpleNamespace(runs=lambda project: logged))
-    for (directory, _), entry in zip(runs, sorted(found, key=lambda entry: entry["reducer"]), strict=True):
-        record = json.loads((directory / "results.json").read_text())
-        assert entry["status"] == "finished"
-        assert entry["results"]["fine_tuned"] == pytest.approx(record["results"]["fine_tuned"])
-        assert entry["results"]["gflops"] == record["results"]["gflops"]
+    found = wandb_source.records("me/atc", SimpleNamespace(runs=lambda project: logged))
+    for (directory, _), record in zip(runs, sorted(found, key=lambda record: str(record.reducer)), strict=True):
+        local = json.loads((directory / "results.json").read_text())
+        assert record.status == "finished"
+        assert record.result("fine_tuned") == pytest.approx(local["results"]["fine_tuned"])
+        assert record.result("gflops") == local["results"]["gflops"]
         stored = directory.parents[2].glob("store/*.json")
-        assert entry["identity"] in {json.loads(file.read_text())["identity"] for file in stored}
+        assert record.identity in {json.loads(file.read_text())["identity"] for file in stored}
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from atc.report import layout, report
+from atc.report import layout
 from atc.runs import wellformed
+from atc.runs.record import Record
 from atc.runs.store import Store
-from tests.report.records import entry
+from tests.report.records import parts, report_of
 
-GOOD = entry("digits_all", 0.5, reducer="topk", keep_rate=0.5)
+GOOD = parts("digits_all", 0.5, reducer="topk", keep_rate=0.5)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ GOOD = entry("digits_all", 0.5, reducer="topk", keep_rate=0.5)
 def test_a_part_that_is_none(tmp_path: Path, part: dict[str, Any], said: str) -> None:
     (tmp_path / "bad.json").write_text(json.dumps(GOOD | part))
     with pytest.raises(ValueError, match=r"bad\.json: ") as error:
-        Store(tmp_path).entries()
+        Store(tmp_path).records()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -53,7 +54,7 @@ def test_the_record_of_a_list_is_named(tmp_path: Path) -> None:
     lacking = {key: value for key, value in GOOD.items() if key != "status"}
     (tmp_path / "bad.json").write_text(json.dumps([GOOD, lacking]))
     with pytest.raises(ValueError, match=r"bad\.json, record 2 of 2: it has no status"):
-        Store(tmp_path).entries()
+        Store(tmp_path).records()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_the_record_of_a_list_is_named(tmp_path: Path) -> None:
 def test_files_of_something_else(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(ValueError, match=r"bad\.json") as error:
-        Store(tmp_path).entries()
+        Store(tmp_path).records()
     assert said in str(error.value)
 
 
@@ -81,7 +82,7 @@ def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "gone.json").symlink_to("nowhere")
     begin = time.monotonic()
-    assert len(Store(tmp_path).entries()) == 1
+    assert len(Store(tmp_path).records()) == 1
     assert time.monotonic() - begin < 5
 
 
@@ -89,7 +90,7 @@ def test_too_large(tmp_path: Path) -> None:
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(100 * 2**20)
     with pytest.raises(ValueError, match=r"large\.json has 100 MB, and a store's files at most 64: split it"):
-        Store(tmp_path).entries()
+        Store(tmp_path).records()
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), None])
@@ -97,19 +98,19 @@ def test_a_score_that_is_no_number_is_none(score: float | None) -> None:
     """As runs of earlier versions left them."""
     odd = GOOD | {"results": {"fine_tuned": {"accuracy": score}}}
     assert wellformed.fault(odd) is None
-    made = report.make(layout.load("digits_all"), [odd])
+    made = report_of(layout.load("digits_all"), [odd])
     assert made.table.texts(("fine_tuned", "topk"))[1] == "not run"
     assert "Left out, for want of the number they are scored by, accuracy: 1 run." in made.table.notes
 
 
 def test_a_store_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
-    store.append(GOOD)
-    store.entries()
-    store.append(GOOD | {"identity": "other"})
+    store.append(Record.read(GOOD))
+    store.records()
+    store.append(Record.read(GOOD | {"identity": "other"}))
     read, files = wellformed.read, []
     monkeypatch.setattr(wellformed, "read", lambda path: [files.append(path), read(path)][1])
-    assert len(store.entries()) == 2
+    assert len(store.records()) == 2
     assert len(files) == 1
     assert store.finished("other") is not None
     assert store.finished("oth") is None

@@ -17,9 +17,10 @@ from atc import code
 from atc.grids import claim, multirun, outcomes
 from atc.grids.progress import Progress
 from atc.runs import identity, lock
-from atc.runs.store import Entry, Store
+from atc.runs.record import Record
+from atc.runs.store import Store
 from hydra_plugins.atc_grid import Grid, Job
-from tests.report.records import entry
+from tests.report.records import parts
 
 NAMES = [f"run{number}" for number in range(6)]
 
@@ -37,9 +38,10 @@ def config(store: Path, name: str, sweep: str = "one", **groups: Any) -> DictCon
 def _sweep(store: Path, sweep: str, order: int) -> None:
     """Go through all runs, as the jobs of a sweep do."""
 
-    def run(cfg: DictConfig) -> Entry:
+    def run(cfg: DictConfig) -> Record:
         time.sleep(0.1)
-        done = entry(sweep, 0.5) | {"identity": Path(cfg.output_dir).name, "finished": f"{time.time()}"}
+        own = {"identity": Path(cfg.output_dir).name, "finished": f"{time.time()}"}
+        done = Record.read(parts(sweep, 0.5) | own)
         Store(store).append(done)
         return done
 
@@ -61,7 +63,7 @@ def test_each_run_is_done_once(tmp_path: Path) -> None:
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    done = [found["identity"] for found in Store(tmp_path / "store").entries()]
+    done = [found.identity for found in Store(tmp_path / "store").records()]
     assert sorted(done) == NAMES
 
 
@@ -71,14 +73,14 @@ def test_who_is_doing_it(tmp_path: Path) -> None:
         assert claim.holder(tmp_path, "b") is None
         assert "process" in str(claim.holder(tmp_path, "a"))
     assert claim.holder(tmp_path, "a") is None
-    assert Store(tmp_path).entries() == []
+    assert Store(tmp_path).records() == []
 
 
 def test_what_was_done_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    def never(_: DictConfig) -> Entry:
+    def never(_: DictConfig) -> Record:
         raise AssertionError
 
-    first = entry("one", 0.5) | {"identity": "run0", "code": {"reducer": "0" * 12}}
+    first = Record.read(parts("one", 0.5) | {"identity": "run0", "code": {"reducer": "0" * 12}})
     Store(tmp_path).append(first)
     cfg = config(tmp_path, "run0", reducer={"_target_": "reducers.tome.ToMe"})
     assert multirun.once(cfg, hydra(), never) == first
@@ -129,7 +131,7 @@ def test_only_what_has_other_code_now(tmp_path: Path, caplog: pytest.LogCaptureF
     caplog.set_level(logging.INFO)
     today = code.of_target("reducers.tome.ToMe")
     for name, known in (("same", {"reducer": today}), ("other", {"reducer": "0" * 12}), ("unknown", None)):
-        Store(tmp_path).append(entry("one", 0.5) | {"identity": name, "code": known})
+        Store(tmp_path).append(Record.read(parts("one", 0.5) | {"identity": name, "code": known}))
     jobs = [job(tmp_path, name) for name in ("same", "other", "unknown", "never")]
 
     grid(tmp_path, jobs, [], [], dry_run=True).sweep([])
@@ -173,7 +175,7 @@ def test_a_damaged_record_is_one_that_was_cut_off(tmp_path: Path, caplog: pytest
 
 
 def test_what_was_finished_and_never_entered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A process was killed between the end of its run and the entry into the store: the next sweep enters it."""
+    """A process was killed between the end of its run and its entry into the store: the next sweep enters it."""
     caplog.set_level(logging.INFO)
     one = job(tmp_path / "store", "placeholder")
     one = one._replace(identity=identity.identity(one.cfg))
@@ -182,13 +184,13 @@ def test_what_was_finished_and_never_entered(tmp_path: Path, caplog: pytest.LogC
     (one.directory / "results.json").write_text(json.dumps({"status": "finished", "results": {}, "seed": 0, **times}))
     grid(tmp_path / "store", [one], [], [], dry_run=True).sweep([])
     assert "1 runs; 1 done" in caplog.text
-    assert Store(tmp_path / "store").entries() == []
+    assert Store(tmp_path / "store").records() == []
     launched: list[list[str]] = []
     for _ in range(2):
         grid(tmp_path / "store", [one], launched, [None]).sweep([])
     assert launched == []
-    (found,) = Store(tmp_path / "store").entries()
-    assert (found["identity"], found["status"]) == (one.identity, "finished")
+    (found,) = Store(tmp_path / "store").records()
+    assert (found.identity, found.status) == (one.identity, "finished")
 
 
 def test_the_table_at_the_end(tmp_path: Path) -> None:

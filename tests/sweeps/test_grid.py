@@ -14,10 +14,11 @@ from omegaconf import OmegaConf
 
 from atc.grids.progress import Progress
 from atc.report import layout, report
+from atc.runs.record import Record
 from atc.runs.store import Store
 from hydra_plugins.atc_grid import Grid, Job
 from tests.harness.commands import ROOT, TINY, environment
-from tests.report.records import entry
+from tests.report.records import parts
 
 GRID = """\
 defaults:
@@ -89,25 +90,25 @@ def test_killed_failed_and_finished(here: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    killed = Store(store).entries()
+    killed = Store(store).records()
     assert 1 <= len(killed) < 5
-    assert {entry["status"] for entry in killed} == {"finished"}
+    assert {record.status for record in killed} == {"finished"}
 
     status, said = sweep(here)
     assert status == 2, said
     assert f"{len(killed)} done" in said
     assert "1 of 5 runs are not done, the first of them reducer=evit" in said
     assert "later.safetensors does not exist" in said
-    assert Store(store).entries()[: len(killed)] == killed
-    assert sum(entry["status"] == "failed" for entry in Store(store).entries()) == 1
+    assert Store(store).records()[: len(killed)] == killed
+    assert sum(record.status == "failed" for record in Store(store).records()) == 1
 
     shutil.copy(ROOT / "atc" / "assets" / "vit_digits.safetensors", here / "later.safetensors")
     status, said = sweep(here)
     assert status == 0, said
     assert "small: 5 runs; 4 done, 1 missing" in said
     assert "Launching 1 jobs" in said
-    finished = [entry for entry in Store(store).entries() if entry["status"] == "finished"]
-    found = {f"{entry['reducer']} {entry['keep_rate']}": set(entry["results"]) for entry in finished}
+    finished = [record for record in Store(store).records() if record.status == "finished"]
+    found = {f"{record.reducer} {record.keep_rate}": set(record.results) for record in finished}
     assert set(found) == {"none 0.5", "tome 0.5", "topk 0.25", "topk 0.5", "evit 0.5"}
     assert {"dense", "fine_tuned"} <= found["none 0.5"]
     assert "dense" not in found["tome 0.5"]
@@ -178,7 +179,7 @@ def job(name: str, here: Path, sweep: str) -> Job:
 
 
 def test_a_rerun_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Store(tmp_path).append(entry("small", 0.9) | {"identity": "tome"})
+    Store(tmp_path).append(Record.read(parts("small", 0.9) | {"identity": "tome"}))
     sweeper = Grid([{"reducer": "tome"}], rerun=True)
     sweeper.config = OmegaConf.create(
         {"hydra": {"job": {"name": "train", "config_name": "small"}}, "paths": {"store": str(tmp_path)}}
@@ -194,19 +195,19 @@ def test_a_rerun_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_run_of_two_sweeps_is_in_the_reports_of_both(tmp_path: Path) -> None:
     axes = {"reducer": "topk", "keep_rate": 0.5, "datamodule": "nabirds", "backbone": "deit_small"}
-    first = entry("atc_fig4_deit", 0.7, **axes)
+    first = Record.read(parts("atc_fig4_deit", 0.7, **axes))
     Store(tmp_path).append(first)
-    name = first["identity"]
+    name = str(first.identity)
     progress = Progress(tmp_path, {name: job(name, tmp_path, "token_reduction_table1")})
     assert (progress.adopt(), progress.adopt()) == (1, 0)
-    entries = Store(tmp_path).entries()
-    assert sorted(found["sweep"] for found in entries) == ["atc_fig4_deit", "token_reduction_table1"]
-    assert "71.0" in report.make(layout.load("token_reduction_table1"), entries).text()
+    records = Store(tmp_path).records()
+    assert sorted(str(record.sweep) for record in records) == ["atc_fig4_deit", "token_reduction_table1"]
+    assert "71.0" in report.make(layout.load("token_reduction_table1"), records).text()
 
 
 def test_finished_after_it_failed(tmp_path: Path) -> None:
     """Its process was ended before the store had it: the earlier failure is not what is shown."""
-    Store(tmp_path / "store").append(entry("small") | {"identity": "tome", "status": "failed"})
+    Store(tmp_path / "store").append(Record.read(parts("small") | {"identity": "tome", "status": "failed"}))
     (tmp_path / "tome").mkdir()
     (tmp_path / "tome" / "results.json").write_text('{"status": "finished"}')
     progress = Progress(tmp_path / "store", {"tome": job("tome", tmp_path, "small")})

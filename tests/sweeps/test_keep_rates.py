@@ -7,8 +7,8 @@ from atc import visualise
 from atc.config import build
 from atc.config.combinations import combinations
 from atc.grids import grid
-from atc.report import layout, report
-from tests.report.records import entry
+from atc.report import layout
+from tests.report.records import parts, report_of
 
 RATES = [[0.9, 0.7, 0.5], 0.5]
 
@@ -43,10 +43,10 @@ def test_a_table_has_a_column_for_them(tmp_path) -> None:
         "report: {title: Own, kind: table, settings: [off_the_shelf], rows: [reducer], columns: [keep_rate]}\n"
     )
     runs = [
-        entry("own", 0.8, reducer="tome", keep_rate=[0.9, 0.7, 0.5]),
-        entry("own", 0.7, reducer="tome", keep_rate=0.5),
+        parts("own", 0.8, reducer="tome", keep_rate=[0.9, 0.7, 0.5]),
+        parts("own", 0.7, reducer="tome", keep_rate=0.5),
     ]
-    made = report.make(layout.load("own", tmp_path), runs)
+    made = report_of(layout.load("own", tmp_path), runs)
     found = {cell.where["keep_rate"]: cell.mean for cell in made.cells if "keep_rate" in cell.where}
     assert found == {"[0.9,0.7,0.5]": pytest.approx(80), "0.5": pytest.approx(70)}
     made.write(tmp_path / "out")

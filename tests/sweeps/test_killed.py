@@ -35,7 +35,7 @@ def test_a_training_that_was_killed_goes_on(here: Path) -> None:  # noqa: F811
     record = checkpoint.parent / "results.json"
     before = json.loads(record.read_text())
     assert before["status"] == "running"
-    assert not Store(here / "runs" / "store").entries()
+    assert not Store(here / "runs" / "store").records()
 
     status, said = sweep(here, *LONG, "--dry-run")
     assert status == 0, said
@@ -48,8 +48,8 @@ def test_a_training_that_was_killed_goes_on(here: Path) -> None:  # noqa: F811
     after = json.loads(record.read_text())
     assert (after["status"], after["started"]) == ("finished", before["started"])
     assert after["results"]["off_the_shelf"] == before["results"]["off_the_shelf"]
-    (entry,) = Store(here / "runs" / "store").entries()
-    assert (entry["status"], entry["identity"]) == ("finished", checkpoint.parent.name)
+    (record,) = Store(here / "runs" / "store").records()
+    assert (record.status, record.identity) == ("finished", checkpoint.parent.name)
 
 
 @pytest.mark.slow
@@ -69,8 +69,8 @@ def test_a_process_of_the_launcher_is_killed(here: Path) -> None:  # noqa: F811
         status, said = sweep(here, *grid, "reducer=tome,topk")
         assert status == 0, said
     assert checkpoint.is_file()
-    entries = Store(here / "runs" / "store").entries()
-    assert {entry["reducer"] for entry in entries if entry["status"] == "finished"} == {"tome", "topk"}
+    records = Store(here / "runs" / "store").records()
+    assert {record.reducer for record in records if record.status == "finished"} == {"tome", "topk"}
 
 
 def _trainer_of(parent: int) -> int:

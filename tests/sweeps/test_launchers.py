@@ -28,7 +28,7 @@ def test_launcher(here: Path, name: str) -> None:  # noqa: F811
     status, said = sweep(here, f"hydra/launcher={name}", *settings, "reducer=tome,topk", "keep_rate=0.5")
     assert status == 0, said
     assert "all 2 runs are done" in said
-    assert {entry["reducer"] for entry in Store(here / "runs" / "store").entries()} == {"tome", "topk"}
+    assert {record.reducer for record in Store(here / "runs" / "store").records()} == {"tome", "topk"}
 
 
 def test_slurm_composes(here: Path) -> None:  # noqa: F811
@@ -58,8 +58,8 @@ def test_preempted_and_started_again(here: Path) -> None:  # noqa: F811
     assert process.returncode == 0, said
     assert "all 1 runs are done" in said
     assert f"going on from {checkpoint}" in (checkpoint.parent / "train.log").read_text()
-    entries = Store(here / "runs" / "store").entries()
-    assert [entry["status"] for entry in entries] == ["interrupted", "finished"]
+    records = Store(here / "runs" / "store").records()
+    assert [record.status for record in records] == ["interrupted", "finished"]
 
 
 def _jobs(directory: Path) -> list[int]:

@@ -61,9 +61,9 @@ def test_a_search_that_goes_on(tmp_path: Path) -> None:
     found = [trial for trial in trials(tmp_path) if trial.state.name == "COMPLETE"]
     assert found[0].params == cut.params
     assert {*cut.params} == {"optimizer.lr", "optimizer.warmup_epochs", "optimizer.backbone_lr_scale"}
-    entries = [entry for entry in Store(tmp_path / "runs" / "store").entries() if entry["status"] == "finished"]
-    assert [entry["results"]["validation"]["accuracy"] for entry in entries] == [trial.value for trial in found]
-    assert [entry["config"]["optimizer"]["lr"] for entry in entries] == [t.params["optimizer.lr"] for t in found]
+    records = [record for record in Store(tmp_path / "runs" / "store").records() if record.status == "finished"]
+    assert [record.results["validation"]["accuracy"] for record in records] == [trial.value for trial in found]
+    assert [record.config["optimizer"]["lr"] for record in records] == [t.params["optimizer.lr"] for t in found]
     assert all(1e-5 <= trial.params["optimizer.lr"] <= 2e-3 for trial in found)
     assert found[0].params["optimizer.lr"] != found[1].params["optimizer.lr"]
 

@@ -1,6 +1,5 @@
 """The cells of a table: what was measured, what was published, what is missing."""
 
-import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,19 +8,15 @@ from typing import Any, Literal
 
 from atc.core import metric as metrics
 from atc.core.metric import Metric
-from atc.grids import grid
 from atc.grids.grid import OF_THE_METHOD
-from atc.report import expected, same_settings
+from atc.report import same_settings
 from atc.report.layout import Layout
+from atc.report.matching import BASELINE, Coordinates, Matching, same
 from atc.report.same_settings import Runs
-from atc.runs import identity
 from atc.runs.record import Record
 
-Coordinates = dict[str, str]
 State = Literal["measured", "missing", "failed", "out of reach"]
-BASELINE = "no_reduction"
 RESULT = {BASELINE: "dense", "off_the_shelf": "off_the_shelf", "fine_tuned": "fine_tuned"}
-OF_THE_RECORD = ("selection", "score", "metric", "status", "results", "config", "code", "sweep")  # no axes
 COLUMN = {"method": "reducer", "dataset": "datamodule", "model": "backbone"}  # names of the published files
 
 
@@ -82,7 +77,7 @@ def build(layout: Layout, runs: Runs) -> list[Cell]:
     if "seed" in told:
         points = [(one, point) for short, point in points for one in _with_seeds(short, runs)]
     unreachable = {frozenset(point.items()) for point in layout.unreachable}
-    matching = _Matching(runs, [short for short, _ in points])
+    matching = Matching(runs, [short for short, _ in points])
     for setting in (*first, *layout.settings):
         wanted: dict[tuple[tuple[str, str], ...], Coordinates] = {}
         within_reach: set[tuple[tuple[str, str], ...]] = set()  # with one of their seeds at least
@@ -128,36 +123,6 @@ def _of_each_metric(layout: Layout, where: Coordinates | None) -> list[Coordinat
     return [where | {"metric": one.name} for one in layout.metrics] if several else [where]
 
 
-class _Matching:
-    """Finds the records of a place, of which there may be many thousands."""
-
-    def __init__(self, runs: Runs, points: Iterable[Mapping[str, str]]):
-        self.axes = list(dict.fromkeys(["reducer", *(axis for point in points for axis in point)]))
-        self.alike: dict[str, list[tuple[int, Record]]] = {}  # that have the same values on all axes
-        self.values: dict[str, dict[str, list[str] | None]] = {}
-        for number, record in enumerate(runs.records):
-            values = {axis: _recorded(record, axis) for axis in self.axes}
-            key = json.dumps(list(values.values()))
-            self.values[key] = values
-            self.alike.setdefault(key, []).append((number, record))
-
-    def of(self, where: Coordinates) -> list[Record]:
-        """The records at these coordinates, the earliest first."""
-        baseline = where["setting"] == BASELINE
-        axes = {
-            key: value
-            for key, value in where.items()
-            if key not in ("setting", "metric") and not (baseline and key == "reducer")
-        }
-        found = [
-            pair
-            for key, pairs in self.alike.items()
-            if all(_agrees(self.values[key][axis], axis, value) for axis, value in axes.items())
-            for pair in pairs
-        ]
-        return [record for _, record in sorted(found, key=lambda pair: pair[0])]
-
-
 def _cell(layout: Layout, where: Coordinates, matching: Sequence[Record], runs: Runs, reach: bool) -> Cell:
     baseline = where["setting"] == BASELINE
     of = next((one for one in layout.metrics if one.name == where.get("metric")), None)  # one of several
@@ -201,37 +166,6 @@ def is_finite(score: Any) -> bool:
     return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) < math.inf
 
 
-def _recorded(record: Record, key: str) -> list[str] | None:
-    """What a record has for an axis; None where it says nothing. Several values where several settings are made of it.
-
-    Weights are recorded by what is in them: the other axes tell such runs apart.
-    """
-    name = key.lstrip("+~")
-    if name in identity.WEIGHTS or expected.is_without_effect(name):
-        return None
-    found: Any = record.config
-    for part in name.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    if found is None or isinstance(found, dict):
-        found = record.part(name) if name not in OF_THE_RECORD else None
-    if found is None and name in expected.COUNTS:
-        return [typed(value) for value in _leaves(record.config, name)] or None
-    return ["null"] if found is None else [typed(found)]
-
-
-def _leaves(node: Any, name: str) -> list[Any]:
-    """The values of settings of this name, wherever they are."""
-    if not isinstance(node, dict):
-        return []
-    inner = [value for key, one in node.items() if key != name for value in _leaves(one, name)]
-    return [node[name], *inner] if name in node and not isinstance(node[name], dict) else inner
-
-
-def _agrees(found: list[str] | None, key: str, value: str) -> bool:
-    """Whether a run has this value; what says nothing about results is not recorded, and agrees."""
-    return found is None or all(same(one, value) for one in found)
-
-
 def _describes(row: Mapping[str, str], where: Coordinates, metric: str) -> bool:
     said = {COLUMN.get(key, key): value for key, value in row.items()}
     if said.get("metric") != metric or said.get("setting") != where["setting"]:
@@ -239,20 +173,3 @@ def _describes(row: Mapping[str, str], where: Coordinates, metric: str) -> bool:
     if where["reducer"] != "none" and any(key in said and key not in where for key in OF_THE_METHOD):
         return False
     return all(same(said[key], where[key]) for key in said if key in where)
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal as numbers, if they are numbers, else as text."""
-    a, b = typed(a), typed(b)
-    try:
-        if math.isfinite(float(a)) and math.isfinite(float(b)):
-            return float(a) == float(b)
-    except ValueError:
-        pass
-    return a.replace(" ", "") == b.replace(" ", "")
-
-
-def typed(value: Any) -> str:
-    """A value as one would type it: 0.5, [4,7,10], null, true, tome."""
-    text = grid.as_typed({"": value})[""]
-    return text.lower() if text in ("True", "False") else text

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from atc.printable import printable
-from atc.report.cells import BASELINE, Cell
+from atc.report.cells import Cell
 from atc.report.layout import Layout
+from atc.report.matching import BASELINE
 from atc.report.ranks import ALL, measure_of
 from atc.report.tables import Table, readable
 

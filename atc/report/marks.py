@@ -8,8 +8,9 @@ from typing import Any
 
 from atc import code
 from atc.report import expected
-from atc.report.cells import BASELINE, RESULT, Cell
+from atc.report.cells import RESULT, Cell
 from atc.report.layout import Layout
+from atc.report.matching import BASELINE
 from atc.report.same_settings import Runs, Settings
 from atc.runs import identity
 from atc.runs.record import Record

@@ -5,8 +5,9 @@ from math import sqrt
 
 from atc import provenance
 from atc.report import marks, same_settings
-from atc.report.cells import BASELINE, Cell
+from atc.report.cells import Cell
 from atc.report.layout import Layout
+from atc.report.matching import BASELINE
 from atc.runs.record import Record
 
 

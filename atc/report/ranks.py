@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from atc.core.metric import Metric
-from atc.report.cells import BASELINE, Cell, State
+from atc.report.cells import Cell, State
 from atc.report.layout import Layout
+from atc.report.matching import BASELINE
 from atc.report.tables import Table, arrange
 
 KINDS = ("ranks", "differences")

@@ -12,9 +12,10 @@ from rich.table import Table as RichTable
 
 from atc.printable import printable
 from atc.report import escape
-from atc.report.cells import BASELINE, Cell
+from atc.report.cells import Cell
 from atc.report.escape import is_number
 from atc.report.layout import Layout
+from atc.report.matching import BASELINE
 
 Key = tuple[str, ...]
 SHOWN = {"missing": "not run", "failed": "failed", "out of reach": "–"}

@@ -11,8 +11,8 @@ from typing import Any
 from atc import provenance
 from atc.cost.throughput_table import COLUMNS, mode, texts
 from atc.report import escape
-from atc.report.cells import same
 from atc.report.layout import Layout
+from atc.report.matching import same
 from atc.report.report import Report
 from atc.report.tables import SHOWN, Key, Table
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from atc.core.metric import is_recorded
 from atc.files import write_whole
 from atc.grids import grid
 from atc.runs import store
 from atc.runs.record import Record
 
-RESULTS = ("dense", "off_the_shelf", "fine_tuned", "checkpoint", "gflops", "images_per_second")
+RESULTS = ("validation", "dense", "off_the_shelf", "fine_tuned", "checkpoint", "gflops", "images_per_second")
 STATES = {"finished": "finished", "failed": "failed", "crashed": "failed"}
 
 
@@ -47,12 +48,14 @@ def _record(run: Any) -> Record:
         name, _, metric = key.partition("/")
         if name in RESULTS and metric:
             results.setdefault(name, {})[metric] = value
-    ended = summary.get("_timestamp")
+    ended, metric = summary.get("_timestamp"), summary.get("metric")
+    metric = dict(metric) if isinstance(metric, Mapping) or hasattr(metric, "keys") else None
     parts = {
         "status": summary.get("status") or STATES.get(run.state, "interrupted"),  # killed runs say nothing
         "finished": ended and datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds"),
         "seed": cfg.get("seed"),
         "score": cfg.get("score"),
+        "metric": metric if is_recorded(metric) else None,
         "results": results,
     }
     return store.with_settings(Record.read(parts), cfg).replace(wall_time_s=summary.get("_runtime"))

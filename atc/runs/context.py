@@ -91,6 +91,7 @@ class Run:
         )
         for logger in self.loggers:
             logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))
+        wandb_log.begin(self.loggers, self.record)
 
     def note(self, **results: Any) -> None:
         """Put results into the record."""

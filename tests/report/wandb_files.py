@@ -28,6 +28,7 @@ class Written(NamedTuple):
     artifacts: dict[str, dict[str, str]]  # by type: path in the artifact, path on this machine
     exit_code: int
     files: Path
+    summarised: dict[str, str]  # by metric: "max" or "min", where the summary is not the last value
 
 
 def read(directory: Path, patience: float = 30.0) -> Written:
@@ -45,7 +46,8 @@ def read(directory: Path, patience: float = 30.0) -> Written:
 def _found(directory: Path) -> dict[str, Any]:
     protocol = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="this wandb has another protocol")
     (file,) = directory.glob("*.wandb")
-    found: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "artifacts": {}, "files": directory / "files"}
+    found: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "artifacts": {}, "summarised": {}}
+    found["files"] = directory / "files"
     for entry in _entries(file.read_bytes()):
         record = protocol.Record.FromString(entry)
         kind = record.WhichOneof("record_type")
@@ -62,6 +64,10 @@ def _found(directory: Path) -> dict[str, Any]:
         elif kind == "artifact":
             manifest = record.artifact.manifest.contents
             found["artifacts"][record.artifact.type] = {entry.path: entry.local_path for entry in manifest}
+        elif kind == "metric":
+            for mode in ("max", "min"):
+                if getattr(record.metric.summary, mode):
+                    found["summarised"][record.metric.name] = mode
         elif kind == "exit":
             found["exit_code"] = record.exit.exit_code
     found["config"].pop("_wandb", None)  # W&B's own, which its API leaves out too

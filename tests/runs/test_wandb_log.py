@@ -11,8 +11,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from atc import run
+from atc.core.metric import Metric
 from atc.report import wandb_source
 from atc.runs import wandb_log
+from atc.runs.record import Record
 from tests.harness.commands import TINY, command, composed
 from tests.report import wandb_files
 
@@ -71,6 +73,40 @@ def test_metrics_by_step_and_by_epoch(runs) -> None:
         assert written.summary["gflops/dense"] == results["gflops"]["dense"]
 
 
+def test_the_metric_and_its_direction(runs) -> None:
+    """The summary names the metric as results.json does, and is the validation of the best epoch."""
+    for directory, written in runs:
+        record = json.loads((directory / "results.json").read_text())
+        said = {key.removeprefix("metric/"): value for key, value in written.summary.items() if "metric/" in key}
+        assert written.summary.get("metric", said) == record["metric"]
+        assert written.summary["score"] == record["score"] == "accuracy"
+        assert written.summarised["val/accuracy"] == "max"
+        assert series(written, "validation/accuracy") == [pytest.approx(record["results"]["validation"]["accuracy"])]
+
+
+@pytest.mark.parametrize(("higher", "mode"), [(True, "max"), (False, "min")])
+def test_what_falls_is_summarised_by_its_lowest(higher: bool, mode: str) -> None:
+    told: dict[str, Any] = {"summary": {}}
+
+    def define_metric(name: str, **settings: Any) -> None:
+        told[name] = settings
+
+    class Logger(wandb_log.WandbLogger):
+        experiment = SimpleNamespace(define_metric=define_metric, summary=told["summary"])
+
+        def __init__(self) -> None:
+            """Begin no run."""
+
+    record = Record(score="fid", metric=Metric("fid", higher_is_better=higher))
+    wandb_log.begin([Logger()], record)
+    assert told["val/fid"] == {"summary": mode, "step_metric": "trainer/global_step", "step_sync": True}
+    assert told["val/fid_best"]["summary"] == told["val/fid_raw"]["summary"] == mode
+    assert told["summary"] == {"score": "fid", "metric": record.as_dict()["metric"]}
+    told.clear()
+    wandb_log.begin([Logger()], Record(score="fid"))
+    assert told == {}
+
+
 def test_token_counts(runs) -> None:
     for directory, written in runs:
         counts = [series(written, f"tokens/block_{block}") for block in range(1, 13)]
@@ -124,6 +160,8 @@ def test_reports_read_what_was_logged(runs) -> None:
         assert record.status == "finished"
         assert record.result("fine_tuned") == pytest.approx(local["results"]["fine_tuned"])
         assert record.result("gflops") == local["results"]["gflops"]
+        assert record.as_dict()["metric"] == local["metric"]
+        assert record.result("validation") == pytest.approx(local["results"]["validation"])
         stored = directory.parents[2].glob("store/*.json")
         assert record.identity in {json.loads(file.read_text())["identity"] for file in stored}
 

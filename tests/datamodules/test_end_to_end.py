@@ -36,11 +36,11 @@ def test_a_data_set_brings_its_task(name: str, tmp_path: Path) -> None:
         where = [f"datamodule.root={tmp_path / 'data'}"]
     settings = [f"datamodule={name}", "datamodule.num_workers=0", "reducer=tome", "baselines=false", *where]
     record = train(composed("train", tmp_path / "run", *settings, "trainer.max_epochs=1", "optimizer.warmup_epochs=0"))
-    assert (record["datamodule"], record["score"]) == (name, score)
-    assert 0 < record["results"]["fine_tuned"][score] <= 1
+    assert (record.datamodule, record.score) == (name, score)
+    assert 0 < record.results["fine_tuned"][score] <= 1
     if score == "map":
-        assert record["results"]["fine_tuned"]["map_torchmetrics"] >= record["results"]["fine_tuned"]["map"] - 1e-6
-    assert score in record["results"]["validation"]
+        assert record.results["fine_tuned"]["map_torchmetrics"] >= record.results["fine_tuned"]["map"] - 1e-6
+    assert score in record.results["validation"]
 
 
 def test_corrupt_images_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -55,7 +55,7 @@ def test_corrupt_images_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFix
         Path(path).write_bytes(b"not a picture")
     with caplog.at_level(logging.INFO):
         record = train(composed("train", tmp_path / "run", *settings, "datamodule.on_corrupt=skip"))
-    assert record["corrupt_images"] == 3
+    assert record.corrupt_images == 3
     assert (tmp_path / "run" / "corrupt_images.txt").read_text().splitlines() == sorted(broken)
     assert re.search(r"corrupt images skipped +3", caplog.text)
-    assert "corrupt_images" not in evaluate(composed("evaluate", tmp_path / "digits", "reducer=none"))
+    assert evaluate(composed("evaluate", tmp_path / "digits", "reducer=none")).corrupt_images is None

@@ -39,8 +39,8 @@ def trained(folder: Path, *settings: str, watch: Callable[..., Any] | None = Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "build", built)
         record = run.train(composed("train", folder, *settings))
-    assert record["status"] == "finished"
-    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"], record["results"]
+    assert record.status == "finished"
+    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"], record.results
 
 
 @pytest.mark.slow

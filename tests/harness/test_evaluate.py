@@ -14,10 +14,10 @@ from tests.harness.commands import composed
 
 def test_off_the_shelf(tmp_path: Path) -> None:
     found = run.evaluate(composed("evaluate", tmp_path, "reducer=tome", "keep_rate=0.5"))
-    assert found["tokens_per_block"] == [49] * 4 + [25] * 3 + [13] * 3 + [7] * 2
-    assert len(found["notices"]) == 3
-    assert set(found["results"]) >= {"off_the_shelf", "gflops", "images_per_second"}
-    assert "dense" not in found["results"]
+    assert found.tokens_per_block == [49] * 4 + [25] * 3 + [13] * 3 + [7] * 2
+    assert len(found.notices) == 3
+    assert set(found.results) >= {"off_the_shelf", "gflops", "images_per_second"}
+    assert "dense" not in found.results
 
 
 def test_dense_is_better_than_next_to_nothing(tmp_path: Path) -> None:
@@ -25,12 +25,12 @@ def test_dense_is_better_than_next_to_nothing(tmp_path: Path) -> None:
     little = ["keep_rate=0.1", "blocks=[1,2]"]
     dense = run.evaluate(composed("evaluate", tmp_path / "a", "reducer=none", *all_images))
     random = run.evaluate(composed("evaluate", tmp_path / "b", "reducer=random", *little, *all_images))
-    assert dense["results"]["dense"]["accuracy"] > 0.95
-    assert random["results"]["off_the_shelf"]["accuracy"] < 0.8
+    assert dense.results["dense"]["accuracy"] > 0.95
+    assert random.results["off_the_shelf"]["accuracy"] < 0.8
 
 
 def test_baselines_add_the_dense_accuracy(tmp_path: Path) -> None:
-    assert {"dense", "off_the_shelf"} <= set(run.evaluate(composed("evaluate", tmp_path, "baselines=true"))["results"])
+    assert {"dense", "off_the_shelf"} <= set(run.evaluate(composed("evaluate", tmp_path, "baselines=true")).results)
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +51,22 @@ def evaluated(folder: Path, *overrides: str) -> dict[str, object]:
 
 def test_a_run_brings_its_settings(tmp_path: Path, finished: Path) -> None:
     found = evaluated(tmp_path, f"checkpoint={finished}")
-    assert found["reducer"] == "dpc_knn"
-    assert found["tokens_per_block"] == [49, 49, 49, 29, 29, 29, 17, 17, 17, 10, 10, 10]
-    assert set(found["results"]) >= {"checkpoint"}
+    assert found.reducer == "dpc_knn"
+    assert found.tokens_per_block == [49, 49, 49, 29, 29, 29, 17, 17, 17, 10, 10, 10]
+    assert set(found.results) >= {"checkpoint"}
 
 
 def test_the_same_accuracy_as_when_it_was_trained(tmp_path: Path, finished: Path) -> None:
     full = ["trainer.limit_test_batches=1", "datamodule.eval_batch_size=16"]
     trained = OmegaConf.load(finished / "results.json").results.fine_tuned
-    assert evaluated(tmp_path, f"checkpoint={finished}", *full)["results"]["checkpoint"] == trained
+    assert evaluated(tmp_path, f"checkpoint={finished}", *full).results["checkpoint"] == trained
 
 
 def test_the_command_line_overrides_the_run(tmp_path: Path, finished: Path) -> None:
     found = evaluated(tmp_path / "a", f"checkpoint={finished / 'last.ckpt'}", "keep_rate=0.5")
-    assert found["tokens_per_block"][-1] == 6
+    assert found.tokens_per_block[-1] == 6
     found = evaluated(tmp_path / "b", f"checkpoint={finished / 'weights.safetensors'}", "reducer=none")
-    assert found["reducer"] == "none"
+    assert found.reducer == "none"
 
 
 def test_saved_settings_under_the_command_line(tmp_path: Path, finished: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_resumed_training_stays_in_its_sweep(tmp_path: Path) -> None:
 
 def test_shipped_weights_are_a_checkpoint_too(tmp_path: Path) -> None:
     found = run.evaluate(composed("evaluate", tmp_path, "reducer=atc_single", f"checkpoint={SHIPPED_DIGITS}"))
-    assert found["results"]["checkpoint"]["accuracy"] > 0.5
+    assert found.results["checkpoint"]["accuracy"] > 0.5
 
 
 @pytest.mark.parametrize(

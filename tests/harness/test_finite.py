@@ -38,7 +38,7 @@ def strict(file: Path) -> dict:
 
 
 def test_a_training_that_diverges_fails_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    expected = run.train(composed("train", tmp_path / "whole", *PLAIN))["results"]
+    expected = run.train(composed("train", tmp_path / "whole", *PLAIN)).results
     here = tmp_path / "run"
     poison = f"+callbacks.poison={{_target_:{MODULE}.Poison,at:4}}"
     with pytest.raises(NotFinite, match=r"the loss is not finite at step 4; the last finite loss was \d"):
@@ -57,9 +57,9 @@ def test_a_training_that_diverges_fails_and_goes_on(tmp_path: Path, caplog: pyte
     with caplog.at_level(logging.INFO):
         again = run.train(composed("train", here, *PLAIN, "resume=auto"))
     assert "this run failed before: the loss is not finite at step 4" in caplog.text
-    assert (again["status"], again["error"]) == ("finished", None)
-    assert again["results"]["fine_tuned"] == expected["fine_tuned"]
-    assert again["results"]["validation"] == expected["validation"]
+    assert (again.status, again.error) == ("finished", None)
+    assert again.results["fine_tuned"] == expected["fine_tuned"]
+    assert again.results["validation"] == expected["validation"]
 
 
 def test_an_evaluation_that_is_not_finite_fails(tmp_path: Path) -> None:
@@ -76,26 +76,26 @@ def test_an_evaluation_that_is_not_finite_fails(tmp_path: Path) -> None:
 def test_the_number_of_images_behind_a_score(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         found = run.train(composed("train", tmp_path, *PLAIN))
-    of = found["results"]["fine_tuned"]["images_of"]
-    assert found["results"]["fine_tuned"]["images"] == 16 < of
-    assert found["results"]["validation"]["images"] == 16 < found["results"]["validation"]["images_of"]
+    of = found.results["fine_tuned"]["images_of"]
+    assert found.results["fine_tuned"]["images"] == 16 < of
+    assert found.results["validation"]["images"] == 16 < found.results["validation"]["images_of"]
     assert re.search(rf"test images +│ +│ +16 of {of}", caplog.text)
     assert re.search(r"validation images +16 of \d+", caplog.text)
-    assert "trainer.limit_train_batches=3: not all training images are used" in found["notices"]
-    assert found["reader"] is None, "the digits are no files of pictures"
+    assert "trainer.limit_train_batches=3: not all training images are used" in found.notices
+    assert found.reader is None, "the digits are no files of pictures"
 
     caplog.clear()
     whole = ["trainer.limit_test_batches=1.0", "reducer=none"]
     with caplog.at_level(logging.INFO):
         found = run.evaluate(composed("evaluate", tmp_path / "all", *whole, "trainer.limit_train_batches=1.0"))
-    assert found["results"]["dense"]["images"] == found["results"]["dense"]["images_of"] == of
+    assert found.results["dense"]["images"] == found.results["dense"]["images_of"] == of
     assert re.search(rf"test images +│ +{of}\n", caplog.text)
-    assert not found["notices"]
+    assert not found.notices
 
 
 def test_what_else_the_epoch_is_chosen_by_is_not_called_the_score(tmp_path: Path) -> None:
     settings = ["callbacks.best.monitor=val/loss", "callbacks.best.mode=min"]
-    found = run.train(composed("train", tmp_path, *PLAIN, *settings))["results"]["validation"]
+    found = run.train(composed("train", tmp_path, *PLAIN, *settings)).results["validation"]
     assert set(found) == {"loss", "images", "images_of"}
 
 

@@ -55,10 +55,10 @@ def test_a_moved_run_knows_its_best_epoch(trained: Path, tmp_path: Path) -> None
     places = {"moved": copied(trained, tmp_path / "elsewhere" / "deeper"), "linked": tmp_path / "link" / "here"}
     copied(trained, tmp_path / "target" / "here")
     (tmp_path / "link").symlink_to(tmp_path / "target")
-    expected = going_on(stays, *WORSE)["results"]
+    expected = going_on(stays, *WORSE).results
     assert expected["validation"] == best
     for name, directory in places.items():
-        found = going_on(directory, *WORSE)["results"]
+        found = going_on(directory, *WORSE).results
         assert found["validation"] == best, name
         assert found["fine_tuned"] == expected["fine_tuned"], name
         state = torch.load(directory / "last.ckpt", weights_only=True)
@@ -70,7 +70,7 @@ def test_a_run_that_goes_on_in_another_directory(trained: Path, tmp_path: Path) 
     copied(trained, tmp_path / "old")
     settings = composed("train", tmp_path / "new", *WORSE, f"resume={tmp_path / 'old'}")
     best = json.loads((trained / "results.json").read_text())["results"]["validation"]
-    assert run.train(settings)["results"]["validation"] == best
+    assert run.train(settings).results["validation"] == best
     assert (tmp_path / "old" / "best.ckpt").is_file()
 
 
@@ -82,19 +82,19 @@ def test_the_best_epoch_is_never_one_at_the_old_place(trained: Path, tmp_path: P
     new = copied(old, tmp_path / "new")
     shutil.copy(old / "last.ckpt", old / "best.ckpt")
     expected = json.loads((new / "results.json").read_text())["results"]
-    assert going_on(new, *WORSE)["results"]["fine_tuned"] == expected["fine_tuned"]
+    assert going_on(new, *WORSE).results["fine_tuned"] == expected["fine_tuned"]
 
 
 def test_it_takes_its_best_epoch_along(trained: Path, tmp_path: Path) -> None:
     """In another directory, which may move on, and be evaluated by itself."""
-    expected = going_on(copied(trained, tmp_path / "stays"), *WORSE)["results"]
+    expected = going_on(copied(trained, tmp_path / "stays"), *WORSE).results
     old, new = copied(trained, tmp_path / "old"), tmp_path / "new"
     run.train(composed("train", new, *WORSE, f"resume={old}"))
     assert (new / "best.ckpt").read_bytes() == (trained / "best.ckpt").read_bytes()
     shutil.rmtree(old)
     new = new.rename(tmp_path / "newer")
     note(new, status="running")
-    found = going_on(new, *WORSE)["results"]
+    found = going_on(new, *WORSE).results
     assert (found["validation"], found["fine_tuned"]) == (expected["validation"], expected["fine_tuned"])
 
 
@@ -107,7 +107,7 @@ def test_a_best_epoch_that_is_gone_is_forgotten(
     if content is not None:
         (directory / "best.ckpt").write_bytes(content)
     note(directory, status="running")
-    assert going_on(directory, *SETTINGS)["status"] == "finished"
+    assert going_on(directory, *SETTINGS).status == "finished"
     assert f"{directory / 'best.ckpt'} is not there any more" in caplog.text
 
 
@@ -163,10 +163,10 @@ def test_weights_are_no_state_to_go_on_from(trained: Path, tmp_path: Path) -> No
 def test_from_an_older_checkpoint_as_unbroken(trained: Path, tmp_path: Path) -> None:
     whole, cut = copied(trained, tmp_path / "whole"), copied(trained, tmp_path / "cut")
     longer = [*SETTINGS, "trainer.max_epochs=3"]
-    expected = going_on(whole, *longer)["results"]
+    expected = going_on(whole, *longer).results
     (cut / "last.ckpt").write_bytes(b"")
     note(cut, status="running")
-    found = run.train(composed("train", cut, *longer, "resume=auto"))["results"]
+    found = run.train(composed("train", cut, *longer, "resume=auto")).results
     assert (found["fine_tuned"], found["validation"]) == (expected["fine_tuned"], expected["validation"])
 
 

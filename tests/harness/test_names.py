@@ -49,8 +49,8 @@ def pictures(root: Path) -> list[str]:
 
 def test_skipped_pictures_are_listed_a_line_each(tmp_path: Path) -> None:
     record = evaluate(composed("evaluate", tmp_path / "run", *pictures(tmp_path / "data")))
-    assert record["status"] == "finished"
-    assert record["corrupt_images"] == 3
+    assert record.status == "finished"
+    assert record.corrupt_images == 3
     listed = (tmp_path / "run" / "corrupt_images.txt").read_text().splitlines()
     assert len(listed) == 3
     assert all(Path(line).name.startswith(shown) for line, shown in zip(sorted(listed), sorted(SHOWN), strict=True))
@@ -97,7 +97,7 @@ def test_a_data_set_lies_in_a_folder_named_like_a_reference(tmp_path: Path, monk
         write_class_folders(Path("${x},y") / part, ("ant", "bee"), each=4)
     (root,) = readable("evaluate", ["datamodule.root=${x},y"])
     settings = ["datamodule=folder", root, "datamodule.num_workers=0", "reducer=topk"]
-    assert evaluate(composed("evaluate", tmp_path / "run", *settings))["status"] == "finished"
+    assert evaluate(composed("evaluate", tmp_path / "run", *settings)).status == "finished"
     again = composed("evaluate", tmp_path / "again")
     found = with_saved(again, tmp_path / "run", [], directories.OF_THE_EVALUATION)
     assert found.datamodule.root == "${x},y"

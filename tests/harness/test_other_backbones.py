@@ -57,13 +57,13 @@ def test_trained_and_evaluated(library: str, tmp_path: Path, pretrained: Path, t
     settings = [f"backbone={library}", f"backbone.name={name}", "blocks=[2,3]", "reducer=dpc_knn"]
     trained = run.train(composed("train", tmp_path / "run", *settings, *new, "activation_checkpointing=" + (
         "false" if library == "torchvision" else "true")))  # fmt: skip
-    assert trained["status"] == "finished"
-    assert trained["tokens_per_block"] == [49, 24, 12, 12]
-    assert trained["results"]["gflops"]["reduced"] < trained["results"]["gflops"]["dense"]
+    assert trained.status == "finished"
+    assert trained.tokens_per_block == [49, 24, 12, 12]
+    assert trained.results["gflops"]["reduced"] < trained.results["gflops"]["dense"]
     weights = tmp_path / "run" / "weights.safetensors"
     assert any(key.startswith("reducers.") for key in load_file(weights))
     found = run.evaluate(composed("evaluate", tmp_path / "again", *settings, *new, f"checkpoint='{tmp_path / 'run'}'"))
-    assert found["results"]["checkpoint"]["accuracy"] == trained["results"]["fine_tuned"]["accuracy"]
+    assert found.results["checkpoint"]["accuracy"] == trained.results["fine_tuned"]["accuracy"]
 
 
 def test_of_transformers(pretrained: Path, tmp_path: Path) -> None:

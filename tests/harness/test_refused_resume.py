@@ -57,15 +57,15 @@ def test_the_run_can_still_be_resumed(here: Path) -> None:
     resumed = [*SETTINGS, "trainer.max_epochs=3", f"resume={here}"]
     with pytest.raises(ValueError, match="does not fit the model"):
         run.train(composed("train", here, *resumed, "reducer=dpc_knn"))
-    assert run.train(composed("train", here, *resumed, "reducer=topk"))["status"] == "finished"
+    assert run.train(composed("train", here, *resumed, "reducer=topk")).status == "finished"
 
 
 def test_weights_trained_with_another_reducer_are_said_to_be(here: Path, tmp_path: Path) -> None:
     said = "weights trained with topk, not with tome"
     evaluated = composed("evaluate", tmp_path / "evaluated", "reducer=tome", f"checkpoint={here}")
-    assert said in run.evaluate(evaluated)["notices"]
+    assert said in run.evaluate(evaluated).notices
     settings = [*SETTINGS, "trainer.max_epochs=3", f"resume={here}"]
-    assert said in run.train(composed("train", here, *settings, "reducer=tome"))["notices"]
+    assert said in run.train(composed("train", here, *settings, "reducer=tome")).notices
     longer = [*SETTINGS, "trainer.max_epochs=4", f"resume={here}"]
-    assert said in run.train(composed("train", here, *longer, "reducer=tome"))["notices"]  # it is not forgotten
+    assert said in run.train(composed("train", here, *longer, "reducer=tome")).notices  # it is not forgotten
     assert (here / directories.BEST).is_file()

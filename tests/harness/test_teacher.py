@@ -31,7 +31,7 @@ REDUCER += ["optimizer.warmup_epochs=0"]
 def test_losses_are_told_labels_and_what_the_teacher_answers(tmp_path: Path, more: list[str]) -> None:
     Watching.told.clear()
     record = run.train(composed("train", tmp_path, *REDUCER, "teacher=digits", *more))
-    assert record["status"] == "finished"
+    assert record.status == "finished"
     context = Watching.told[0]
     assert context.teacher_logits.shape == context.logits.shape == (8, 10)
     assert context.teacher_features.shape == (8, 49, 48)

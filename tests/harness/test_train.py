@@ -22,17 +22,17 @@ from tests.harness.commands import composed
 def test_main_job(tmp_path: Path) -> None:
     found = run.train(composed("train", tmp_path, "reducer=atc_average", "keep_rate=0.25"))
 
-    assert found == json.loads((tmp_path / "results.json").read_text())
-    assert found["status"] == "finished"
-    assert found["tokens_per_block"] == [49] * 4 + [12] * 3 + [3] * 3 + [1] * 2
-    results = found["results"]
+    assert found.as_dict() == json.loads((tmp_path / "results.json").read_text())
+    assert found.status == "finished"
+    assert found.tokens_per_block == [49] * 4 + [12] * 3 + [3] * 3 + [1] * 2
+    results = found.results
     for name in ("dense", "off_the_shelf", "fine_tuned"):
         assert 0.5 < results[name]["accuracy"] <= 1
     assert results["gflops"]["reduced"] < 0.5 * results["gflops"]["dense"]
     assert min(results["images_per_second"].values()) > 0
-    assert found["seed"] == 0
-    assert found["reducer"] == "atc_average"
-    assert found["versions"]["timm"] == timm.__version__
+    assert found.seed == 0
+    assert found.reducer == "atc_average"
+    assert found.versions["timm"] == timm.__version__
     files = {path.name for path in tmp_path.iterdir()}
     assert {"config.yaml", "composed.yaml", "best.ckpt", "last.ckpt", "weights.safetensors", "logs"} <= files
     assert "${" not in (tmp_path / "config.yaml").read_text()
@@ -88,7 +88,7 @@ def test_interrupted_and_resumed_equals_unbroken(
 
     resumed = run.train(composed("train", cut, *RANDOM, f"resume={cut}"))
     for key in ("dense", "off_the_shelf", "fine_tuned", "validation"):
-        assert resumed["results"][key] == expected["results"][key]
+        assert resumed.results[key] == expected.results[key]
     for name in ("best.ckpt", "last.ckpt"):
         a, b = (torch.load(folder / name, weights_only=True) for folder in (whole, cut))
         assert a["global_step"] == b["global_step"]
@@ -136,7 +136,7 @@ def test_signals_are_handed_back(tmp_path: Path) -> None:
 
 
 def test_without_reduction_one_column_is_enough(tmp_path: Path) -> None:
-    results = run.train(composed("train", tmp_path, "reducer=none"))["results"]
+    results = run.train(composed("train", tmp_path, "reducer=none")).results
     assert "off_the_shelf" not in results
     assert list(results["gflops"]) == ["dense"]
 
@@ -174,7 +174,7 @@ def test_ema_accumulation_and_clipping(tmp_path: Path) -> None:
     )
     assert not torch.equal(averaged, raw)
     assert torch.equal(averaged, load_file(tmp_path / "weights.safetensors")["head.weight"])
-    assert found["status"] == "finished"
+    assert found.status == "finished"
 
 
 def test_resumed_with_other_rates_and_a_longer_training(tmp_path: Path) -> None:
@@ -200,11 +200,11 @@ def test_an_average_is_tested_where_nothing_is_left_to_train(tmp_path: Path, cal
     """Without validation no epoch is the best one, and the average is in no model but that of the callback."""
     settings = [f"callbacks={callbacks}", "callbacks.ema.decay=0.9", "trainer.limit_val_batches=0", "optimizer.lr=5e-3"]
     settings += ["reducer=topk", "baselines=false", "optimizer.warmup_epochs=0", "resume=auto"]
-    expected = run.train(composed("train", tmp_path, *settings))["results"]["fine_tuned"]
+    expected = run.train(composed("train", tmp_path, *settings)).results["fine_tuned"]
     weights = load_file(tmp_path / "weights.safetensors")
     file = tmp_path / "results.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "running"}))
-    assert run.train(composed("train", tmp_path, *settings))["results"]["fine_tuned"] == expected
+    assert run.train(composed("train", tmp_path, *settings)).results["fine_tuned"] == expected
     assert all(torch.equal(value, weights[key]) for key, value in load_file(tmp_path / "weights.safetensors").items())
 
 

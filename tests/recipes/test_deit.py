@@ -160,9 +160,9 @@ def test_the_whole_recipe(tmp_path: Path, data: str, score: str) -> None:
     assert ("mixup" in cfg.task) == (data == "digits")
     assert (cfg.trainer.accumulate_grad_batches, cfg.callbacks.ema.decay) == (4, 0.99996)
     found = run.train(cfg)
-    assert 0 < found["results"]["fine_tuned"][score] <= 1
-    assert found["results"]["validation"][score] > 0
-    assert found["selection"] == "validation"
+    assert 0 < found.results["fine_tuned"][score] <= 1
+    assert found.results["validation"][score] > 0
+    assert found.selection == "validation"
 
 
 def test_the_average_is_timms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_the_better_weights_are_selected(tmp_path: Path, averaged_best: bool) ->
     chosen = saved["state_dict" if averaged_best else "current_model_state"]
     assert torch.equal(read_weights(tmp_path / "best.ckpt")["head.weight"], chosen["model.head.weight"])
     assert torch.equal(read_weights(tmp_path / "weights.safetensors")["head.weight"], chosen["model.head.weight"])
-    assert found["results"]["validation"]["accuracy"] > 0.1
+    assert found.results["validation"]["accuracy"] > 0.1
 
 
 def test_what_each_data_set_changes(tmp_path: Path) -> None:

@@ -188,9 +188,9 @@ def test_the_whole_recipe(tmp_path: Path) -> None:
     weights = f"backbone.checkpoint={self_supervised(tmp_path)}"
     cfg = composed("train", tmp_path / "run", MAE, *recipe, *tiny, weights, "schedule=linear")
     found = run.train(cfg)
-    assert found["status"] == "finished"
-    assert found["tokens_per_block"] == [16, 12, 10, 9]
-    assert "fine_tuned" in found["results"]
+    assert found.status == "finished"
+    assert found.tokens_per_block == [16, 12, 10, 9]
+    assert "fine_tuned" in found.results
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     scales = {group.get("lr_scale", 1.0) for group in state["optimizer_states"][0]["param_groups"]}
     assert sorted(scales) == pytest.approx([0.65**power for power in (5, 4, 3, 2, 1, 0)])

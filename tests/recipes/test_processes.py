@@ -46,7 +46,7 @@ def test_the_same_weights_and_metrics(tmp_path: Path, unbroken: Path) -> None:
     expected = run.train(composed("train", tmp_path, *SETTINGS, *one))
     found = json.loads((unbroken / "results.json").read_text())
     for part in ("fine_tuned", "validation"):
-        assert found["results"][part] == pytest.approx(expected["results"][part], rel=1e-4)
+        assert found["results"][part] == pytest.approx(expected.results[part], rel=1e-4)
     a, b = (torch.load(directory / "last.ckpt", weights_only=True) for directory in (tmp_path, unbroken))
     assert a["global_step"] == b["global_step"] == 8
     for name, value in a["state_dict"].items():

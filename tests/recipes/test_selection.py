@@ -27,8 +27,8 @@ def test_on_the_test_part_as_released(tmp_path: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING):
         found = run.train(composed("train", tmp_path / "run", *settings))
     assert "NABirds: selecting on the test part, as released" in caplog.text
-    assert found["selection"] == "test_as_released"
-    assert found["results"]["validation"]["accuracy"] == pytest.approx(found["results"]["fine_tuned"]["accuracy"])
+    assert found.selection == "test_as_released"
+    assert found.results["validation"]["accuracy"] == pytest.approx(found.results["fine_tuned"]["accuracy"])
 
 
 def test_a_data_set_without_the_choice(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_data_set_without_the_choice(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_selects_nothing(tmp_path: Path) -> None:
-    assert run.evaluate(composed("evaluate", tmp_path, "reducer=none"))["selection"] is None
+    assert run.evaluate(composed("evaluate", tmp_path, "reducer=none")).selection is None
 
 
 def test_resumed_with_an_average_equals_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_resumed_with_an_average_equals_unbroken(tmp_path: Path, monkeypatch: py
         with pytest.raises(Interrupted):
             run.train(composed("train", cut, *settings))
     resumed = run.train(composed("train", cut, *settings, f"resume={cut}"))
-    assert resumed["results"]["fine_tuned"] == expected["results"]["fine_tuned"]
+    assert resumed.results["fine_tuned"] == expected.results["fine_tuned"]
     a, b = (torch.load(folder / directories.LAST, weights_only=True) for folder in (whole, cut))
     for part in ("state_dict", "current_model_state"):
         assert all(torch.equal(a[part][key], b[part][key]) for key in a[part])

@@ -25,9 +25,9 @@ def test_the_recipe(tmp_path: Path) -> None:
         settings += ["trainer.limit_train_batches=4", "trainer.max_epochs=4"]
         settings += ["datamodule.test=64", "trainer.limit_val_batches=1", "trainer.limit_test_batches=1"]
         found = run.train(composed("train", tmp_path / opt, *settings))
-        assert found["tokens_per_block"] == [196] * 12
-        losses[opt] = found["results"]["fine_tuned"]["loss"]
-        assert 0 < found["results"]["fine_tuned"]["map"] <= 1
+        assert found.tokens_per_block == [196] * 12
+        losses[opt] = found.results["fine_tuned"]["loss"]
+        assert 0 < found.results["fine_tuned"]["map"] <= 1
     assert losses["muon"] < losses["adamw"], losses
 
 

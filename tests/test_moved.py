@@ -97,11 +97,11 @@ def test_a_run_directory_of_before_is_evaluated_and_resumed(tmp_path: Path) -> N
         [here],
         directories.OF_THE_EVALUATION - {"callbacks"},
     )
-    assert run.evaluate(cfg)["status"] == "finished"
+    assert run.evaluate(cfg).status == "finished"
     said = [f"resume={tmp_path / 'run'}", "trainer.max_epochs=2"]
     cfg = with_saved(composed("train", tmp_path / "run", *said), tmp_path / "run", said, set())
     assert cfg.callbacks.gallery._target_ == NOW
-    assert run.train(cfg)["status"] == "finished"
+    assert run.train(cfg).status == "finished"
 
 
 @pytest.mark.slow

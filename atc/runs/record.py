@@ -53,6 +53,7 @@ class Record:
             are; by quantity, such as gflops, its values.
         tokens_per_block: how many tokens enter each block.
         corrupt_images: how many images could not be read.
+        prompts: of a zero-shot classifier: the hash of the prompts file, how many classes and texts it has.
         config: the settings that the identity is made of.
         others: parts that have no field here, such as the options chosen in other groups.
         order: the names of the parts that were read, in their order.
@@ -88,6 +89,7 @@ class Record:
     results: Mapping[str, Result | float | None] = field(default_factory=dict)
     tokens_per_block: Sequence[int | float] = ()
     corrupt_images: int | None = None
+    prompts: Mapping[str, Any] | None = None
     config: Settings = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
     order: tuple[str, ...] = field(default=(), repr=False)

@@ -48,12 +48,12 @@ def test_accuracy(library: str, tmp_path: Path) -> None:
     record = run.evaluate(cfg)
     predicted = logits.argmax(dim=1)
     assert len(predicted.unique()) > 1
-    assert record["results"]["dense"]["accuracy"] == pytest.approx(float((predicted == targets).float().mean()))
-    assert record["results"]["dense"]["images"] == record["results"]["off_the_shelf"]["images"] == 450
+    assert record.results["dense"]["accuracy"] == pytest.approx(float((predicted == targets).float().mean()))
+    assert record.results["dense"]["images"] == record.results["off_the_shelf"]["images"] == 450
     assert record["tokens_per_block"] == [49, 49, 24, 12]
-    assert record["metric"] == {"name": "accuracy", "unit": "%", "scale": 100.0, "higher_is_better": True}
+    assert record.as_dict()["metric"] == {"name": "accuracy", "unit": "%", "scale": 100.0, "higher_is_better": True}
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert record["prompts"] == {"sha256": digest, "classes": 10, "texts": 10}
+    assert record.prompts == {"sha256": digest, "classes": 10, "texts": 10}
     assert json.loads((tmp_path / "run" / "results.json").read_text())["prompts"]["sha256"] == digest
     assert identity.settings(cfg)["task"]["prompts"] == f"sha256:{digest}"
     with safe_open(tmp_path / "run" / "text_features.safetensors", "pt") as kept:

@@ -34,9 +34,12 @@ FLAGS = [
 
 
 class LinkageBuildHook(BuildHookInterface[Any]):
+    """Compiles the clustering kernel into the wheel, where there is a compiler."""
+
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile before a wheel is built, and name the platform in its tag."""
         if self.target_name != "wheel" or os.environ.get("ATC_BUILD_NATIVE") == "0":
             return
         root = Path(self.root)
@@ -47,6 +50,7 @@ class LinkageBuildHook(BuildHookInterface[Any]):
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
     def clean(self, versions: list[str]) -> None:
+        """Remove what was compiled."""
         (Path(self.root) / LIBRARY).unlink(missing_ok=True)
 
 

@@ -30,19 +30,36 @@ def wrap(
 ) -> ReducedViT:
     """A model that runs `vit` with its tokens reduced on the way. `vit` itself is not changed, nor copied.
 
-    reducer: a name of conf/reducer/*.yaml ("atc_average", "tome", "topk", ...) or a Reducer class.
-    keep_rate: for schedule "stages": share of the source patches kept per stage, in (0, 1]; or a list of the share
-        that each stage keeps of what the stage before kept.
-    blocks: for schedule "stages": the reducing blocks, 1-based.
-    schedule: "stages", "constant" or "linear", or a Schedule.
-    t: for schedules "constant" and "linear": tokens removed per block (on average), at every block.
-    proportional_attention, size_weighted: None takes what the method's paper states; see `ReducedViT`.
-    as_released: compute as the authors' code does where that departs from the papers; handed to the reducer
-        and the schedule where they have the switch.
-    clamp: keep as many tokens as a method must where it cannot reach the count asked for, instead of raising.
-    reducer_args: constructor arguments of the reducer, such as `{"equal_weight": True}` for "dpc_knn".
+    Args:
+        vit: a model of timm, transformers, torchvision or open_clip; docs/hosts.md lists which.
+        reducer: a name of conf/reducer/*.yaml ("atc_average", "tome", "topk", ...), of an installed package's method,
+            or a Reducer class.
+        keep_rate: for schedule "stages": share of the source patches kept per stage, in (0, 1]; or a list of the share
+            that each stage keeps of what the stage before kept.
+        blocks: for schedule "stages": the reducing blocks, 1-based.
+        schedule: "stages", "constant" or "linear", or a Schedule.
+        t: for schedules "constant" and "linear": tokens removed per block (on average), at every block.
+        proportional_attention: add log(size) to attention logits; None does what the method's paper states.
+        size_weighted: weigh means and poolings by size; None does what the method's paper states.
+        as_released: compute as the authors' code does where that departs from the papers; handed to the reducer
+            and the schedule where they have the switch.
+        clamp: keep as many tokens as a method must where it cannot reach the count asked for, instead of raising.
+        reducer_args: constructor arguments of the reducer, such as `{"equal_weight": True}` for "dpc_knn".
 
-    ValueError, in one line, for a backbone that cannot be wrapped, an unknown name or a count out of reach.
+    Returns:
+        The model, called as `vit` is; after a forward `trace` says what became of the tokens.
+
+    Raises:
+        ValueError: a backbone that cannot be wrapped, an unknown name or a count out of reach; one line.
+
+    Examples:
+        >>> import timm, torch
+        >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=4, num_classes=10).eval()
+        >>> model = wrap(vit, "atc_average", keep_rate=0.5, blocks=(2, 3))
+        >>> model(torch.rand(1, 3, 64, 64)).shape
+        torch.Size([1, 10])
+        >>> model.trace.tokens()
+        [8, 4]
     """
     factory = build.find_reducer(reducer)
     switches = {"as_released": as_released} if build.accepts(factory, "as_released") else {}
@@ -80,7 +97,20 @@ def _schedule(
 
 
 def unwrap(model: ReducedViT) -> nn.Module:
-    """The model inside, untouched."""
+    """The model inside, untouched.
+
+    Args:
+        model: what `wrap` returned.
+
+    Raises:
+        TypeError: anything else.
+
+    Examples:
+        >>> import timm
+        >>> vit = timm.create_model("vit_tiny_patch16_224", depth=2)
+        >>> unwrap(wrap(vit, "tome", schedule="constant", t=8)) is vit
+        True
+    """
     if not isinstance(model, ReducedViT):
         raise TypeError(f"unwrap takes what atc.wrap returned, not a {type(model).__name__}")
     return model.host.model

@@ -12,15 +12,15 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` on one line, without what controls a terminal, and writable as UTF-8.
+    r"""`text` on one line, without what controls a terminal, and writable as UTF-8.
 
     Args:
         text: any text. A name of a file that is not UTF-8 holds surrogates, as `os.fsdecode` leaves them.
-        keep: characters to leave as they are, such as "\\n" for a message of several lines.
+        keep: characters to leave as they are, such as "\n" for a message of several lines.
 
     Returns:
         The text with control characters (ESC, newlines), line and paragraph separators, and marks that reverse or hide
-        text as escapes, as in `\\x1b`; a byte that is not UTF-8 as `\\xff`. What is printable stays, backslashes
+        text as escapes, as in `\x1b`; a byte that is not UTF-8 as `\xff`. What is printable stays, backslashes
         included.
     """
     if text.isascii() and text.isprintable():

@@ -20,7 +20,7 @@ Interpolation = Literal["bicubic", "bilinear", "nearest", "lanczos", "hamming", 
 
 
 def posterize(image: Image.Image, bits_to_keep: int, **settings: Any) -> Image.Image:
-    """timm's operation, and black for 0 bits, which its policies ask for and Pillow refuses from version 13 on."""
+    """Posterize as timm does, and to black for the 0 bits of its policies, which Pillow refuses from version 13 on."""
     if bits_to_keep < 1:
         return Image.new(image.mode, image.size)
     return timm_policies.posterize(image, bits_to_keep, **settings)
@@ -35,8 +35,13 @@ class Transforms(Protocol):
     data: timm's data config of the backbone, of which input_size, mean and std are taken.
     """
 
-    def train(self, data: Mapping[str, Any]) -> Transform: ...
-    def eval(self, data: Mapping[str, Any]) -> Transform: ...
+    def train(self, data: Mapping[str, Any]) -> Transform:
+        """The transform of pictures to train on."""
+        ...
+
+    def eval(self, data: Mapping[str, Any]) -> Transform:
+        """The transform of pictures to evaluate on."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Crop:
     interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
+        """Refuse a policy that timm does not know."""
         _check_policy(self.auto_augment)
 
     def train(self, data: Mapping[str, Any]) -> Transform:
@@ -94,6 +100,7 @@ class Squash:
     interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
+        """Refuse a policy that timm does not know."""
         _check_policy(self.auto_augment)
 
     def train(self, data: Mapping[str, Any]) -> Transform:
@@ -129,6 +136,7 @@ class Cutout:
         self.share = share
 
     def __call__(self, image: Image.Image) -> Image.Image:
+        """A copy of the picture, painted over; the picture itself where `share` is 0."""
         if not self.share:
             return image
         image = image.copy()

@@ -1,4 +1,6 @@
-"""Is a data set complete? python -m datamodules.check datamodule=nabirds datamodule.root=PATH [--decode]
+"""Is a data set complete?
+
+    python -m datamodules.check datamodule=nabirds datamodule.root=PATH [--decode]
 
 Prints what was found beside the published counts, and how much was passed over, by kind. --decode opens every picture
 as well (slow) and counts those that had to be converted.

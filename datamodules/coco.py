@@ -77,7 +77,7 @@ def _layout(year: int) -> Layout:
 
 
 def _load(path: Path) -> Any:
-    """pycocotools' index of an annotation file. ValueError for one that is no JSON, or JSON of another form."""
+    """The index that pycocotools makes of an annotation file. ValueError for one of another form, or no JSON."""
     try:
         from pycocotools.coco import COCO as Index
     except ImportError as error:

@@ -47,9 +47,11 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
         self.augment = v2.RandomAffine(12, (0.08, 0.08), (0.9, 1.1), interpolation=bilinear) if augment else None
 
     def __len__(self) -> int:
+        """Scans of the part."""
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """A scan, float32 [3, H, W], and its digit."""
         image = self.images[index]
         if self.augment is not None:
             image = self.augment(image)
@@ -95,10 +97,13 @@ class Digits(LightningDataModule):
         return DigitsDataset(part, self.sides, self.mean, self.std, augment)
 
     def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled batches to train on, augmented."""
         return train_loader(self, self._dataset("train", augment=True), self.batch_size, self.num_workers, self.seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
+        """The scans to select by."""
         return eval_loader(self._dataset("val"), self.eval_batch_size, self.num_workers)
 
     def test_dataloader(self) -> DataLoader[Any]:
+        """The scans final numbers are for."""
         return eval_loader(self._dataset("test"), self.eval_batch_size, self.num_workers)

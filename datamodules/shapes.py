@@ -28,6 +28,7 @@ class ShapesDataset(Dataset[tuple[Tensor, Any]]):
         self.scale, self.shift = 1 / (255 * std[:, None, None]), -(mean / std)[:, None, None]
 
     def __len__(self) -> int:
+        """Scenes of the part."""
         return self.length
 
     def scene(self, index: int) -> Scene:
@@ -37,6 +38,7 @@ class ShapesDataset(Dataset[tuple[Tensor, Any]]):
         return draw((self.part, index), self.size)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        """A scene as float32 [3, size, size], and its target."""
         scene = self.scene(index)
         image = torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1)))
         target = torch.from_numpy(scene.labels) if self.target == "labels" else scene.label

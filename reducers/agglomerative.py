@@ -15,10 +15,15 @@ class Agglomerative(Reducer):
     says. Every current token is one point, however many patches it stands for. No parameters; gradients flow
     through the merged tokens, not through the partition. Output order: clusters by their first token.
 
-    linkage: "single", "complete" or "average" (Eq. 1 to 3); "ward" for ablations.
-    linkage_backend: see `atc.ops.linkage`; None chooses by device and size.
-    as_released: the authors' code computes distances in the autocast dtype (fp16 there, hence many ties), and
-        in its every-block schedules counts CLS among the clusters, so that a block removes t - 1 patches.
+    Args:
+        stage: where the instance works.
+        linkage: "single", "complete" or "average" (Eq. 1 to 3); "ward" for ablations.
+        linkage_backend: see `atc.ops.linkage`; None chooses by device and size.
+        as_released: the authors' code computes distances in the autocast dtype (fp16 there, hence many ties), and
+            in its every-block schedules counts CLS among the clusters, so that a block removes t - 1 patches.
+
+    Raises:
+        ValueError: no such linkage, or a backend that cannot run on this machine.
     """
 
     proportional_attention = True
@@ -38,7 +43,8 @@ class Agglomerative(Reducer):
 
     @torch.no_grad()
     def forward(self, view: TokenView, keep: int) -> Plan:
-        # Ward wants squared Euclidean distances of the unit keys, which are twice these: the same merges.
+        """The partition of the tokens into `keep` clusters by their keys."""
+        # Ward is defined on squared Euclidean distances of the unit keys, which are twice these: the same merges.
         if not self.as_released:
             return Assign(labels_from_features(view.keys, keep, self.linkage, backend=self.linkage_backend), keep)
         keys = view.keys / view.keys.norm(dim=-1, keepdim=True)

@@ -13,10 +13,14 @@ class DPCKNN(Reducer):
 
     A cluster becomes the mean of the tokens entering the block, weighted by exp(linear(x)) with one learned
     linear layer per stage; `equal_weight` takes weights of 1 and has no parameters. The layer starts at zero,
-    so that off the shelf both are the same. k: neighbours, a token itself included, in the density estimate.
+    so that off the shelf both are the same. Equally dense tokens rank by position.
 
-    Equally dense tokens rank by position. as_released: density ties are broken by adding uniform noise of up
-    to 1e-6 instead, in evaluation too, and the layer starts at a truncated normal of standard deviation .02.
+    Args:
+        stage: where the instance works.
+        k: neighbours in the density estimate, a token itself included.
+        equal_weight: plain means in place of the learned weights.
+        as_released: density ties are broken by adding uniform noise of up to 1e-6 instead, in evaluation too, and the
+            layer starts at a truncated normal of standard deviation .02.
     """
 
     site = "before_block"
@@ -62,6 +66,7 @@ class DPCKNN(Reducer):
             return labels.scatter(1, centres, slots)
 
     def forward(self, view: TokenView, keep: int) -> Plan:
+        """The clusters around `keep` density peaks, and the learned weights of their means."""
         labels = self._cluster(view.x, keep)
         weight = None if self.weight is None else self.weight(view.x).squeeze(-1).exp()
         # 1e-6 in the denominator is the published code's guard; without learned weights it moves a mean by 1e-6

@@ -17,6 +17,7 @@ class EViT(Reducer):
     exceptions = {"exactly_keep": "keeps `keep` tokens and adds the fused one, as published: keep + 1 come out"}
 
     def forward(self, view: TokenView, keep: int) -> Plan:
+        """The `keep` tokens of highest attention, and all others as one more, weighted by their attention."""
         assert view.cls_attn is not None
         score = view.cls_attn.mean(1)
         kept = score.topk(keep, dim=1).indices

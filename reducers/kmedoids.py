@@ -11,15 +11,18 @@ from atc.ops.scale import power_of_two
 class KMedoids(Reducer):
     """Clusters the tokens entering the block and keeps the medoids' own features.
 
-    Distances are Euclidean; `iterations` rounds of assignment and update; the start is the `keep` tokens of
-    largest weight. Default: the weight is the CLS token's attention in the previous block (mean attention
-    received where there is no CLS token), and a medoid minimises the weighted distance to the members of its
-    cluster. as_released: the weight is the attention received from all queries, summed over heads, and a
-    medoid minimises its *own* weight times its distance to *all* tokens, which favours unattended tokens.
+    Distances are Euclidean; the start is the `keep` tokens of largest weight. The weight is the CLS token's attention
+    in the previous block (mean attention received where there is no CLS token), and a medoid minimises the weighted
+    distance to the members of its cluster.
 
-    equal_weight: weights are 1, the start is spread out: greedily the token with the largest distance to any
-        centre so far, from one random token (as_released: NumPy's global generator, one draw a batch) or, by
-        default, from the token with the smallest distance to all others and with farthest-first steps.
+    Args:
+        stage: where the instance works.
+        iterations: rounds of assignment and update.
+        equal_weight: weights are 1, the start is spread out: greedily the token with the largest distance to any
+            centre so far, from one random token (as_released: NumPy's global generator, one draw a batch) or, by
+            default, from the token with the smallest distance to all others and with farthest-first steps.
+        as_released: the weight is the attention received from all queries, summed over heads, and a medoid minimises
+            its *own* weight times its distance to *all* tokens, which favours unattended tokens.
     """
 
     site = "before_block"
@@ -32,7 +35,7 @@ class KMedoids(Reducer):
         if as_released:
             self.exceptions = {"distinct_outputs": "the authors' medoid of an empty cluster is token 0, time and again"}
         if equal_weight:
-            self.needs = frozenset()  # no attention, hence no previous block, wanted
+            self.needs = frozenset()  # no attention is needed, hence no previous block
 
     def _weight(self, view: TokenView) -> Tensor:
         """[B, N]: how much each token counts."""
@@ -65,6 +68,7 @@ class KMedoids(Reducer):
 
     @torch.no_grad()
     def forward(self, view: TokenView, keep: int) -> Plan:
+        """The `keep` medoids, with the cluster of every token for its size."""
         x = view.x if view.x.dtype == torch.float64 else view.x.float()
         with torch.autocast(x.device.type, enabled=False):
             x = x * power_of_two(x, (1, 2))  # medoids are the same on every scale, squares are not representable on all

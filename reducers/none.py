@@ -10,4 +10,5 @@ class NoReduction(Reducer):
     released_method = "deit"  # their model without a method in it
 
     def forward(self, view: TokenView, keep: int) -> Plan:
+        """Never called."""
         raise RuntimeError("the dense baseline was asked to reduce; `reduces = False` reducers never are")

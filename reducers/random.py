@@ -13,6 +13,10 @@ class RandomPruning(Reducer):
 
     Training draws anew for every image and step. Evaluation takes one fixed set of positions, a function of
     `seed`, the block and the position alone, so that results repeat and no image depends on its batch.
+
+    Args:
+        stage: where the instance works.
+        seed: of the positions in evaluation.
     """
 
     def __init__(self, stage: Stage, seed: Seed = 0):
@@ -29,6 +33,7 @@ class RandomPruning(Reducer):
         return value.double()
 
     def forward(self, view: TokenView, keep: int) -> Plan:
+        """A random choice of `keep` tokens."""
         batch, num_tokens = view.x.shape[:2]
         if self.training:
             scores = self.draw((batch, num_tokens), view.size.float())

@@ -20,9 +20,11 @@ class ToMe(Reducer):
 
     @classmethod
     def least(cls, num_tokens: int) -> int:
+        """All of B: half of `num_tokens`, rounded up."""
         return num_tokens - num_tokens // 2
 
     def forward(self, view: TokenView, keep: int) -> Plan:
+        """The merges of A into B with the highest similarity that leave `keep` tokens."""
         keys = unit_vectors(view.keys)
         first = view.prefix % 2  # of A
         a, b = keys[:, first::2], keys[:, 1 - first :: 2]

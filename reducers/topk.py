@@ -9,5 +9,6 @@ class TopK(Reducer):
     needs = frozenset({"cls_attn"})
 
     def forward(self, view: TokenView, keep: int) -> Plan:
+        """The `keep` tokens of highest attention."""
         assert view.cls_attn is not None
         return Select(view.cls_attn.mean(1).topk(keep, dim=1).indices, num_in=view.x.shape[1])

@@ -19,6 +19,7 @@ Cluster = Callable[[Tensor, int, str], Labels | Tensor]
 
 @cache
 def above_diagonal(tokens: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns above the diagonal of a square matrix, ``[N (N - 1) / 2]`` each, in SciPy's order."""
     return np.triu_indices(tokens, k=1)
 
 
@@ -35,6 +36,17 @@ def fastcluster(distance: Tensor, keep: int, method: str) -> Labels:
 
 
 def condensed(linkage: Callable[..., Labels], distance: Tensor, keep: int, method: str) -> Labels:
+    """Labels of a function with the signature of SciPy's ``linkage``.
+
+    Args:
+        linkage: from condensed distances ``[N (N - 1) / 2]`` and ``method`` to a tree.
+        distance: ``[B, N, N]``.
+        keep: clusters per image.
+        method: the linkage.
+
+    Returns:
+        ``[B, N]`` cluster numbers from 0.
+    """
     index = above_diagonal(distance.shape[1])
     # Negative round-off of near duplicates would be refused.
     trees = [linkage(np.maximum(image[index], 0), method=method) for image in distance.cpu().numpy()]
@@ -65,10 +77,12 @@ def scipy_in_threads(distance: Tensor, keep: int, method: str, cores: int) -> La
 
 @cache
 def threads(count: int) -> ThreadPoolExecutor:
+    """A pool of ``count`` threads, made once."""
     return ThreadPoolExecutor(count)
 
 
 def single_thread_rivals() -> dict[str, Cluster]:
+    """What others cluster with in one thread, by name: those packages that are installed."""
     found: dict[str, Cluster] = {"SciPy": scipy, "scikit-learn": scikit_learn}
     if find_spec("fastcluster"):
         found["fastcluster"] = fastcluster
@@ -76,6 +90,7 @@ def single_thread_rivals() -> dict[str, Cluster]:
 
 
 def many_core_rivals(cores: int) -> dict[str, Cluster]:
+    """The fastest of them on ``cores`` cores, in threads and in processes."""
     return {
         f"SciPy, {cores} threads": partial(scipy_in_threads, cores=cores),
         f"SciPy, {cores} processes": partial(scipy_in_processes, cores=cores),

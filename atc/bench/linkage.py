@@ -24,6 +24,11 @@ GPU_BACKENDS = ("triton", "cuda", "torch")
 
 
 def main(arguments: list[str]) -> None:
+    """Run ``python -m atc.bench linkage``: print a table, write what was measured.
+
+    Args:
+        arguments: of the command line, after "linkage".
+    """
     options = command.parsed("linkage", arguments)
     if reason := record.unmeasurable(options.device):
         command.linkage().error(reason)
@@ -116,6 +121,7 @@ def table(rows: list[dict[str, object]], watch: Watch) -> Table:
 
 
 def times(row: dict[str, object]) -> str:
+    """How many times ours a candidate takes, for a cell of the table; nothing for ours."""
     return "" if row["candidate"] == OURS else f"  {row['times_ours']:.1f}x"
 
 

@@ -29,6 +29,11 @@ Step = Callable[[], object]
 
 
 def main(arguments: list[str]) -> None:
+    """Run ``python -m atc.bench pipeline``: print a table, write what was measured.
+
+    Args:
+        arguments: of the command line, after "pipeline".
+    """
     options = command.parsed("pipeline", arguments)
     if reason := record.unmeasurable(options.device):
         command.pipeline().error(reason)
@@ -149,6 +154,7 @@ def dense_forward(name: str, batch: int, device: str) -> Step:
 
 
 def table(rows: list[dict[str, object]], settings: dict[str, object]) -> Table:
+    """A line a step or part of one: milliseconds an image, and percent of the dense forward."""
     found = Table(
         title=f"Reduction steps, {settings['model']}, {settings['clock']}; "
         f"dense forward {settings['dense_ms_an_image']} ms an image"

@@ -31,6 +31,11 @@ class Target(NamedTuple):
 
 
 def main(arguments: list[str]) -> None:
+    """Run ``python -m atc.bench targets``: print the aims beside what was measured.
+
+    Args:
+        arguments: of the command line, after "targets".
+    """
     parser = Parser(prog="python -m atc.bench targets", description=__doc__)
     parser.add_argument("--folder", type=Path, help="where the result files lie; default benchmarks")
     given = parser.parse_args(arguments).folder
@@ -57,6 +62,7 @@ def times(rival: str, rate: float) -> Callable[[Row], float | None]:
 
 
 def milliseconds(row: Row) -> float | None:
+    """Milliseconds an image of ours, of 4,096 tokens to 2,048; None for any other row."""
     ours = row["candidate"] == "ATC" and row["tokens"] == 4096 and row["keep"] == 2048
     return row["us_least"] / 1000 if ours else None
 
@@ -90,6 +96,7 @@ TARGETS = [
 
 
 def table(folder: Path) -> Table:
+    """A line an aim, with the worst that the result files of a folder hold."""
     found = Table(title="Aims, and what was measured: the worst of all linkages and kinds of data")
     for heading in ("", "aim", "measured", "reached", "machine", "commit"):
         found.add_column(heading, justify="left" if heading in ("", "machine") else "right")
@@ -117,6 +124,7 @@ def of(row: Row) -> str:
 
 
 def texts(target: Target, figures: Mapping[str, float]) -> tuple[str, str, str]:
+    """The aim, the worst that was measured, and whether it is reached."""
     aim = f"{'≥' if target.at_least else '≤'} {target.goal:g} {target.unit}"
     if not figures:
         return aim, "not measured", ""
@@ -126,6 +134,7 @@ def texts(target: Target, figures: Mapping[str, float]) -> tuple[str, str, str]:
 
 
 def where(result: dict[str, Any]) -> tuple[str, str]:
+    """Machine and commit of a result; empty texts where it does not say."""
     environment = result.get("environment")
     if environment is None:
         return "", ""

@@ -128,6 +128,7 @@ class Attempt:
         self.call, self.failure = call, ""
 
     def __call__(self) -> Any:
+        """What the call returns; None once it has failed."""
         if self.failure:
             return None
         try:

@@ -8,7 +8,7 @@ import sys
 
 
 def never_fail() -> None:
-    """Write what a terminal's encoding lacks as an escape, such as \\\\u2022, instead of raising an error."""
+    r"""Write what a terminal's encoding lacks as an escape, such as \\u2022, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -12,6 +12,13 @@ class Metric(NamedTuple):
         unit: behind the number when it is shown, such as "%"; empty for a number without one.
         scale: what is recorded times `scale` is what is shown: 100 for a share in percent.
         higher_is_better: False for distances and losses.
+
+    Examples:
+        >>> accuracy = Metric("accuracy", "%", 100.0)
+        >>> accuracy.text(0.8125)
+        '81.25 %'
+        >>> Metric("fid", higher_is_better=False).best([7.5, 6.25])
+        6.25
     """
 
     name: str

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from typing_extensions import override
+
 from atc.values import Blocks, Count, KeepRates, Whole, checked
 
 
@@ -27,9 +29,10 @@ class Step(NamedTuple):
 class Schedule(ABC):
     """Turns N0 source patches and a depth into one `StageCount` per reducing block.
 
-    as_released: count as the authors' code does instead of as the papers state (see the subclasses).
-    clamp: where a method cannot reach a count, take the nearest it can instead of raising. A miss by a single
-        token is always taken, and reported. Implied by `as_released`.
+    Args:
+        as_released: count as the authors' code does instead of as the papers state (see the subclasses).
+        clamp: where a method cannot reach a count, take the nearest it can instead of raising. A miss by a single
+            token is always taken, and reported. Implied by `as_released`.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -59,9 +62,19 @@ class Schedule(ABC):
     ) -> list[StageCount]:
         """The counts for `num_tokens` patches and `depth` blocks.
 
-        least(n): fewest of n tokens the method can leave; extra: tokens it adds beyond `keep` (EViT);
-        surplus: tokens the authors' every-block code leaves too many. Raises ValueError on a count further
-        than one token out of reach, unless clamping.
+        Args:
+            num_tokens: N0.
+            depth: blocks of the backbone.
+            least: from n tokens to the fewest of them that the method can leave.
+            extra: tokens it adds beyond `keep` (EViT).
+            surplus: tokens the authors' every-block code leaves too many.
+            name: of the method, for messages.
+
+        Returns:
+            One for each reducing block, in order.
+
+        Raises:
+            ValueError: a count further than one token out of reach, unless clamping.
         """
         counts = []
         for block, wanted in self._steps(num_tokens, depth, extra, surplus):
@@ -84,11 +97,26 @@ class Stages(Schedule):
     2409.11923, Sec. 4). as_released: a stage removes as many tokens as lie between two *nominal* counts, so a
     method that fell behind stays behind (ToMe at r = .25 gives 98, 61, 52 of 196).
 
-    keep_rate: one share for all stages, or a list of the shares that each of them keeps, multiplied from left to right:
-        [.9, .7, .5] of 196 leaves int(196 * .9) = 176, int(196 * .9 * .7) = 123, int(196 * .9 * .7 * .5) = 61.
-    keep: explicit token counts, one per block, instead of a keep rate.
-    of: "original" (None is the same) counts shares of the source patches, as above; "current" those of the tokens
-        that reach the stage, truncated every time (as the authors' detectors do): 196 at .7 leaves 137, 95, 66.
+    Args:
+        keep_rate: one share for all stages, or a list of the shares that each of them keeps, multiplied from left to
+            right: [.9, .7, .5] of 196 leaves int(196 * .9), int(196 * .9 * .7), int(196 * .9 * .7 * .5).
+        blocks: the reducing blocks, 1-based, ascending.
+        keep: explicit token counts, one per block, instead of a keep rate.
+        of: "original" (None is the same) counts shares of the source patches, as above; "current" those of the tokens
+            that reach the stage, truncated every time (as the authors' detectors do).
+        as_released: see above.
+        clamp: see `Schedule`.
+
+    Raises:
+        ValueError: both or neither of `keep_rate` and `keep`, or not one value for each block.
+
+    Examples:
+        >>> [count.keep for count in Stages(0.7).resolve(196, depth=12)]
+        [137, 96, 67]
+        >>> [count.keep for count in Stages([0.9, 0.7, 0.5]).resolve(196, depth=12)]
+        [176, 123, 61]
+        >>> [count.keep for count in Stages(0.7, of="current").resolve(196, depth=12)]
+        [137, 95, 66]
     """
 
     def __init__(
@@ -157,7 +185,10 @@ def _share_of(share: float, present: int) -> int:
 class EveryBlock(Schedule):
     """Removes tokens at every block, t on average.
 
-    as_released: for methods that have a `released_surplus`, that many tokens fewer are removed at a block.
+    Args:
+        t: tokens removed at a block, on average.
+        as_released: for methods that have a `released_surplus`, that many tokens fewer are removed at a block.
+        clamp: see `Schedule`.
     """
 
     def __init__(self, t: Whole, *, as_released: bool = False, clamp: bool = False):
@@ -180,15 +211,27 @@ class EveryBlock(Schedule):
 
 
 class Constant(EveryBlock):
-    """t tokens at every block (arXiv 2409.11923, Eq. 4)."""
+    """t tokens at every block (arXiv 2409.11923, Eq. 4).
 
+    Examples:
+        >>> [count.keep for count in Constant(8).resolve(196, depth=4)]
+        [188, 180, 172, 164]
+    """
+
+    @override
     def removed(self, depth: int) -> list[int]:
         return [self.t] * depth
 
 
 class Linear(EveryBlock):
-    """floor(2t - 2tl / (L - 1)) tokens at block l = 0..L-1 (arXiv 2409.11923, Eq. 5)."""
+    """floor(2t - 2tl / (L - 1)) tokens at block l = 0..L-1 (arXiv 2409.11923, Eq. 5).
 
+    Examples:
+        >>> Linear(8).removed(depth=4)
+        [16, 10, 5, 0]
+    """
+
+    @override
     def removed(self, depth: int) -> list[int]:
         if depth == 1:
             return [self.t]

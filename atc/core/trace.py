@@ -30,6 +30,7 @@ class StageTrace(NamedTuple):
         return float(self.count.double().mean())
 
     def __repr__(self) -> str:
+        """Such as "StageTrace(block 4: 196 -> 98 tokens)"."""
         return f"StageTrace(block {self.block}: {self.tokens_in} -> {self.tokens_out} tokens)"
 
 
@@ -38,6 +39,7 @@ class Trace(tuple[StageTrace, ...]):
 
     @property
     def stages(self) -> tuple[StageTrace, ...]:
+        """The same as a plain tuple."""
         return tuple(self)
 
     def tokens(self) -> list[int]:
@@ -85,6 +87,12 @@ class Trace(tuple[StageTrace, ...]):
 
         Raises:
             ValueError: `tokens` do not have the shape of what the last stage left.
+
+        Examples:
+            >>> labels = torch.tensor([[0, 1, 0, -1]])  # of 4 patches the first and third are merged, the last dropped
+            >>> stage = StageTrace(1, 4, 2, labels, size=torch.tensor([[2.0, 1.0]]), source=labels)
+            >>> Trace([stage]).unmerge(torch.tensor([[[5.0], [7.0]]])).tolist()
+            [[[5.0], [7.0], [5.0], [0.0]]]
         """
         if not self:
             return tokens

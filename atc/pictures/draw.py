@@ -45,6 +45,13 @@ def draw(
 
     Raises:
         ValueError: nothing was reduced, or the image, the index or the grid do not fit the trace; one line.
+
+    Examples:
+        >>> from atc.core import StageTrace
+        >>> labels = torch.tensor([[0, 0, 1, 1]])  # the two upper patches are one token, the two lower ones another
+        >>> trace = Trace([StageTrace(1, 4, 2, labels, size=torch.full((1, 2), 2.0), source=labels)])
+        >>> draw(torch.rand(3, 32, 32), trace).mode
+        'RGB'
     """
     if not trace:
         raise ValueError("there is nothing to draw: the trace has no stages; run a wrapped model that reduces tokens")

@@ -84,7 +84,7 @@ class Classification(Task):
 def _binary(
     loss: str | None, smoothing: float, target_threshold: float | None, sum_classes: bool | None
 ) -> BinaryCrossEntropy | None:
-    """timm's loss, if it is the one chosen."""
+    """Timm's loss, if it is the one chosen."""
     if loss is None:
         for name, value in (("target_threshold", target_threshold), ("sum_classes", sum_classes)):
             if value is not None:

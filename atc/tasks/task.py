@@ -45,6 +45,7 @@ class Task(LightningModule):
     multilabel = False
 
     def __init_subclass__(cls, **settings: Any) -> None:
+        """Let `score` and `selection_metric` follow from the `metric` of a task."""
         super().__init_subclass__(**settings)
         if "metric" in cls.__dict__:
             cls.score, cls.selection_metric = cls.metric.name, f"val/{cls.metric.name}"
@@ -182,5 +183,5 @@ class Task(LightningModule):
             found["scheduler"].step_update(self.global_step)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """timm's schedulers count updates themselves."""
+        """Tell the scheduler the number of the update: those of timm count updates themselves."""
         scheduler.step_update(self.global_step)

@@ -51,13 +51,20 @@ def attend(
     needs: frozenset[str] = frozenset(),
     policy: Tensor | None = None,
 ) -> tuple[Tensor, Seen]:
-    """Self-attention of a timm `Attention`, `AttentionRope` or `EvaAttention`, or of a `Part` that shows their names;
-    dense, it is that of its library to the bit.
+    """Self-attention of any model, to the bit that of its library where nothing is reduced.
 
-    x: [B, T, C]; log_size: [B, T] float or None, added to every logit of its key (ToMe, arXiv 2210.09461,
-    Eq. 1), minus infinity for padding; policy: [B, T] float or None, see `masked_softmax`;
-    rope: [N, 2D] or [B, 1, N, 2D]; needs: as in `Reducer.needs`, and "keys".
-    Returns [B, T, C] and what was seen.
+    Args:
+        attn: a timm `Attention`, `AttentionRope` or `EvaAttention`, or a `Part` that shows their names.
+        x: ``[B, T, C]``.
+        prefix: P, of the T tokens those that stand before the patches.
+        log_size: ``[B, T]`` float, added to every logit of its key (ToMe, arXiv 2210.09461, Eq. 1), minus infinity for
+            padding; None adds nothing.
+        rope: rotary embeddings ``[N, 2D]`` or ``[B, 1, N, 2D]``.
+        needs: as in `Reducer.needs`, and "keys".
+        policy: ``[B, T]`` float, see `masked_softmax`.
+
+    Returns:
+        ``[B, T, C]`` and what was seen.
     """
     gate = attn.gate(x).sigmoid() if getattr(attn, "gate", None) is not None else None
     q, k, v = _qkv(attn, x)

@@ -18,13 +18,13 @@ def attention_half(
     needs: frozenset[str],
     policy: Tensor | None = None,
 ) -> tuple[Tensor, Seen]:
-    """x + DropPath(scale(attention(norm1(x)))), and what the attention showed."""
+    """The first half of a block, x + DropPath(scale(attention(norm1(x)))), and what its attention showed."""
     out, seen = attend(block.attn, block.norm1(x), prefix, log_size, rope, needs, policy)
     return x + block.drop_path1(_scaled(block, 1, out)), seen
 
 
 def mlp_half(block: Any, x: Tensor) -> Tensor:
-    """x + DropPath(scale(mlp(norm2(x))))."""
+    """The second half of a block: x + DropPath(scale(mlp(norm2(x))))."""
     return x + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(x))))
 
 
@@ -39,7 +39,13 @@ def _scaled(block: Any, half: int, x: Tensor) -> Tensor:
 def merge_rope(rope: Tensor, plan: Any, size: Tensor) -> Tensor:
     """Rotary embeddings of the tokens a plan leaves: the circular mean of those it merges.
 
-    rope: [N, 2D] or [B, 1, N, 2D], sines then cosines -> [B, 1, K, 2D]. A pruned set keeps its rows.
+    Args:
+        rope: ``[N, 2D]`` or ``[B, 1, N, 2D]``, sines then cosines.
+        plan: the plan.
+        size: ``[B, N]`` weights of the tokens in a mean.
+
+    Returns:
+        ``[B, 1, K, 2D]``. What a plan selects keeps its rows.
     """
     batch = plan.labels.shape[0]
     rows = rope.expand(batch, -1, -1) if rope.dim() == 2 else rope.squeeze(1)

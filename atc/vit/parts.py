@@ -56,6 +56,7 @@ class Part:
         self._names, self._fixed = dict(names), dict(fixed or {})
 
     def __getattr__(self, name: str) -> Any:
+        """What is shown under a name; the module's own attribute for any other."""
         if name.startswith("__") or "_fixed" not in self.__dict__:
             raise AttributeError(name)
         if name in self._fixed:
@@ -91,6 +92,7 @@ class FloatDropout:
         return float(look_up(self.module, self.path))
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Drop numbers of `x`, of any shape, as the module would."""
         return F.dropout(x, self.p, self.module.training)
 
 
@@ -106,6 +108,7 @@ class Chain:
         self.module, self.paths = module, paths
 
     def __call__(self, x: Tensor) -> Tensor:
+        """What the last one makes of `x`."""
         for path in self.paths:
             x = look_up(self.module, path)(x)
         return x

@@ -158,10 +158,7 @@ class ReducedViT(Wrapper):
         return count.keep < count.tokens_in or self.method.dynamic
 
     def tokens_per_block(self) -> list[float]:
-        """Patch tokens entering each block: counted in the latest forward, or as planned before the first.
-
-        Where images have different numbers of tokens, the mean over the images.
-        """
+        """Patch tokens entering each block, the mean over images: of the latest forward, or as planned before one."""
         return tokens_per_block(self)
 
     def start(self, images: Tensor) -> Stream:
@@ -171,6 +168,7 @@ class ReducedViT(Wrapper):
         return Stream(self, images)
 
     def __prepare_scriptable__(self) -> None:
+        """Refuse `torch.jit.script`."""
         raise ValueError(_NOT_FOLLOWED.format("torch.jit.script"))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -239,7 +237,8 @@ class ReducedViT(Wrapper):
 
         Args:
             labels: as in `LossContext`, of the images of that forward.
-            teacher_logits, teacher_features: as there.
+            teacher_logits: as there.
+            teacher_features: as there.
         """
         known = labels, teacher_logits, teacher_features
         context = self._context and LossContext(*self._context[:3], *known)

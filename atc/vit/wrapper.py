@@ -33,6 +33,7 @@ class Wrapper(nn.Module):
                 self._modules[name] = child
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; one that the model has is set on it, too."""
         super().__setattr__(name, value)
         host = self.__dict__.get("host")
         if host is not None and _has(host.model, name):
@@ -57,7 +58,7 @@ class Wrapper(nn.Module):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the latest forward left may be part of a graph, which can be neither copied nor pickled.
+        """What copies and pickles hold: not what the latest forward left, which may be part of a graph."""
         return {**self.__dict__, **self.forgotten()}
 
     def forgotten(self) -> dict[str, Any]:

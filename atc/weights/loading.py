@@ -35,9 +35,9 @@ class Weights(NamedTuple):
 
 
 def load_weights(vit: Any, path: str | Path, use_ema: bool | None = None) -> bool:
-    """Load a weight file into a timm model: safetensors, .pth with or without wrapping keys, or JAX .npz;
-    timm's key names, or torchvision's.
+    """Load a weight file into a timm model.
 
+    The file is .safetensors, .pth with or without wrapping keys, or JAX .npz; its names are timm's or torchvision's.
     Position embeddings of another grid are resampled, as timm does; a head for other classes is taken along. What a
     reader should know is logged, and stands in `vit.load_notices`.
 

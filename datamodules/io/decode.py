@@ -173,7 +173,7 @@ def _from_floats(image: Any) -> Image.Image:
 
 
 def _of_16_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """v / 257, to the nearest."""
+    """Values of 16 bits as 8 bits: v / 257, to the nearest."""
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 

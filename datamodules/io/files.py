@@ -17,7 +17,7 @@ _KINDS = {
 
 
 def printable(text: str) -> str:
-    """Text for a terminal or a log: what is not printable, and bytes that are no UTF-8, as escapes such as \\x1b."""
+    r"""Text for a terminal or a log: what is not printable, and bytes that are no UTF-8, as escapes such as \x1b."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in _JOINERS else _escaped(char) for char in text)

@@ -55,9 +55,11 @@ class EpochSampler(DistributedSampler[int]):
         self.generator.manual_seed(self.seed * 1_000_003 + epoch)
 
     def __len__(self) -> int:
+        """Items of an epoch that are this device's."""
         return self.length // self.num_replicas if self.repeated is None else len(self.repeated)
 
     def __iter__(self) -> Iterator[int]:
+        """The items of this epoch that are this device's, in order; `numbered`, as their numbers."""
         number = self.seed * 1_000_003 + self.epoch
         if self.repeated is None:
             order = torch.randperm(self.length, generator=torch.Generator().manual_seed(number))
@@ -83,6 +85,7 @@ class SeededBatches(Dataset[Any]):
         self.length: int = len(dataset)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
+        """Items in the data set."""
         return self.length
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:

@@ -85,6 +85,7 @@ class OpenRow:
         self.rows = rows
 
     def __call__(self, entry: tuple[str, int]) -> BinaryIO:
+        """The file of a row's picture. ValueError where the row holds none, or far too long a one."""
         split, row = entry
         content = self.rows[split][row]["image"]["bytes"]
         if not isinstance(content, bytes):

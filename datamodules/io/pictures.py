@@ -88,6 +88,7 @@ class Reader:
     background: tuple[int, int, int] = WHITE
 
     def __call__(self, entry: Any) -> Image.Image:
+        """The picture of an entry, of mode RGB; one of UNREADABLE where it cannot be read."""
         return self.examine(entry)[0]
 
     def examine(self, entry: Any) -> tuple[Image.Image, frozenset[str]]:
@@ -169,6 +170,7 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
             self._corrupt = known._corrupt
 
     def __len__(self) -> int:
+        """Pictures, readable or not."""
         return len(self.entries)
 
     @property
@@ -181,6 +183,7 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         return name_of(self.entries, index)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        """A picture, transformed, and its target. CorruptImage if it, and those after it, cannot be read."""
         picture = self._readable(index)
         if picture is None:
             raise CorruptImage(f"cannot read {self.name(index)}")

@@ -30,6 +30,10 @@ def cosine_distance(keys: Tensor) -> Tensor:
 
     Raises:
         ValueError: ``keys`` is not a dense floating tensor of three dimensions.
+
+    Examples:
+        >>> cosine_distance(torch.tensor([[[1.0, 0.0], [0.0, 3.0], [-2.0, 0.0]]])).tolist()
+        [[[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 0.0]]]
     """
     check_keys(keys)
     if exporting():
@@ -67,6 +71,7 @@ def distance_of_units(unit: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def check_keys(keys: Tensor) -> None:
+    """Raise ValueError for keys that are no dense floating tensor ``[B, N, D]``."""
     if not is_floating(keys, 3):
         raise ValueError(f"keys must be a dense floating tensor [B, N, D], got {described(keys)}")
 

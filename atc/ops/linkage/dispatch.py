@@ -61,6 +61,12 @@ def labels(
     Raises:
         ValueError: no dense tensor of this shape and kind, ``keep`` no integer or less than 1, unknown ``method`` or
             ``backend``, or NaN with ``check_finite`` (naming the image).
+
+    Examples:
+        >>> points = torch.tensor([[0.0, 5.0, 1.0, 6.0]])
+        >>> distance = (points[:, :, None] - points[:, None, :]).abs()
+        >>> labels(distance, keep=2, method="average").tolist()
+        [[0, 1, 0, 1]]
     """
     check_distance(distance)
     keep, check_finite = check_options(keep, method, backend, check_finite)

@@ -38,6 +38,11 @@ def labels_from_features(
 
     Raises:
         ValueError: as :func:`atc.ops.linkage.labels` does.
+
+    Examples:
+        >>> keys = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [2.0, 0.1]]])
+        >>> labels_from_features(keys, keep=2, method="complete").tolist()
+        [[0, 1, 0]]
     """
     check_keys(keys)
     keep, check_finite = check_options(keep, method, backend, check_finite)

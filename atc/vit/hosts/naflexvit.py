@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from timm.models.naflexvit import NaFlexVit
 from torch import Tensor, nn
+from typing_extensions import override
 
 from atc.vit.hosts.timm import TimmViT
 
@@ -14,16 +15,19 @@ class OfNaFlexVit(TimmViT):
     classes: ClassVar[tuple[type, ...]] = (NaFlexVit,)
 
     @classmethod
+    @override
     def knows(cls, model: nn.Module) -> bool:
         return isinstance(model, NaFlexVit)
 
     @property
+    @override
     def num_patches(self) -> int:
         config = getattr(self.model, "pretrained_cfg", None) or {}
         rows, columns = self._grid(tuple(config.get("input_size") or (3, 256, 256))[-2:])
         return rows * columns
 
     @property
+    @override
     def has_cls(self) -> bool:
         return self.model.embeds.cls_token is not None
 
@@ -31,14 +35,17 @@ class OfNaFlexVit(TimmViT):
         rows, columns = self.model.embeds.dynamic_feat_size(size)
         return int(rows), int(columns)
 
+    @override
     def refusal(self) -> str | None:
         if getattr(self.model, "rope_is_mixed", False):
             return "this NaFlexVit learns rotary positions per block, which merged tokens cannot follow"
         return super().refusal()
 
+    @override
     def grid(self, images: Tensor) -> tuple[int, int]:
         return self._grid(tuple(images.shape[-2:]))
 
+    @override
     def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         if not isinstance(images, Tensor) or images.ndim != 4:
             raise ValueError("a wrapped NaFlexVit takes images [B, 3, H, W], not patches of several images")

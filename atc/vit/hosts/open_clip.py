@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from atc.vit import multihead, poolings
 from atc.vit.host import Host, overridden
@@ -36,23 +37,29 @@ class OpenClipTower(Host):
         self._blocks = [_block(layer) for layer in self.model.transformer.resblocks if hasattr(layer.attn, "out_proj")]
 
     @classmethod
+    @override
     def knows(cls, model: nn.Module) -> bool:
         return any(base.__module__.startswith(_PACKAGE) for base in type(model).__mro__)
 
     @property
+    @override
     def blocks(self) -> Sequence[Any]:
         return self._blocks
 
     @property
+    @override
     def num_patches(self) -> int:
         return int(self.model.grid_size[0] * self.model.grid_size[1])
 
+    @override
     def recomputes(self) -> bool:
         return bool(self.model.transformer.grad_checkpointing)
 
+    @override
     def skipped(self) -> list[tuple[str, nn.Module]]:
         return [("the transformer", self.model.transformer)]
 
+    @override
     def refusal(self) -> str | None:
         vit = self.model
         if not hasattr(vit, "class_embedding"):
@@ -67,10 +74,12 @@ class OpenClipTower(Host):
                 return f"block {number} has {reason}"
         return None
 
+    @override
     def grid(self, images: Tensor) -> tuple[int, int]:
         rows, columns = self.model.patch_size
         return images.shape[-2] // rows, images.shape[-1] // columns
 
+    @override
     def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         vit = self.model
         if vit.output_tokens:
@@ -90,10 +99,12 @@ class OpenClipTower(Host):
             )
         return vit.ln_pre(x + vit.positional_embedding.to(x.dtype)), None
 
+    @override
     def norm(self, x: Tensor) -> Tensor:
         last = self.model.final_ln_after_pool or self.model.attn_pool is not None
         return x if last else self.model.ln_post(x)
 
+    @override
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         vit = self.model
         if vit.attn_pool is not None:  # as in CoCa: learned queries, of which the first is pooled

@@ -9,6 +9,7 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva, EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
+from typing_extensions import override
 
 from atc.vit.host import Host
 
@@ -34,24 +35,30 @@ class TimmViT(Host):
         self.width = int(self.model.embed_dim)
 
     @classmethod
+    @override
     def knows(cls, model: nn.Module) -> bool:
         return isinstance(model, (VisionTransformer, Eva))
 
     @property
+    @override
     def blocks(self) -> Sequence[Any]:
         return self.model.blocks  # an nn.Sequential or nn.ModuleList
 
     @property
+    @override
     def num_patches(self) -> int:
         return int(self.model.patch_embed.num_patches)
 
     @property
+    @override
     def has_cls(self) -> bool:
         return getattr(self.model, "cls_token", None) is not None
 
+    @override
     def recomputes(self) -> bool:
         return bool(getattr(self.model, "grad_checkpointing", False))
 
+    @override
     def refusal(self) -> str | None:
         vit, name = self.model, type(self.model).__name__
         for number, block in enumerate(vit.blocks, start=1):
@@ -85,10 +92,12 @@ class TimmViT(Host):
     def _pools_by_weight(self) -> bool:
         return self.model.attn_pool is not None or self.model.global_pool in ("avg", "avgmax")
 
+    @override
     def grid(self, images: Tensor) -> tuple[int, int]:
         rows, cols = self.model.patch_embed.dynamic_feat_size(tuple(images.shape[-2:]))
         return int(rows), int(cols)
 
+    @override
     def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         vit = self.model
         if vit.training and float(getattr(getattr(vit, "patch_drop", None), "prob", 0.0)) > 0:
@@ -100,9 +109,11 @@ class TimmViT(Host):
         x, rope = x if isinstance(x, tuple) else (x, None)
         return vit.norm_pre(x), rope
 
+    @override
     def norm(self, x: Tensor) -> Tensor:
         return self.model.norm(x)
 
+    @override
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         vit = self.model
         if size is None or not self._pools_by_weight():

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from timm.layers.attention import AttentionRope
 from timm.models.eva import EvaAttention, EvaBlock
 from torch import Tensor, nn
+from typing_extensions import override
 
 from atc.vit import poolings
 from atc.vit.host import Host, overridden
@@ -33,23 +34,29 @@ class TimmEncoder(Host):
         self._blocks = [_block(layer) for layer in self.model.encoder.blocks if hasattr(layer, "attn")]
 
     @classmethod
+    @override
     def knows(cls, model: nn.Module) -> bool:
         return any(_MODULES.get(base.__name__) == base.__module__ for base in type(model).__mro__)
 
     @property
+    @override
     def blocks(self) -> Sequence[Any]:
         return self._blocks
 
     @property
+    @override
     def num_patches(self) -> int:
         return int(self.model.encoder.patch_embed.num_patches)
 
+    @override
     def recomputes(self) -> bool:
         return bool(self.model.encoder.grad_checkpointing)
 
+    @override
     def skipped(self) -> list[tuple[str, nn.Module]]:
         return [("the encoder", self.model.encoder)]
 
+    @override
     def refusal(self) -> str | None:
         if self.model.encoder_pool:
             return (
@@ -65,17 +72,21 @@ class TimmEncoder(Host):
                 return f"block {number} is a {type(layer).__name__} that timm does not build here"
         return overridden(self.model, ("forward", "forward_features", "forward_head"), module)
 
+    @override
     def grid(self, images: Tensor) -> tuple[int, int]:
         rows, columns = self.model.encoder.patch_embed.dynamic_feat_size(tuple(images.shape[-2:]))
         return int(rows), int(columns)
 
+    @override
     def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         encoder = self.model.encoder
         return encoder._pos_embed(encoder.patch_embed(images))
 
+    @override
     def norm(self, x: Tensor) -> Tensor:
         return getattr(self.model.encoder, "norm", identity)(x)
 
+    @override
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         pooled = self.model.head_drop(self.model.norm(poolings.mean(x, size)))
         return pooled if pre_logits else self.model.head(pooled)

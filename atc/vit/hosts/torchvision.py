@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from atc.vit.host import Host, overridden
 from atc.vit.multihead import multihead, refusal
@@ -22,21 +23,26 @@ class TorchvisionViT(Host):
         self._blocks = [_block(layer) for layer in self.model.encoder.layers if hasattr(layer, "self_attention")]
 
     @classmethod
+    @override
     def knows(cls, model: nn.Module) -> bool:
         return any((base.__module__, base.__name__) == (_MODULE, "VisionTransformer") for base in type(model).__mro__)
 
     @property
+    @override
     def blocks(self) -> Sequence[Any]:
         return self._blocks
 
     @property
+    @override
     def num_patches(self) -> int:
         return (self.model.image_size // self.model.patch_size) ** 2
 
+    @override
     def skipped(self) -> list[tuple[str, nn.Module]]:
         encoder = self.model.encoder
         return [("the encoder", encoder), ("the list of its layers", encoder.layers)]
 
+    @override
     def refusal(self) -> str | None:
         if owner := overridden(self.model, ("forward", "_process_input"), _MODULE):
             return owner
@@ -47,9 +53,11 @@ class TorchvisionViT(Host):
                 return f"block {number} has {reason}"
         return None
 
+    @override
     def grid(self, images: Tensor) -> tuple[int, int]:
         return images.shape[-2] // self.model.patch_size, images.shape[-1] // self.model.patch_size
 
+    @override
     def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         vit = self.model
         if images.shape[-2:] != (vit.image_size, vit.image_size):
@@ -61,9 +69,11 @@ class TorchvisionViT(Host):
         x = torch.cat([vit.class_token.expand(len(images), -1, -1), patches], dim=1)
         return vit.encoder.dropout(x + vit.encoder.pos_embedding), None
 
+    @override
     def norm(self, x: Tensor) -> Tensor:
         return self.model.encoder.ln(x)
 
+    @override
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         x = x[:, 0]
         if not pre_logits:

@@ -82,6 +82,7 @@ def greedy(
     PADDED: tl.constexpr,
     TILE: tl.constexpr,
 ):
+    """Cluster one image: write its labels, and its merges and heights in the order in which they happen."""
     number = tl.program_id(0).to(tl.int64)
     image = distance + number * image_stride
     rows += number * merged * tokens

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from atc.vit import poolings
 from atc.vit.host import Host, overridden
@@ -70,6 +71,7 @@ class TransformersViT(Host):
         self._blocks = [shown(layer) for layer in look_up(self.trunk, str(first(self.trunk, *_BLOCKS)))]
 
     @classmethod
+    @override
     def knows(cls, model: nn.Module) -> bool:
         return any(_is_theirs(base) for base in type(model).__mro__)
 
@@ -80,22 +82,27 @@ class TransformersViT(Host):
         return model
 
     @property
+    @override
     def blocks(self) -> Sequence[Any]:
         return self._blocks
 
     @property
+    @override
     def num_patches(self) -> int:
         (height, width), (rows, columns) = _pair(self.config.image_size), _pair(self.config.patch_size)
         return (height // rows) * (width // columns)
 
+    @override
     def recomputes(self) -> bool:
         return any(getattr(block.module, "gradient_checkpointing", False) for block in self._blocks)
 
+    @override
     def skipped(self) -> list[tuple[str, nn.Module]]:
         inside = [("the trunk", self.trunk)] if self.trunk is not self.model else []
         encoder = [(path, getattr(self.trunk, path)) for path in ("encoder", "model") if hasattr(self.trunk, path)]
         return [*inside, *((f"its {path}", module) for path, module in encoder)]
 
+    @override
     def refusal(self) -> str | None:
         name = type(self.model).__name__
         if self.known is None:
@@ -125,6 +132,7 @@ class TransformersViT(Host):
             )
         return None
 
+    @override
     def grid(self, images: Tensor) -> tuple[int, int]:
         rows, columns = _pair(self.config.patch_size)
         return images.shape[-2] // rows, images.shape[-1] // columns
@@ -171,6 +179,7 @@ class TransformersViT(Host):
             return x, torch.cat([sin, cos], dim=-1)
         return x, None
 
+    @override
     def norm(self, x: Tensor) -> Tensor:
         path = _FAMILIES[self.family].norm
         return x if path is None else getattr(self.trunk, path)(x)
@@ -202,6 +211,7 @@ class TransformersViT(Host):
             return [getattr(self.model, names[0])(pooled)]
         return [getattr(self.model, name)(x[:, place]) for place, name in enumerate(names)]
 
+    @override
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         pooled = self.pooled(x, size)
         found = [] if pre_logits else self.classified(x, pooled)

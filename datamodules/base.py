@@ -16,7 +16,7 @@ from datamodules.augment import Transforms
 from datamodules.io.files import join, printable
 from datamodules.io.layout import Layout, LayoutError
 from datamodules.io.listing import LOOPS, Listing
-from datamodules.io.loaders import eval_loader, train_loader
+from datamodules.io.loaders import eval_loader, some_of, train_loader
 from datamodules.io.pictures import READER, OnCorrupt, Pictures, Reader, colour, name_of, open_file
 from datamodules.io.ranges import Count, HeldOut, Seed, Workers
 from datamodules.io.targets import Part, hold_out
@@ -207,6 +207,12 @@ class PictureData(LightningDataModule):
         """Shuffled training batches. LayoutError without pictures to train on."""
         self.check_training()
         return train_loader(self, self.pictures("train", True), self.batch_size, self.num_workers, self.seed)
+
+    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
+        """The training pictures in order, as those of an evaluation are; see `some_of` for limit."""
+        self.check_training()
+        pictures = some_of(self.pictures("train"), limit, self.batch_size)
+        return eval_loader(pictures, self.eval_batch_size, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The pictures to select by."""

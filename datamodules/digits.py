@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from datamodules.io.loaders import eval_loader, train_loader
+from datamodules.io.loaders import eval_loader, some_of, train_loader
 from datamodules.io.ranges import Count, Seed, Side, Workers
 
 SPLIT_SEED = 1797  # fixed: every run, whatever its seed, has the same three parts
@@ -99,6 +99,11 @@ class Digits(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches to train on, augmented."""
         return train_loader(self, self._dataset("train", augment=True), self.batch_size, self.num_workers, self.seed)
+
+    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
+        """The training scans in order, as they are; see `some_of` for limit."""
+        scans = some_of(self._dataset("train"), limit, self.batch_size)
+        return eval_loader(scans, self.eval_batch_size, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The scans to select by."""

@@ -9,7 +9,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.io.loaders import eval_loader, train_loader
+from datamodules.io.loaders import eval_loader, some_of, train_loader
 from datamodules.io.ranges import Count, Seed, Side, Workers
 from datamodules.scenes import KINDS, Scene, draw
 
@@ -96,6 +96,11 @@ class Shapes(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled training batches."""
         return train_loader(self, self.dataset("train"), self.batch_size, self.num_workers, self.seed)
+
+    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
+        """The training scenes in order; see `some_of` for limit."""
+        scenes = some_of(self.dataset("train"), limit, self.batch_size)
+        return eval_loader(scenes, self.eval_batch_size, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The scenes to select by."""

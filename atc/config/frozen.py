@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ZERO_SHOT, PROBE = "atc.tasks.zero_shot.ZeroShot", "atc.tasks.probe.Probe"
 NAMES = {ZERO_SHOT: "zero_shot", PROBE: "probe"}
+OF_ONE_PROBE = {"k": "knn", "temperature": "knn", "C": "linear"}
 # By the target of a backbone of images alone: that of the same library's model with a text tower.
 WITH_TEXT = {
     "atc.vit.other_backbones.transformers_vit": "atc.vit.zero_shot.transformers_clip",
@@ -41,6 +42,10 @@ def check(cfg: DictConfig, command: str) -> None:
     if task == ZERO_SHOT:
         _check_text(cfg)
         prompts.read(cfg.task.prompts)
+    else:
+        for key, probe in OF_ONE_PROBE.items():
+            if cfg.task.get(key) is not None and cfg.task.get("probe", "knn") != probe:
+                raise ValueError(f"task.{key}={cfg.task[key]} is for task.probe={probe}, not {cfg.task.probe}")
 
 
 def _check_text(cfg: DictConfig) -> None:

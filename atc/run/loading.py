@@ -5,7 +5,7 @@ from pathlib import Path
 
 from atc.vit.reduced import ReducedViT
 from atc.weights.keys import beginnings, check_prefix_tokens
-from atc.weights.loading import REDUCERS, left_out, weights_for
+from atc.weights.loading import REDUCERS, left_out, weights_for, without_classifier
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str
     """
     own = model.state_dict()
     state, notices = weights_for(file, own, use_ema, model.method)
+    state = without_classifier(state, model.host.model)
     learned, mine = ([key for key in keys if key.startswith(REDUCERS)] for keys in (state, own))
     if learned and not mine:
         name = model.method.__name__

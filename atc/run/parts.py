@@ -171,11 +171,14 @@ def _describe(name: str, settings: dict[str, Any]) -> str:
 
 
 def _cut_short(cfg: DictConfig) -> list[str]:
-    """That a training is on a part of the images only; for evaluations the record has numbers of images."""
-    parts = {key: cfg.trainer.get(key) for key in ("limit_train_batches", "overfit_batches", "fast_dev_run")}
+    """That a training is on a part of the images only; for evaluations but probes the record has all."""
+    asked = ("limit_train_batches", "overfit_batches", "fast_dev_run")
+    if "optimizer" not in cfg:
+        asked = asked[:1] if cfg.task["_target_"] == frozen.PROBE else ()
+    parts = {key: cfg.trainer.get(key) for key in asked}
     whole = (None, 0, False)
     return [
         f"trainer.{key}={value}: not all training images are used"
         for key, value in parts.items()
-        if "optimizer" in cfg and value not in whole and not (isinstance(value, float) and value == 1)
+        if value not in whole and not (isinstance(value, float) and value == 1)
     ]

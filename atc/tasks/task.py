@@ -80,6 +80,10 @@ class Task(LightningModule):
         self._latest = images, targets
         return self.model(images)
 
+    def scores(self, images: Tensor) -> Tensor:
+        """The outputs ``[B, ...]`` that an evaluation is about."""
+        return self.model(images)  # type: ignore[no-any-return]
+
     @abstractmethod
     def evaluation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of an evaluation, a mean over images: comparable between the losses of trainings."""
@@ -121,7 +125,7 @@ class Task(LightningModule):
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> None:
         images, targets = batch
-        outputs = self._counted(self.model(images).float(), name)
+        outputs = self._counted(self.scores(images).float(), name)
         self.update_metrics(metrics, outputs, targets)
         loss = self.val_loss if name == "val" else self.test_loss
         # A mean over images, on however many devices

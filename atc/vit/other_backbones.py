@@ -2,10 +2,11 @@
 
 All take num_classes (None keeps the backbone's own), pretrained, and checkpoint, a weight file under the library's own
 names, here or on the hub (hf://OWNER/REPO/FILE), that replaces its weights. A backbone without a classifier, or with
-one for other classes, gets a new nn.Linear.
+one for other classes, gets a new nn.Linear; with num_classes=0 it returns features.
 """
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 from atc.vit.host import host_of
 from atc.vit.libraries import library, open_clip_model, open_clip_tower, preprocessing
 from atc.vit.logits import Logits
-from atc.weights.loading import first_line, read_weights
+from atc.weights.loading import first_line, read_weights, without_classifier
 
 
 def transformers_vit(
@@ -52,12 +53,15 @@ def transformers_vit(
         config = transformers.AutoConfig.from_pretrained(name)
         if config.model_type == "vit_mae":
             args["mask_ratio"] = 0.0
-        if num_classes is not None:
+        if num_classes:
             args["num_labels"] = num_classes
         classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
         auto = transformers.AutoModelForImageClassification if type(config) in classes else transformers.AutoModel
         if pretrained and not checkpoint:
-            model = auto.from_pretrained(name, ignore_mismatched_sizes=True, **args)
+            own: dict[str, Any] = {}
+            if num_classes == 0 and not _saved_with_classifier(config):  # its own features, not a classifier's
+                auto, own = transformers.AutoModel, _without_pooler(transformers, config)
+            model = auto.from_pretrained(name, ignore_mismatched_sizes=True, **args, **own)
         else:
             config = transformers.AutoConfig.from_pretrained(name, **args)
             model = auto.from_config(config, **{k: v for k, v in args.items() if k == "attn_implementation"})
@@ -172,11 +176,22 @@ def open_clip_vit(
     return _loaded(vit, checkpoint, use_ema)
 
 
+def _saved_with_classifier(config: Any) -> bool:
+    return any("Classification" in str(name) for name in config.architectures or ())
+
+
+def _without_pooler(transformers: Any, config: Any) -> dict[str, Any]:
+    """The argument that leaves out a pooler, which features are not taken from and many weights lack."""
+    built: Any = transformers.MODEL_MAPPING.get(type(config), None)
+    taken = inspect.signature(built.__init__).parameters if isinstance(built, type) else {}
+    return {"add_pooling_layer": False} if "add_pooling_layer" in taken else {}
+
+
 def _loaded(vit: Logits, checkpoint: str | Path | None, use_ema: bool | None) -> Logits:
     """The model with the weights of a file, whose classifier counts."""
     if checkpoint is None:
         return vit
-    state, own = read_weights(checkpoint, use_ema), vit.state_dict()
+    state, own = without_classifier(read_weights(checkpoint, use_ema), vit), vit.state_dict()
     name = "classifier.weight" if vit.adds_classifier else f"{vit.new[0]}weight"
     wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
     extra = [key for key in state if key not in own]

@@ -1,55 +1,19 @@
 """Zero-shot classifiers: image towers of CLIP and SigLIP whose classifier is made of sentences.
 
 The functions here build what those of `atc.vit.other_backbones` of the same library build, from the model with both
-towers. Sentences of a class are encoded, normalised, averaged and normalised again, as CLIP's authors do.
+towers.
 """
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from atc.vit.host import host_of
 from atc.vit.libraries import library, open_clip_model, open_clip_tower, preprocessing, quiet
 from atc.vit.logits import Logits
+from atc.vit.text_features import TextClassifier, Texts, Tokens, check_length, text_features
 from atc.weights.loading import first_line
-
-log = logging.getLogger(__name__)
-
-Texts = Mapping[str, Sequence[str]]  # by class, in order
-Tokens = dict[str, Tensor]
-_AT_ONCE = 256  # sentences that are encoded together
-
-
-class TextClassifier(nn.Module):
-    """How similar an image is to each class: scale * cosine similarity to the class's text features, plus a bias.
-
-    Args:
-        text: ``[classes, C]`` text features of norm 1.
-        scale: of the similarities, as the model has learned it.
-        bias: added to all, for models that have one (SigLIP).
-        projection: from what the image tower returns to the space of the text features; None where the tower does that.
-    """
-
-    text: Tensor
-    scale: Tensor
-    bias: Tensor
-
-    def __init__(self, text: Tensor, scale: Tensor, bias: Tensor | None = None, projection: nn.Module | None = None):
-        super().__init__()
-        self.projection = projection
-        self.register_buffer("text", text.detach())
-        self.register_buffer("scale", scale.detach().reshape(()))
-        self.register_buffer("bias", torch.zeros_like(self.scale) if bias is None else bias.detach().reshape(()))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """``[B, D]``, what the image tower returns -> ``[B, classes]``."""
-        if self.projection is not None:
-            features = self.projection(features)
-        return self.scale * F.normalize(features, dim=-1) @ self.text.T + self.bias
 
 
 def transformers_clip(
@@ -116,7 +80,7 @@ def transformers_clip(
 
     def tokenize(sentences: list[str]) -> Tokens:
         for sentence, ids in zip(sentences, tokenizer(sentences)["input_ids"], strict=True):
-            _check_length(name, sentence, len(ids), limit)
+            check_length(name, sentence, len(ids), limit)
         tokens = tokenizer(sentences, return_tensors="pt", **fill)
         return {key: tokens[key] for key in ("input_ids", "attention_mask") if key in tokens}
 
@@ -177,66 +141,12 @@ def open_clip(
         # A sentence that was cut ends otherwise than the same one with more room, or goes on in it.
         cut = (longer[:, :limit] != tokens).any(dim=1) | (longer[:, limit:] != longer[:, -1:]).any(dim=1)
         for sentence, too_long in zip(sentences, cut.tolist(), strict=True):
-            _check_length(name, sentence, limit + too_long, limit)
+            check_length(name, sentence, limit + too_long, limit)
         return {"text": tokens}
 
     text = text_features(model, texts, tokens_of, model.encode_text, device)
     classifier = TextClassifier(text, model.logit_scale.exp(), getattr(model, "logit_bias", None))
     return _classifier(tower, {**data, **(data_config or {})}, classifier)
-
-
-@torch.no_grad()
-def text_features(
-    model: nn.Module,
-    texts: Texts,
-    tokenize: Callable[[list[str]], Tokens],
-    encode: Callable[..., Tensor],
-    device: str | torch.device = "cpu",
-) -> Tensor:
-    """What a model makes of the sentences of each class.
-
-    Args:
-        model: the model, which is on the CPU.
-        texts: the sentences of each class.
-        tokenize: from sentences to tokens, tensors ``[n, L]`` by the names of arguments of `encode`.
-        encode: from tokens to features ``[n, C]``.
-        device: where to encode.
-
-    Returns:
-        ``[classes, C]``, float32 on the CPU, of norm 1: sentences are averaged by class after normalisation.
-
-    Raises:
-        ValueError: two classes have the same tokens, or features are not finite.
-    """
-    sentences, counts = [text for own in texts.values() for text in own], [len(own) for own in texts.values()]
-    log.info("encoding %s sentences for %s classes", f"{len(sentences):,}", f"{len(texts):,}")
-    tokens = tokenize(sentences)
-    _check_different(list(texts), torch.split(next(iter(tokens.values())), counts))
-    training = model.training
-    model.eval().to(device)
-    parts = [
-        encode(**{key: value[at : at + _AT_ONCE].to(device) for key, value in tokens.items()})
-        for at in range(0, len(sentences), _AT_ONCE)
-    ]
-    model.to("cpu").train(training)
-    found = F.normalize(torch.cat(parts).float().cpu(), dim=-1)
-    result = F.normalize(torch.stack([own.mean(dim=0) for own in torch.split(found, counts)]), dim=-1)
-    broken = (~result.isfinite()).any(dim=1).nonzero().flatten().tolist()
-    if broken:
-        raise ValueError(f"the text features of {list(texts)[broken[0]]} are not finite: the weights are broken")
-    return result
-
-
-def _check_different(names: Sequence[str], ids: Sequence[Tensor]) -> None:
-    """ValueError for classes whose sentences are the same to the model."""
-    seen: dict[Any, str] = {}
-    for name, own in zip(names, ids, strict=True):
-        other = seen.setdefault(frozenset(map(tuple, own.tolist())), name)
-        if other != name:
-            raise ValueError(
-                f"the sentences of the classes '{other}' and '{name}' have the same tokens, so that the model cannot "
-                f"tell them apart: give other names, or a model whose tokenizer knows these words"
-            )
 
 
 def _classifier(tower: nn.Module, data: Mapping[str, Any], classifier: TextClassifier) -> Logits:
@@ -258,9 +168,3 @@ def _tokenizer(transformers: Any, name: str) -> Any:
             f"transformers finds no tokenizer for {name} ({first_line(error)}): tokenizer.save_pretrained writes one "
             f"into the directory of the model"
         ) from error
-
-
-def _check_length(name: str, sentence: str, tokens: int, limit: int) -> None:
-    if tokens > limit:
-        shown = sentence if len(sentence) <= 60 else f"{sentence[:60]}..."
-        raise ValueError(f"the sentence '{shown}' has more than the {limit} tokens that the text tower of {name} reads")

@@ -106,6 +106,23 @@ def weights_for(path: str | Path, own: Mapping[str, Any], use_ema: bool | None =
     return Weights(state, notices)
 
 
+def without_classifier(state: Mapping[str, Tensor], vit: Any) -> dict[str, Tensor]:
+    """A file's tensors without those of a classifier, for a model that has none.
+
+    Args:
+        state: the tensors.
+        vit: the model; with num_classes of 0 it returns features.
+
+    Returns:
+        What the model takes of them.
+    """
+    if getattr(vit, "num_classes", None) != 0:
+        return dict(state)
+    said = vit.new[0].rstrip(".") if hasattr(vit, "new") else (vit.pretrained_cfg or {}).get("classifier") or "head"
+    names = tuple(f"{name}." for name in ([said] if isinstance(said, str) else said))
+    return {key: value for key, value in state.items() if not key.startswith(names)}
+
+
 def read_weights(path: str | Path, use_ema: bool | None = None) -> dict[str, Tensor]:
     """The state dict in a .safetensors or .pth file, out of whatever a training script wrapped it in."""
     path = existing(path)

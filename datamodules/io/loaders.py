@@ -11,7 +11,7 @@ import torch.distributed as dist
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from timm.data.distributed_sampler import RepeatAugSampler
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.data.distributed import DistributedSampler
 
 from datamodules.io.workers import undisturbed
@@ -144,6 +144,21 @@ def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None)
         worker_init_fn=undisturbed,
         generator=torch.Generator(),
     )
+
+
+def some_of(dataset: Dataset[Any], limit: int | float | None, batch_size: int) -> Dataset[Any]:
+    """A part of a data set, spread evenly over it.
+
+    limit: batches of `batch_size`, if it is an integer, or a share of the data set; None for all of it.
+    """
+    length: int = len(dataset)  # type: ignore[arg-type]
+    if limit is None:
+        return dataset
+    wanted = limit * batch_size if isinstance(limit, int) else int(limit * length)
+    if wanted < 1:
+        raise ValueError(f"trainer.limit_train_batches={limit} leaves none of the {length:,} training images")
+    count = min(length, wanted)
+    return Subset(dataset, [place * length // count for place in range(count)])
 
 
 def _several() -> bool:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 from tests.mistakes import Mistake
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -21,6 +23,13 @@ def _file(content: bytes | str) -> Callable[[Path], None]:
 def _odd(directory: Path) -> None:
     (directory / "folder").mkdir()
     os.mkfifo(directory / "pipe")
+
+
+def _untrainable(directory: Path) -> None:
+    for name in ("a", "b"):
+        place = directory / "pictures" / "test" / name
+        place.mkdir(parents=True)
+        Image.new("RGB", (28, 28)).save(place / "one.png")
 
 
 _good = _file("".join(f"{name}\ta photo of a {{}}.\n" for name in _DIGITS))
@@ -89,5 +98,28 @@ MISTAKES = [
         ("'task' has no setting 'prompt'", "did you mean 'prompts'"),
         prepare=_good,
         without_torch=True,
+    ),
+    Mistake("train task=probe", ("task=probe evaluates a model that is not trained",), without_torch=True),
+    Mistake("evaluate task=probe task.probe=tree", ("task.probe=tree", "knn or linear"), without_torch=True),
+    Mistake("evaluate task=probe task.k=0", ("task.k=0", "1 or more"), without_torch=True),
+    Mistake("evaluate task=probe task.k=2.5", ("task.k=2.5", "whole number"), without_torch=True),
+    Mistake("evaluate task=probe task.temperature=0", ("task.temperature=0", "must be positive"), without_torch=True),
+    Mistake("evaluate task=probe task.C=-1 task.probe=linear", ("task.C=-1", "must be positive"), without_torch=True),
+    Mistake("evaluate task=probe task.C=1", ("task.C=1 is for task.probe=linear, not knn",), without_torch=True),
+    Mistake("evaluate task=probe task.probe=linear task.k=5", ("task.k=5 is for task.probe=knn",), without_torch=True),
+    Mistake("evaluate task=probe task.K=5", ("'task' has no setting 'K'",), without_torch=True),
+    Mistake(f"evaluate task=probe {_labels}", ("several labels per image, task=",), slow=True),
+    Mistake("evaluate task=probe task.k=2000", ("task.k=2000 is more than the 1077 training images",), slow=True),
+    Mistake(
+        "evaluate task=probe trainer.limit_train_batches=0",
+        ("trainer.limit_train_batches=0 leaves none of the 1,077 training images",),
+        slow=True,
+    ),
+    Mistake(
+        "evaluate task=probe datamodule=folder datamodule.root=pictures",
+        ("train/ in pictures",),
+        prepare=_untrainable,
+        slow=True,
+        lines=7,
     ),
 ]

@@ -82,7 +82,7 @@ class Task(LightningModule):
 
     def scores(self, images: Tensor) -> Tensor:
         """The outputs ``[B, ...]`` that an evaluation is about."""
-        return self.model(images)  # type: ignore[no-any-return]
+        return self.model(images)
 
     @abstractmethod
     def evaluation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

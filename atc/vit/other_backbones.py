@@ -183,7 +183,7 @@ def _saved_with_classifier(config: Any) -> bool:
 def _without_pooler(transformers: Any, config: Any) -> dict[str, Any]:
     """The argument that leaves out a pooler, which features are not taken from and many weights lack."""
     built: Any = transformers.MODEL_MAPPING.get(type(config), None)
-    taken = inspect.signature(built.__init__).parameters if isinstance(built, type) else {}
+    taken = inspect.signature(built).parameters if isinstance(built, type) else {}
     return {"add_pooling_layer": False} if "add_pooling_layer" in taken else {}
 
 

@@ -66,7 +66,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
 
 
 def remove_partial(directory: str | os.PathLike[str]) -> None:
-    """Remove what processes that were killed while they wrote have left in a directory that nobody else writes to.
+    """Remove what processes that were killed while they wrote have left in a directory that no other process writes to.
 
     Args:
         directory: where `whole_file` wrote; its subdirectories are left alone.

@@ -1,4 +1,4 @@
-"""YAML files that somebody else may have written, read in bounded time and memory."""
+"""YAML files that others may have written, read in bounded time and memory."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Signals that end a run: Ctrl-C, a closed terminal, a cluster that wants its machine back."""
+"""Signals that end a run: Ctrl-C, a closed terminal, a cluster at the end of the time that it gave."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def raise_interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def take_over() -> dict[int, Any]:
-    """Have signals raise Interrupted in this process: those that nobody else handles or ignores.
+    """Have signals raise Interrupted in this process: those that are not handled or ignored already.
 
     One that was ignored when the process started (nohup) stays ignored, and one that a library handles stays its own.
 

@@ -100,7 +100,7 @@ def overrides(arguments: Sequence[str]) -> list[str]:
 
 
 def visualise(given: Sequence[str]) -> list[Path]:
-    """Draw what the overrides of conf/visualise.yaml ask for; the files written. Needs Hydra initialised on conf/."""
+    """Draw what the overrides of conf/visualise.yaml set; the files written. Needs Hydra initialised on conf/."""
     for choice in choices(given):
         settings.check_values(choice.cfg)
     wanted = settings.wanted(next(choices(given)).cfg)

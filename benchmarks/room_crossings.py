@@ -50,7 +50,7 @@ class Crossings:
         self._places: dict[CodeType, str | None] = {}
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        """Note a call, as `sys.setprofile` tells it."""
+        """Note a call, as `sys.setprofile` reports it."""
         if event != "call" or frame.f_back is None or frame.f_code.co_name == "<module>":
             return
         here = self.room(frame.f_code)

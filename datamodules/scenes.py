@@ -12,7 +12,7 @@ Grid = NDArray[np.float32]
 MIN_VISIBLE = 0.5
 
 # Standard deviation of an object's hue around its kind's, in turns; neighbours on the circle are 0.1 apart. Colour
-# tells a lot but not all, as with real things, and a small model learns in minutes instead of hours.
+# says a lot but not all, as with real things, and a small model learns in minutes instead of hours.
 HUE_SPREAD = 0.02
 
 

@@ -59,7 +59,7 @@ class Search(Sweeper):
         self.launcher: Launcher
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """As Hydra wants it: what to launch."""
+        """Keep what Hydra hands over: what to launch."""
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -164,7 +164,7 @@ class Search(Sweeper):
 
 
 def _tell(study: Any, state: Any, trial: Any, result: JobReturn) -> str:
-    """Tell Optuna what a trial came to; why it failed, or nothing."""
+    """Report the score of a trial to Optuna; why it failed, or nothing."""
     value = result._return_value
     if result.status != JobStatus.COMPLETED:
         study.tell(trial, state=state.FAIL)

@@ -119,7 +119,7 @@ def measured(target: Target, path: Path) -> tuple[str, ...]:
 
 
 def of(row: Row) -> str:
-    """What tells the rows apart of which the worst counts."""
+    """In what those rows differ of which the worst counts."""
     return ", ".join(str(row[key]) for key in ("method", "data") if key in row)
 
 

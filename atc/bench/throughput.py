@@ -87,7 +87,7 @@ def _measure_batch(models: Models, wanted: Sequence[Combination], cfg: DictConfi
 
 
 def _images(models: Models, wanted: Sequence[Combination]) -> dict[str, Tensor]:
-    """One batch in each precision that is wanted."""
+    """One batch in each precision that is measured."""
     images = models.images(wanted[0].batch_size)
     return {name: images.to(PRECISIONS[name]) for name in dict.fromkeys(one.precision for one in wanted)}
 

@@ -120,7 +120,7 @@ def _content(source: ConfigSource, name: str, state: tuple[int, int] | None) -> 
             file = source.load_config(name)
             content = OmegaConf.to_container(file.config, resolve=False)
             _READ[place] = content, file.header.get("package")
-        except Exception:  # a file that cannot be read names nothing; it is another's business to say so
+        except Exception:  # a file that cannot be read names nothing; composing says what is wrong with it
             _READ[place] = None, None
     return _READ[place]
 

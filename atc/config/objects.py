@@ -69,7 +69,7 @@ def _build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> Redu
     """The model, without reduction, that a method's losses learn from; None for a configuration without.
 
     Raises:
-        ValueError: no loss of the method asks for one.
+        ValueError: no loss of the method uses one.
     """
     node = teacher.node(cfg.get("teacher"))
     if node is None:

@@ -1,4 +1,4 @@
-"""The vocabulary every other room speaks: plans, reducers, schedules, traces, metrics."""
+"""The vocabulary of all other rooms: plans, reducers, schedules, traces, metrics."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that reports, which ask for metrics, need no PyTorch.
+    # Lazy, so that reports, which import metrics, need no PyTorch.
     for module, names in _HOME.items():
         if name in names:
             found = globals()[name] = getattr(importlib.import_module(module), name)

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 
 class Metric(NamedTuple):
-    """A number that a task comes to; checkpoints, summaries, tables, ranks and figures ask it what they would assume.
+    """A number that a task comes to; checkpoints, summaries, tables, ranks and figures read its direction and unit.
 
     Attributes:
         name: under which the task logs it, as in "val/accuracy".

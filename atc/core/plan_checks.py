@@ -1,4 +1,4 @@
-"""What plans ask of the tensors they are made of."""
+"""What must hold for the tensors that plans are made of."""
 
 from typing import Any
 

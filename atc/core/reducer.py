@@ -56,7 +56,7 @@ class Stage(NamedTuple):
 
 
 class Reducer(nn.Module, ABC):
-    """Decides which tokens belong together; knows nothing of backbone, schedule or trainer.
+    """Decides which tokens belong together, whatever backbone, schedule and trainer are.
 
     One instance is built per reducing block. A subclass sets what differs from these defaults:
 
@@ -117,7 +117,7 @@ class Reducer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, view: TokenView, keep: int) -> Plan:
-        """How to get from `view.x.shape[1]` tokens to `keep`, with 1 <= keep < N (keep = N never asks)."""
+        """How to get from `view.x.shape[1]` tokens to `keep`, with 1 <= keep < N (for keep = N it is not called)."""
 
     def losses(self, plans: Sequence[Plan], context: LossContext | None = None) -> dict[str, Tensor]:
         """Extra training losses by name.

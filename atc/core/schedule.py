@@ -20,7 +20,7 @@ class StageCount(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A reducing block, and the count wanted there as a function of the tokens that reach it."""
+    """A reducing block, and the count asked for there as a function of the tokens that reach it."""
 
     block: int
     wanted: Callable[[int], int]

@@ -57,7 +57,7 @@ def worth_switching_to(cfg: DictConfig, vit: nn.Module, reducer: str) -> Method 
 
 
 def titles(methods: Sequence[Method]) -> list[str]:
-    """What tells the methods apart: reducer, setting, or both."""
+    """In what the methods differ: reducer, setting, or both."""
     settings = {method.setting for method in methods if method.setting}
     names = {method.reducer for method in methods}
     if len(settings) < 2:

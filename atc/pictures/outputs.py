@@ -1,4 +1,4 @@
-"""Pictures, animations and pages of one image, as conf/visualise.yaml asks for them, written to files."""
+"""Pictures, animations and pages of one image, as conf/visualise.yaml sets them, written to files."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ Combine = Callable[[Sequence[str]], Iterator[Choice]]
 
 
 def write(given: Sequence[str], choices: Combine, wanted: Path | None) -> list[Path]:
-    """Draw what the overrides ask for.
+    """Draw what the overrides set.
 
     Args:
         given: overrides of conf/visualise.yaml.

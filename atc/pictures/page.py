@@ -18,7 +18,7 @@ from atc.pictures.regions import Pixels, patch_size
 
 
 def render(photo: Photo, methods: Sequence[Method], setting: str = "") -> str:
-    """The page as HTML: it asks the network for nothing and opens from disk.
+    """The page as HTML: it loads nothing from the network and opens from disk.
 
     setting: the one to begin with, if the methods have it. ValueError if there are no methods.
     """

@@ -1,4 +1,4 @@
-"""timm's optimisers and schedulers, as Lightning wants them."""
+"""timm's optimisers and schedulers, in the form that Lightning takes."""
 
 import math
 from typing import Annotated, Any, NamedTuple

@@ -169,7 +169,7 @@ class Task(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Never weights that are not finite."""
-        if "callbacks" not in checkpoint:  # which hear nothing of a checkpoint of the weights alone
+        if "callbacks" not in checkpoint:  # which are not called for a checkpoint of the weights alone
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's types
                 if isinstance(callback, StopNotFinite):
                     callback.before_saving(self.trainer, self)

@@ -33,7 +33,7 @@ class Teacher:
 
 
 def known(model: Any, batch: tuple[Tensor, Tensor] | None, teacher: Teacher | None) -> dict[str, Tensor]:
-    """What the losses of a model's reducers are told: labels and a teacher's answers, where one of them asks.
+    """What the losses of a model's reducers are given: labels and a teacher's outputs, where one of them uses these.
 
     Args:
         model: what is trained.

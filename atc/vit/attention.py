@@ -1,4 +1,4 @@
-"""The one explicit attention: timm's own submodules, plus a size bias and what reducers ask to see.
+"""The one explicit attention: timm's own submodules, plus a size bias and what reducers look at.
 
 Letters: B batch, H heads, P prefix tokens, N patch tokens, T = P + N, C channels, D head width.
 """

@@ -99,7 +99,7 @@ def timm_vit(
     args = {key: value for key, value in args.items() if value is not None}
     download = pretrained and not checkpoint
     try:
-        # The files of others, a url, are read as those on disk are; timm's loading wants every key in its place.
+        # The files of others, a url, are read as those on disk are; timm's loading needs every key in its place.
         vit = timm.create_model(name, pretrained=download and not url, **args)
         checkpoint = _downloaded(url) if url and download else checkpoint
     except (OSError, ValueError) as error:  # the network's errors, and the hub's, are one of these

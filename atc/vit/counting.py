@@ -1,4 +1,4 @@
-"""The tokens of a wrapped model, block by block, and what its reducers ask of the blocks."""
+"""The tokens of a wrapped model, block by block, and what its reducers need of the blocks."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -49,7 +49,7 @@ def quiet(transformers: Any) -> Iterator[None]:
 
 
 def preprocessing(transformers: Any, name: str, config: Any) -> dict[str, Any]:
-    """Image size, mean, std and cropping that go with a model of transformers; ImageNet's where nobody says.
+    """Image size, mean, std and cropping that go with a model of transformers; else ImageNet's.
 
     Args:
         transformers: the library.

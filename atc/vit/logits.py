@@ -1,4 +1,4 @@
-"""Models of other libraries as the harness takes them: images in, logits out, and what it asks timm's models for."""
+"""Models of other libraries as the harness takes them: images in, logits out, with the attributes of timm's."""
 
 import re
 from collections import OrderedDict

@@ -205,7 +205,7 @@ class ReducedViT(Wrapper):
         return stream
 
     def note(self, stream: Stream, features: Tensor | None = None, logits: Tensor | None = None) -> None:
-        """Keep what a forward did: its `trace`, and in training what `losses` asks for."""
+        """Keep what a forward did: its `trace`, and in training what `losses` needs."""
         self.trace = stream.trace()
         self._plans = stream.plans if self.training else {}
         self._context = None

@@ -10,7 +10,7 @@ from atc.core import LossContext, Plan, Reducer
 
 
 def takes_context(reducer: nn.Module) -> bool:
-    """Whether the losses of a reducer ask for more than its plans; those of `Reducer` itself are none."""
+    """Whether the losses of a reducer need more than its plans; those of `Reducer` itself are none."""
     losses: Any = getattr(type(reducer), "losses", None)
     if losses is None or losses is Reducer.losses:
         return False

@@ -120,7 +120,7 @@ class Stream:
         return reducer
 
     def _reduce(self, count: StageCount) -> None:
-        """Ask the reducer for a plan, and apply it to tokens, sizes, source map and rotary positions."""
+        """Have the reducer make a plan, and apply it to tokens, sizes, source map and rotary positions."""
         model = self.model
         reducer = self._reducer(count)
         head, patches = self.x[:, : self.prefix], self.x[:, self.prefix :]

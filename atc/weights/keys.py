@@ -41,7 +41,7 @@ def matched(state: Mapping[str, Tensor], own: Collection[str], origin: str, use_
         use_ema: of weights and their moving average (`ema.` in front of its names), which to take; None: the average.
 
     Returns:
-        The tensors that are the model's, or that nobody's they are known to be.
+        The tensors but for those that are known to be no model's.
 
     Raises:
         ValueError: the file holds adapters that are not merged, or several sets of the model's weights, or its head

@@ -20,7 +20,7 @@ from atc import methods
 
 HUB = "hf://"
 REDUCERS = "reducers."  # in front of the parameters of reducers in a wrapped model
-_LISTS = ("cluster_layers.", "score_predictor.")  # of learned layers, also in a file that says nothing of itself
+_LISTS = ("cluster_layers.", "score_predictor.")  # of learned layers, also in a file without settings
 _SCALAR = np.float64(0).__reduce__()[0]
 # What may be in a checkpoint besides tensors and plain values: the settings, and numbers of NumPy's. None runs code.
 SAFE: list[Any] = [

@@ -20,7 +20,7 @@ MAX_PIXELS = 89_478_485  # where Pillow starts to warn; for it an error only at 
 MAX_RATIO = 500  # of the longer side to the shorter, which is what pictures are scaled by
 KINDS = ("16-bit", "floating-point", "turned by EXIF", "transparent")  # what is converted
 
-# Formats that Pillow passes to a program or to a handler of others, or that it knows by name only.
+# Formats that Pillow passes to a program or to a handler of others, or of which it has the name only.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "PDF"}
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -155,7 +155,7 @@ def _from_integers(image: Any) -> Image.Image:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65_535:
         raise ValueError(f"values from {low:,} to {high:,}: integers of more than 8 bits have to lie in 0..65,535")
-    if _tag(image, 262) == 0:  # PhotometricInterpretation: 0 is white; Pillow sees to it for 8 bits only
+    if _tag(image, 262) == 0:  # PhotometricInterpretation: 0 is white; Pillow heeds it for 8 bits only
         values = 65_535 - values
     picture = Image.fromarray(_of_16_bits(values))
     hidden = image.info.get("transparency")

@@ -119,7 +119,7 @@ def train_loader(
     )
     sampler.set_epoch(epoch)  # Lightning does so as well, but after the workers have started to read ahead
     return DataLoader(
-        SeededBatches(dataset, (seed, rank)) if workers else dataset,  # without workers, training itself sees to it
+        SeededBatches(dataset, (seed, rank)) if workers else dataset,  # without workers, atc.tasks.reproducible does it
         batch_size,
         sampler=sampler,
         num_workers=workers,

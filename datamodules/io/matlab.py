@@ -1,4 +1,4 @@
-"""Lists in MATLAB's format, measured before they are believed."""
+"""Lists in MATLAB's format, whose sizes are checked before they are read."""
 
 import io
 import math

@@ -54,7 +54,7 @@ def open_parquet(
             raise ValueError(
                 f"{root}: the {split} table has no column {min(lacking)!r}, only {', '.join(table.column_names)}"
             )
-        # Bytes as they are: decoding is Pictures' business, which knows what to do with broken ones.
+        # Bytes as they are: `Pictures` decodes them, and skips or reports broken ones.
         rows[split] = table.cast_column("image", datasets.Image(decode=False))
         labels = [whole_number(label, f"{root}, {split} row {i}") for i, label in enumerate(table["label"][:])]
         parts[part] = ([(split, i) for i in range(len(labels))], torch.tensor(labels))

@@ -190,7 +190,7 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         return picture
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, Any]]:
-        """One batch for a DataLoader, which asks for whole batches where a data set offers them."""
+        """One batch for a DataLoader, which takes whole batches from a data set that has this method."""
         pictures = [picture for picture in map(self._readable, indices) if picture is not None]
         if not pictures:
             raise CorruptImage(

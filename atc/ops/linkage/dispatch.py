@@ -37,8 +37,8 @@ def labels(
 ) -> Tensor:
     """Partition each image's tokens into exactly ``keep`` clusters by agglomerative clustering.
 
-    The closest two clusters are merged until ``keep`` are left (Eqs. 2-4, arXiv 2409.11923). A cluster lives
-    in the slot of its largest member; of equally close pairs, that of least (smaller, larger slot) is merged.
+    The closest two clusters are merged until ``keep`` are left (Eqs. 2-4, arXiv 2409.11923). A cluster has
+    the slot of its largest member; of equally close pairs, that of least (smaller, larger slot) is merged.
     With this rule the result is unique, and the same to the bit on every backend, device, thread count and in
     every batch. Average linkage divides float64 sums over all pairs of members by their number; the sums are
     exact for float32 cosine distances, whatever the order of merging.

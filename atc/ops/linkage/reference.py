@@ -15,7 +15,7 @@ Matrix = NDArray[np.float64]
 def merge_greedily(distance: Matrix, keep: int, method: str) -> tuple[list[tuple[int, int]], list[float]]:
     """Merge the closest two clusters until ``keep`` are left.
 
-    A cluster lives in the slot of its largest member. Among equally close pairs the one with the smallest
+    A cluster has the slot of its largest member. Among equally close pairs the one with the smallest
     (smaller slot, larger slot) is merged; a NaN is farther than anything, infinity included.
 
     Args:

@@ -38,7 +38,7 @@ def group_sum(x: Tensor, labels: Tensor, num_groups: int, weight: Tensor | None 
         factor = weight.to(sum_dtype)
         values = values * (factor.unsqueeze(-1) if x.ndim == 3 else factor)
     # One bin for what an image drops, then one for each of its groups. A flat row index keeps index_add's index at
-    # B*N numbers, where scatter_add would want B*N*C of them.
+    # B*N numbers, where scatter_add would need B*N*C of them.
     bins = num_groups + 1
     first = torch.arange(1, batch * bins + 1, bins, device=labels.device).unsqueeze(1)
     within = labels.clamp(-1, num_groups - 1) == labels  # another image's bins are out of reach

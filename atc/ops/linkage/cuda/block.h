@@ -1,15 +1,11 @@
 // Agglomerative clustering of one image by one thread block, in shared memory.
 //
 // All pairs of clusters that are each other's nearest neighbours are merged at once, in rounds (reciprocal nearest
-// neighbours; Murtagh, The Computer Journal 26, 1983). With a linkage whose distances never fall by merging, and with
-// pairs ordered by (distance, smaller slot, larger slot) where a union takes the larger slot, each such pair is one
-// that the greedy algorithm also merges, at some time. So the rounds go on until nothing below the N-K lowest merges
-// is missing, and merges above these are undone. A merge is named by its lower slot, the one that disappears.
+// neighbours; Murtagh, The Computer Journal 26, 1983): ../README.md, "Why the results are exact", 5. Rounds go on until
+// nothing below the N-K lowest merges is missing, and merges above these are undone. A merge is named by its lower
+// slot, the one that disappears. Where a round makes one merge, every rounding happens in the order of the greedy algorithm.
 //
-// Where rounding could make a distance fall (Ward, and means whose sums are not exact), a round merges the closest
-// pair only: then it is the greedy algorithm itself, and every rounding happens in its order.
-//
-// Phases are separated by `thread.sync()`. Within a phase nobody reads what another thread writes, atomics apart.
+// Phases are separated by `thread.sync()`. Within a phase no thread reads what another one writes, except by atomics.
 #pragma once
 #include "cells.h"
 #include "job.h"

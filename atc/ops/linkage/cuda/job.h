@@ -1,4 +1,4 @@
-// What the host asks for; `Job` in launch.py is the same structure.
+// The arguments of a call from the host; `Job` in launch.py is the same structure.
 #pragma once
 
 struct Job {

@@ -1,7 +1,7 @@
 // The end of the block algorithm: which merges are kept, and clusters numbered by the first of their members.
 #pragma once
 
-// Merges in order with their heights, where wanted. Those above the cut are undone: both parts are clusters again.
+// Merges in order with their heights, if the call returns them. Those above the cut are undone: both parts are clusters.
 template <class Block> ATC_DEVICE void write_merges(Block& b) {
     const i64 start = b.image * b.needed;
     for (int m = b.thread.index; m < b.merged; m += b.thread.threads) {

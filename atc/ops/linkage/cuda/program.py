@@ -145,7 +145,7 @@ def loaded(device: int, method: str, dtype: torch.dtype) -> Loaded:
 
 @cache
 def shared_memory(device: int) -> int:
-    """Bytes that one block may ask for."""
+    """Bytes of shared memory that one block may have."""
     found = bindings()
     assert found is not None
     _, driver = found

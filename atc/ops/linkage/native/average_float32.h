@@ -1,13 +1,8 @@
-// Average linkage in float32, as far as float32 can tell.
+// Average linkage in float32, with a bound on its rounding errors: ../README.md, "Why the results are exact", 4.
 //
-// Cells are float32 sums over pairs, so every distance is known up to a bound on its rounding errors. A merge is made
-// if its distance is below all others by more than their doubt; else the distances in doubt are computed exactly,
-// from the original ones. Decisions, and so the clusters, are those of exact sums.
-//
-// The bound: a sum that went through m additions is off by at most (1 + u)^m - 1 times the sum of absolute values,
-// u = 2**-24 (Higham 2002, section 4.2), m at most the depths of both trees together; multiplying by both rounded
-// 1 / size adds four roundings. Bounds of rows stay valid, since exact merged distances never fall below both that
-// they come from.
+// Here the number of additions m is at most the sum of the depths of both merge trees, and multiplying by both rounded
+// 1 / size adds four roundings. Bounds of rows stay valid, since exact merged distances are never below both that they
+// come from.
 #pragma once
 
 #include "single_complete.h"
@@ -28,9 +23,9 @@ struct Means {
     int32_t* member;   // [tokens] the next member of the same cluster, in a ring
     int32_t* near;     // [tokens] slots whose bounds are in doubt
     double negative;   // twice the largest absolute value of a negative distance
-    int64_t patience;  // cells that may be read to settle doubts; many equal distances are exact sums' business
+    int64_t patience;  // cells that may be read to settle doubts; with many equal distances float64 is faster
     int deepest = 0;
-    int known_grid = -1;  // not asked yet
+    int known_grid = -1;  // not computed yet
 
     void reset() {
         for (int k = 0; k < cells.padded; k++) {
@@ -83,7 +78,7 @@ struct Means {
         double doubt = 1.1 * (2 * deepest + 8) * 0x1p-24, absolute = least < 0 ? -least : least;
         return (float)(least + 2.5 * doubt * (absolute + negative) + 1e-36);
     }
-    // The nearest pair among those in doubt, by exact distance, then by slots. Rows `near` must have caught up.
+    // The nearest pair among those in doubt, by exact distance, then by slots. Rows `near` must be up to date.
     Nearest<double> settle(int count, float most, int& partner) {
         Nearest<double> best{Lanes<double>::last, 0};
         for (int n = 0; n < count && patience >= 0; n++) {
@@ -138,7 +133,7 @@ struct Means {
     }
 };
 
-// False if exact sums are needed throughout.
+// False if float64 sums are needed throughout.
 inline bool merge_means(Means& rows, State<float>& state, int keep, Counters& counters) {
     Greedy<Means> greedy(rows, state);
     int64_t doubts = 0;

@@ -1,9 +1,7 @@
-// Average and Ward linkage of finite distances, in float64.
+// Average and Ward linkage of finite distances, in float64: ../README.md, "Why the results are exact", 3.
 //
-// Average: cells are sums over all pairs of members, which are exact for float32 cosine distances (multiples of
-// 2**-24). A distance is sum / (size * size), one correctly rounded division. Dividing every cell would be slow:
-// they are compared by sum * (1 / size) first, which is within four roundings of the truth, and only those that may
-// be the smallest are divided. Ward: cells are distances, by the recurrence of Lance and Williams (1967).
+// Average: cells are sums over all pairs of members. Ward: cells are distances, by the recurrence of Lance and Williams
+// (1967).
 #pragma once
 
 #include "greedy.h"
@@ -31,7 +29,7 @@ template <class Source, bool ward> struct Sums {
     }
     static inline double above(double value) { return value + ((value < 0 ? -value : value) * slack + underflow); }
     inline void bounded(int slot, double key) { limit[slot] = above(key); }
-    inline int32_t nobody() const { return 0; }  // not looked at
+    inline int32_t nobody() const { return 0; }  // its value is not read
     inline void catch_up(int slot, const State<Key>& state, int from, int to) {
         rows.catch_up(slot, state.log, state.born, from, to);
     }
@@ -65,7 +63,7 @@ template <class Source, bool ward> struct Sums {
                 Double4 approximate = rough(cell, v);
                 smallest = smaller(approximate, smallest);
                 // Rounding may put a merged distance below both that it came from, unless sums are exact.
-                // Less, not less or equal: infinite limits are those of the dead.
+                // Less, not less or equal: the limit of a dead slot is infinite.
                 undercut |= approximate * scale < load<Double4>(limit + v);
             }
             store(summary + k / 4, smallest);

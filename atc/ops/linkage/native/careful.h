@@ -19,7 +19,7 @@ template <class Source, bool ward> struct Careful {
         return key_of<Key>(ward ? row[k] : row[k] / (rows.size[slot] * rows.size[k]));
     }
     inline void bounded(int, Key) {}
-    inline int32_t nobody() const { return 0; }  // not looked at
+    inline int32_t nobody() const { return 0; }  // its value is not read
     inline void catch_up(int slot, const State<Key>& state, int from, int to) {
         rows.catch_up(slot, state.log, state.born, from, to);
     }

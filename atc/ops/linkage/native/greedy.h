@@ -1,9 +1,8 @@
-// The greedy algorithm with lazy columns and lazy rescans.
+// The greedy algorithm with lazy columns and lazy rescans: ../README.md, "Why the results are exact", 2.
 //
 // A merge changes one column of every other row. Writing them all would touch one cache line each; instead merges
-// are logged, and a row catches up with the log when it is next needed. Likewise the stored nearest key of a row is
-// only a lower bound: it is made true when the row comes first and its neighbour has died or changed since. This is
-// exact for any linkage as long as bounds hold; `Rows::join` lowers those that a merge undercuts.
+// are logged, and the log is replayed on a row when the row is next read. `Rows::join` lowers the bounds that a merge
+// undercuts.
 #pragma once
 
 #include "prefetch.h"

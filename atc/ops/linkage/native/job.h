@@ -1,4 +1,4 @@
-// What Python asks for, and what every instruction set's kernel is given.
+// The arguments of a call from Python, handed to the kernel of every instruction set.
 #pragma once
 
 #include <cstddef>

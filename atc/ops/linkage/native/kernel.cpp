@@ -110,8 +110,8 @@ template <class Key, bool ward> Counters merge_wide(Workspace<Key>& work, int ke
     }
 }
 
-// The order of merging is the greedy algorithm's to tell. Prim's costs the same for any `keep`, which is too much where
-// few merges are wanted.
+// A tree gives labels, but no order of merging. Prim's algorithm costs the same for any `keep`, which is too much for few
+// merges.
 inline bool prefers_tree(const AtcJob& job) {
     if (job.method != ATC_SINGLE || job.merges || job.keep == job.tokens) return false;
     return job.algorithm == ATC_PRIM || (job.algorithm == ATC_AUTOMATIC && job.keep * 3 < job.tokens * 2);
@@ -126,7 +126,7 @@ inline void number_labels(const int32_t* parent, int tokens, int32_t* root, int3
         root[k] = k;
         number[k] = -1;
     }
-    for (int k = tokens - 1; k >= 0; k--) root[k] = root[parent[k]];  // parents are larger, so that theirs is known, or are roots
+    for (int k = tokens - 1; k >= 0; k--) root[k] = root[parent[k]];  // a parent is larger: its root is known
     int32_t next = 0;
     for (int k = 0; k < tokens; k++) {
         int32_t& mine = number[root[k]];
@@ -137,7 +137,7 @@ inline void number_labels(const int32_t* parent, int tokens, int32_t* root, int3
     }
 }
 
-// Average linkage of finite float32 distances; false if only exact sums can tell.
+// Average linkage of finite float32 distances; false if it takes float64 sums.
 inline bool merge_approximately(const AtcJob& job, const float* image, Workspace<float>& work, Counters& counters) {
     start(work.square, work.keys);
     float least = work.keys.nearest.key[work.keys.nearest.first()];
@@ -155,7 +155,7 @@ template <class Key> Counters merge(const AtcJob& job, const Real<Key>* image, W
     if (job.method == ATC_WARD) return merge_wide<Key, true>(work, keep);
     Counters counters{};
     if constexpr (!Lanes<Key>::integers) {
-        // Heights are wanted with merges, and they are exact.
+        // Heights go with merges, and take float64 sums.
         bool approximate = !job.merges && job.algorithm == ATC_AUTOMATIC && sizeof(Key) == 4;
         if (approximate && merge_approximately(job, image, work, counters)) return counters;
         if (approximate) prepare(image, job.row_stride, work.square);
@@ -203,7 +203,7 @@ template <class Value> const Value* after(const AtcJob& job, const Value* image,
     return small && number + 1 < job.images ? image + job.image_stride : nullptr;
 }
 
-// False if equal distances, infinite ones or NaN are in the way.
+// False where distances are equal, infinite or NaN, so that the tree does not decide.
 template <class Value> bool cluster_few(const AtcJob& job, const Value* image, Workspace<Value>& work, int64_t number) {
     int tokens = (int)job.tokens, merges = tokens - (int)job.keep;
     Square<Value>& square = work.square;

@@ -22,8 +22,8 @@ void run(const AtcJob&, void*);
 
 namespace {
 
-// Small workspaces are kept by each thread from call to call. Of large ones the process keeps one, for whoever
-// comes next: touching fresh pages takes as long as clustering does.
+// Small workspaces are kept by each thread from call to call. Of large ones the process keeps one, for the
+// next call: touching fresh pages takes as long as clustering does.
 struct Memory {
     static constexpr size_t small = size_t(16) << 20, large = size_t(256) << 20, huge_page = size_t(2) << 20;
     void* block = nullptr;

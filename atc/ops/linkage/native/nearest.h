@@ -5,7 +5,7 @@
 
 namespace ATC_ISA {
 
-// Each token's distance to its nearest, over all tokens and over later ones; NaN is nobody's nearest.
+// Each token's distance to its nearest, over all tokens and over later ones; NaN is never the nearest.
 template <class Value> struct NearestDistances {
     static constexpr int W = Lanes<Value>::width;
 

@@ -1,4 +1,4 @@
-// The next image's distances, asked for while this one's clusters merge: merging waits for nothing but arithmetic.
+// Prefetches the next image's distances while this one is clustered, which is bound by arithmetic.
 #pragma once
 
 #include "keys.h"

@@ -9,7 +9,7 @@ namespace ATC_ISA {
 template <class Key> struct Square {
     int tokens;            // N
     int padded;            // N rounded up to whole vectors: the number of rows
-    int64_t stride;        // keys from row to row, more than padded: one belongs to nobody
+    int64_t stride;        // keys from row to row, more than padded: one is spare
     Key* cells;            // [padded, stride]
     Key* nearest;          // [padded] smallest key of each row
     Slot<Key>* neighbour;  // [padded] its first slot
@@ -49,7 +49,7 @@ inline Reals<Key> load_edge(const Real<Key>* image, int64_t stride, int tokens, 
     int columns = tokens - left < W ? tokens - left : W;
     Reals<Key> total{};
     for (int i = 0; i < W; i++) {
-        // Columns from `from` to `columns` of this row are pairs; the others are not read, or not believed.
+        // Columns from `from` to `columns` of this row are pairs; the others are not read, or masked.
         int from = top + i - left + 1;
         tile[i] = spread<Key>(Lanes<Key>::last);
         if (top + i >= tokens || from >= columns) continue;
@@ -129,7 +129,7 @@ template <class Key> Real<Key> prepare(const Real<Key>* image, int64_t stride, S
                         total[0] += load_edge<Key>(image, stride, tokens, top, left, tile);
                     } else {
                         const Real<Key>* from = image + top * stride + left;
-                        if (left % (64 / sizeof(Key)) == 0)  // rows are too short for the processor to see them coming
+                        if (left % (64 / sizeof(Key)) == 0)  // rows are too short for the processor's prefetching
                             for (int i = 0; i < W; i++) __builtin_prefetch(from + (W + i) * stride);
                         for (int i = 0; i < W; i++) {
                             Reals<Key> value = load<Reals<Key>>(from + i * stride);

@@ -1,4 +1,4 @@
-// Keys of which the first smallest is wanted again and again, while few change in between.
+// Keys whose first smallest is read often, while few change in between.
 #pragma once
 
 #include "keys.h"

@@ -2,7 +2,7 @@
 //
 // A bound that enough of the tree's edges do not exceed comes from the tokens' nearest neighbours: among the 2m nearest
 // tokens are at least m different edges, all of them the tree's. The algorithm of Boruvka (1926) then has only edges up
-// to the bound to look at. They are few, and in no order: next to nothing here branches on where they are.
+// to the bound to look at. They are few and unordered, so that the code avoids branches that depend on their places.
 #pragma once
 
 #include "nearest.h"

@@ -1,4 +1,4 @@
-// Single and complete linkage: a merged distance is the smallest or largest of the two, so keys are all that matters.
+// Single and complete linkage on keys: ../README.md, "Why the results are exact", 1.
 #pragma once
 
 #include "greedy.h"

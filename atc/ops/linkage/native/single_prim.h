@@ -70,7 +70,7 @@ inline int32_t root_of(int32_t* parent, int32_t slot) {
 }
 
 // Joins the `merges` shortest edges in `parent`; false if they are not determined, because the next one is as
-// long: then only the order of merging tells which of them come first. Ties among the shortest do not matter,
+// long: then the order of merging decides which of them come first. Ties among the shortest do not matter,
 // since all of them are joined whichever tree was found.
 template <class Key> bool join_shortest(Tree<Key> tree, int tokens, int merges, Key* scratch, int32_t* parent) {
     int edges = tokens - 1, within = 0;

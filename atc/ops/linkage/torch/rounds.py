@@ -1,9 +1,8 @@
 """The ``torch`` backend for many tokens: all pairs that are each other's nearest neighbours merge in one round.
 
-Such a pair is merged by the greedy algorithm too, sooner or later, because a merged distance is never below both it
-came from (Bruynooghe 1977; Muellner 2011, arXiv 1109.2378). So a few rounds do what takes N - K steps. Rounds go
-past K here and there; of all merges made, the N - K smallest are kept. Whether more rounds are needed is asked of
-the device after each: on a GPU this waits, which :mod:`atc.ops.linkage.torch.steps` does not.
+A few rounds do what takes N - K steps (Bruynooghe 1977; Muellner 2011, arXiv 1109.2378; why the merges are the same:
+../README.md, "Why the results are exact", 5). After each round the host reads from the device whether another one is
+needed: on a GPU it waits for that, as :mod:`atc.ops.linkage.torch.steps` does not.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tenso
     value = above + above.mT
     value = value.double() if method == "average" else key_of(value)
     none = torch.iinfo(torch.int64 if method == "average" else value.dtype).max
-    slot = torch.arange(tokens, device=distance.device).repeat(batch, 1)  # where each cluster lives
+    slot = torch.arange(tokens, device=distance.device).repeat(batch, 1)  # of each cluster
     size = torch.ones_like(slot, dtype=torch.float64)  # 0 where there is no cluster
     height = torch.full_like(slot, torch.iinfo(torch.int64).max)  # key of the merge in which a slot disappeared
     into = slot.clone()  # and the slot that took it in
@@ -84,7 +83,7 @@ def _merged(
 
     pairs: ``[B, M]`` bool, at the smaller position of each pair; neighbour: ``[B, M]`` the other.
     """
-    # A pair lives on at its larger position; who keeps no partner is joined with itself, or with nothing.
+    # A union takes the larger position; a cluster without a partner is joined with itself, or with nothing.
     partner = torch.arange(slot.shape[1], device=slot.device).expand_as(slot).clone()
     image, low = pairs.nonzero(as_tuple=True)
     partner[image, neighbour[image, low]] = low

@@ -1,4 +1,4 @@
-"""What ATC knows of the vision models of transformers."""
+"""The vision models of transformers, described for reduction."""
 
 import inspect
 from collections.abc import Callable, Sequence

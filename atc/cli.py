@@ -53,10 +53,14 @@ def evaluate() -> None:
 
 
 def main(name: str, own: set[str]) -> None:
-    """Run the command `name`, which is a function of atc.run and a file of conf/; ends the process.
+    """Run a command; ends the process.
 
-    own: top-level settings that are not taken from the run a checkpoint lies in. Exit status: 0; 2 after an
-    error of the user's, told in one line; 1 with a traceback after any other; 128 + signal after a signal.
+    Exit status: 0; 2 after an error of the user's, told in one line; 1 with a traceback after any other; 128 + signal
+    after a signal.
+
+    Args:
+        name: the command, which is a function of atc.run and a file of conf/.
+        own: top-level settings that are not taken from the run a checkpoint lies in.
     """
     asked = bool(os.environ.get("HYDRA_FULL_ERROR"))
     verbose = asked or "debug=true" in (arg.lower() for arg in sys.argv)
@@ -72,12 +76,12 @@ def main(name: str, own: set[str]) -> None:
             settled = _settled(name, cfg, own)
             check(settled, name)
             machine.check(settled)
-            return _goal(multirun.once(settled, HydraConfig.get(), functools.partial(_run, name)))
+            return _goal(multirun.run_once(settled, HydraConfig.get(), functools.partial(_run, name)))
         except Exception as error:
             if not isinstance(error, lock.InUse):  # else the files are another process's
                 _tidy(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise multirun.said(error, one_line(error, name)) from None  # the other runs go on
+                raise multirun.log_failure(error, one_line(error, name)) from None  # the other runs go on
             _complain(error, name, verbose)
             return None
         finally:
@@ -151,7 +155,7 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
         cfg.choices = chosen_options(context.runtime.choices)
     directories.refuse_links(cfg.output_dir)
     setting = "resume" if name == "train" else "checkpoint"
-    cfg[setting] = directories.named(cfg[setting], setting)
+    cfg[setting] = directories.named_run(cfg[setting], setting)
     if cfg[setting] == "last":
         here = Path(cfg.output_dir)
         cfg[setting] = str(here if (here / directories.LAST).is_file() else directories.newest(cfg.paths.runs, setting))
@@ -163,7 +167,7 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
             directories.checkpoint_file(cfg.checkpoint)  # is there
         from atc.config import released  # which imports torch
 
-        return released.with_settings(cfg, context.job.config_name, list(context.overrides.task))
+        return released.with_settings(cfg, str(context.job.config_name), list(context.overrides.task))
     return cfg
 
 
@@ -174,14 +178,14 @@ def _run_dir(started: str, name: str, runs_dir: str, resume: str | None, *, _roo
     """
     cfg = _checked(name, _root_)
     machine.check(cfg)
-    resume, found = directories.named(resume, "resume"), None
+    resume, directory = directories.named_run(resume, "resume"), None
     if resume == "auto":
-        found = Path(runs_dir) / _identity(cfg)
+        directory = Path(runs_dir) / _identity(cfg)
     elif resume is not None:
-        found = directories.newest(runs_dir) if resume == "last" else directories.run_directory(resume)
-    if found is not None:
-        directories.refuse_links(found)  # before the log is opened there
-        return str(found)
+        directory = directories.newest(runs_dir) if resume == "last" else directories.run_directory(resume)
+    if directory is not None:
+        directories.refuse_links(directory)  # before the log is opened there
+        return str(directory)
     return str(Path(runs_dir) / started)
 
 

@@ -105,7 +105,7 @@ class Grid(Sweeper):
             return []
         asked = {job.identity for job in pending}
         returned, found = self._launch(progress, pending)
-        log.info(outcomes.table(found.values()))
+        log.info(outcomes.outcome_table(found.values()))
         progress.adopt()
         # One that was done before and fails when it is run again is not missing.
         missing = {job.identity for job in progress.missing()} & asked
@@ -137,7 +137,7 @@ class Grid(Sweeper):
                 log.warning("the launcher stopped: %s", " ".join(str(error).split())[:300])
                 results = []
             for job, result in zip(pending, results, strict=False):
-                found[job.identity] = outcomes.of(result, job.overrides)
+                found[job.identity] = outcomes.outcome_of(result, job.overrides)
                 if found[job.identity].error is not None:
                     progress.note_failure(job, result._return_value, since=before)
             returned += results
@@ -221,7 +221,7 @@ class Grid(Sweeper):
             wanted = lacking if cells else {axis: values(item) for axis, item in selected.items()}
             said = " ".join(f"{axis}={','.join(some)}" for axis, some in wanted.items())
             raise ValueError(
-                f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grid.text(self.grids)}"
+                f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grid.grids_text(self.grids)}"
             )
         return [[*cell, *rest] for cell in cells for rest in itertools.product(*common)]
 

@@ -31,8 +31,8 @@ class Multirun(BasicSweeper):
         assert self.launcher is not None
         every = self.launcher = _Every(self.launcher)
         returned = super().sweep(arguments)
-        log.info(outcomes.table(every.outcomes))
-        wrong = outcomes.complaint(every.outcomes)
+        log.info(outcomes.outcome_table(every.outcomes))
+        wrong = outcomes.failure_line(every.outcomes)
         if wrong is not None:
             raise Complaint(wrong)
         return returned
@@ -59,7 +59,7 @@ class _Every(Launcher):
         except Exception as error:  # as some do for all runs when one of their processes is killed
             stopped = error
             log.warning("the launcher stopped: %s", " ".join(str(error).split())[:300])
-        done = [outcomes.of(result, one) for result, one in zip(returned, job_overrides, strict=False)]
+        done = [outcomes.outcome_of(result, one) for result, one in zip(returned, job_overrides, strict=False)]
         rest = [outcomes.Outcome(one, "no result", None, stopped) for one in job_overrides[len(done) :]]
         self.outcomes += [*done, *rest]
         return [JobReturn(status=JobStatus.COMPLETED, _return_value=None) for _ in job_overrides]

@@ -147,14 +147,14 @@ class Search(Sweeper):
                     stack.enter_context(lock.claimed(claims / str(trial.number)))
                 returned = list(self.launcher.launch(jobs, len(results)))
             results += returned
-            done += [outcomes.of(result, job) for result, job in zip(returned, jobs, strict=True)]
+            done += [outcomes.outcome_of(result, job) for result, job in zip(returned, jobs, strict=True)]
             reasons = [_tell(study, state, trial, result) for trial, result in zip(asked, returned, strict=True)]
             in_a_row = [*in_a_row, *reasons] if all(reasons) else []
             if len(in_a_row) >= HOPELESS:
-                log.info(outcomes.table(done))
+                log.info(outcomes.outcome_table(done))
                 raise Complaint(f"{len(in_a_row)} trials failed one after another, the first of them: {in_a_row[0]}")
         if done:
-            log.info(outcomes.table(done))
+            log.info(outcomes.outcome_table(done))
         best = study.best_trial
         found = {"score": best.value, "settings": dict(best.params)}
         file = Path(self.config.hydra.sweep.dir) / "best.yaml"

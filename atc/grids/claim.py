@@ -56,10 +56,10 @@ def done_meanwhile(store: str | Path, identity: str, rerun: bool | str, config: 
     """
     if rerun is True:
         return None
-    found = Store(store).finished(identity)
-    if found is None or (rerun == CHANGED and changed(found, code.of_config(config))):
+    record = Store(store).finished(identity)
+    if record is None or (rerun == CHANGED and changed(record, code.of_config(config))):
         return None
-    return found
+    return record
 
 
 def changed(record: Record, now: dict[str, str]) -> list[str]:

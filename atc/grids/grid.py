@@ -14,11 +14,11 @@ Point = dict[str, str]  # one run of a grid: a value, as typed, for each axis
 
 def points(grids: Iterable[Mapping[str, Any]]) -> list[Point]:
     """All points of all grids, in order."""
-    found = []
+    every: list[Point] = []
     for grid in grids:
         lists = [value if is_list(value) else [value] for value in grid.values()]
-        found += [as_typed(dict(zip(grid, point, strict=True))) for point in itertools.product(*lists)]
-    return found
+        every += [as_typed(dict(zip(grid, point, strict=True))) for point in itertools.product(*lists)]
+    return every
 
 
 def as_typed(point: Mapping[str, Any]) -> Point:
@@ -40,7 +40,7 @@ def is_list(value: Any) -> bool:
     return OmegaConf.is_list(value) or isinstance(value, list | tuple)
 
 
-def text(grids: Iterable[Mapping[str, Any]]) -> str:
+def grids_text(grids: Iterable[Mapping[str, Any]]) -> str:
     """The grids on one line."""
     return "; ".join(
         " ".join(

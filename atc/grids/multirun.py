@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from atc.config.build import conf_dir
 from atc.config.errors import Complaint
 from atc.runs.record import Record
+from atc.runs.settings import plain_settings
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def be_the_default() -> None:
     ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=node, provider="atc")
 
 
-def once(cfg: DictConfig, hydra: Any, run: Callable[[DictConfig], Record]) -> Record:
+def run_once(cfg: DictConfig, hydra: Any, run: Callable[[DictConfig], Record]) -> Record:
     """Do a run; one of a sweep only if no other process is doing it or has done it since the sweep was listed.
 
     Args:
@@ -50,15 +51,14 @@ def once(cfg: DictConfig, hydra: Any, run: Callable[[DictConfig], Record]) -> Re
 
     identity = Path(cfg.output_dir).name  # as the sweeper names directories
     with claim.claimed(cfg.paths.store, identity):
-        config: Mapping[str, Any] = OmegaConf.to_container(cfg)  # type: ignore[assignment]  # it is a mapping
-        found = claim.done_meanwhile(cfg.paths.store, identity, hydra.sweeper.rerun, config)
-        if found is not None:
+        record = claim.done_meanwhile(cfg.paths.store, identity, hydra.sweeper.rerun, plain_settings(cfg))
+        if record is not None:
             log.info("skipped: another process has done it meanwhile")
-            return found
+            return record
         return run(cfg)
 
 
-def said(error: Exception, line: str | None) -> Exception:
+def log_failure(error: Exception, line: str | None) -> Exception:
     """Log why a run failed, on one line where that is known; the exception that its launcher is to hand on.
 
     Args:

@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
     error: BaseException | str | None = None
 
 
-def of(result: JobReturn, overrides: Sequence[str]) -> Outcome:
+def outcome_of(result: JobReturn, overrides: Sequence[str]) -> Outcome:
     """What became of a job that a launcher ran."""
     hydra = result.hydra_cfg.hydra if result.hydra_cfg is not None else None
     directory = Path(hydra.runtime.output_dir) if hydra is not None else None
@@ -46,36 +46,34 @@ def of(result: JobReturn, overrides: Sequence[str]) -> Outcome:
     return Outcome(overrides, "failed", directory, error or "it left no result")
 
 
-def table(outcomes: Iterable[Outcome]) -> str:
+def outcome_table(outcomes: Iterable[Outcome]) -> str:
     """One line per run: what was set for it alone, its score or how it ended, and where its files are."""
-    drawn = Table(show_edge=False, pad_edge=False)
+    out, drawn = io.StringIO(), Table(show_edge=False, pad_edge=False)
     for head in ("run", "result", "directory"):
         drawn.add_column(head, overflow="fold")
     outcomes, here = list(outcomes), Path.cwd()
-    for outcome, said in zip(outcomes, _said(outcomes), strict=True):
+    for outcome, settings in zip(outcomes, _own_settings(outcomes), strict=True):
         directory = outcome.directory
         if directory is not None and directory.is_relative_to(here):
             directory = directory.relative_to(here)
-        texts = (said, outcome.status, "–" if directory is None else str(directory))
+        texts = (settings, outcome.status, "–" if directory is None else str(directory))
         drawn.add_row(*map(printable, texts))
-    console = Console(file=io.StringIO(), width=1000, markup=False, emoji=False, highlight=False)
+    console = Console(file=out, width=1000, markup=False, emoji=False, highlight=False)
     console.print(drawn)
-    # The console writes to a StringIO.
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "\n".join(["", *(line.rstrip() for line in lines)])
+    return "\n".join(["", *(line.rstrip() for line in out.getvalue().splitlines())])
 
 
-def complaint(outcomes: Sequence[Outcome]) -> str | None:
+def failure_line(outcomes: Sequence[Outcome]) -> str | None:
     """One line about the runs that failed; None if none did."""
-    failed = [pair for pair in zip(outcomes, _said(outcomes), strict=True) if pair[0].error is not None]
+    failed = [pair for pair in zip(outcomes, _own_settings(outcomes), strict=True) if pair[0].error is not None]
     if not failed:
         return None
-    first, said = failed[0]
+    first, settings = failed[0]
     reason = " ".join(str(first.error).split())[:300] or type(first.error).__name__
-    return f"{len(failed)} of {len(outcomes)} runs failed, the first of them {said}: {reason}"
+    return f"{len(failed)} of {len(outcomes)} runs failed, the first of them {settings}: {reason}"
 
 
-def _said(outcomes: Sequence[Outcome]) -> list[str]:
+def _own_settings(outcomes: Sequence[Outcome]) -> list[str]:
     """What was set for each run, without what was set for all of them."""
     everywhere = set.intersection(*(set(outcome.overrides) for outcome in outcomes)) if len(outcomes) > 1 else set()
     own = [[one for one in outcome.overrides if not one.startswith("hydra.")] for outcome in outcomes]

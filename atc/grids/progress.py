@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from atc import code
 from atc.grids import claim
 from atc.printable import printable
 from atc.runs import record_file, store
 from atc.runs.record import Record
+from atc.runs.settings import plain_settings
 from atc.runs.store import Store, with_settings
 
 log = logging.getLogger(__name__)
@@ -23,39 +24,68 @@ State = Literal["done", "failed", "cut off", "missing", "running", "wrong"]
 
 
 class Job(Protocol):
-    """A run of a sweep: the overrides that make it, its configuration, its identity, its directory, what is wrong."""
+    """A run of a sweep."""
 
     @property
-    def overrides(self) -> list[str]: ...
+    def overrides(self) -> list[str]:
+        """The overrides that make it."""
+        ...
+
     @property
-    def cfg(self) -> DictConfig: ...
+    def cfg(self) -> DictConfig:
+        """Its configuration."""
+        ...
+
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """Its identity."""
+        ...
+
     @property
-    def directory(self) -> Path: ...
+    def directory(self) -> Path:
+        """Its directory."""
+        ...
+
     @property
-    def wrong(self) -> str | None: ...
+    def wrong(self) -> str | None:
+        """Why it cannot be run; None if it can."""
+        ...
 
 
 class Attempts(NamedTuple):
-    """Traces of a run: how many records the store has of it, and when its own record was last written."""
+    """Traces of a run.
+
+    Attributes:
+        ended: how many records the store has of it.
+        touched: when its own record was last written, in nanoseconds; 0 for never.
+    """
 
     ended: int
     touched: int
 
 
 class Progress:
-    """Compares the runs of a sweep with the results store in `directory`.
+    """Compares the runs of a sweep with the results store.
 
-    jobs: by identity.
+    Args:
+        directory: that of the store.
+        jobs: by identity.
+
+    Attributes:
+        store: the store.
+        jobs: the same.
     """
 
-    def __init__(self, directory: str | Path, jobs: Mapping[str, Job]):
+    def __init__(self, directory: str | Path, jobs: Mapping[str, Job]) -> None:
+        """Nothing is read before it is asked for."""
         self.store, self.jobs = Store(directory), jobs
 
     def states(self) -> dict[str, State]:
-        """By identity: done; failed; cut off, by a signal or a crash; missing, that is never started; running now;
-        wrong, with settings that cannot be run."""
+        """What each run has come to, by identity.
+
+        Done; failed; cut off, by a signal or a crash; missing, that is never started; running now; wrong, with
+        settings that cannot be run.
+        """
         latest = self.store.latest()
         return {name: self._state(job, latest.get(name)) for name, job in self.jobs.items()}
 
@@ -79,16 +109,16 @@ class Progress:
 
     def changed(self) -> dict[str, list[str]]:
         """Runs that were done with other code than today's: by identity, the groups it is the code of."""
-        found = {}
+        differing: dict[str, list[str]] = {}
         for name, last in self.store.latest().items():
             if name in self.jobs and last.status == "finished" and last.code:
                 groups = claim.changed(last, self._code(self.jobs[name]))
                 if groups:
-                    found[name] = groups
-        return found
+                    differing[name] = groups
+        return differing
 
     def _code(self, job: Job) -> dict[str, str]:
-        return code.of_config(OmegaConf.to_container(job.cfg))
+        return code.of_config(plain_settings(job.cfg))
 
     def reconcile(self) -> int:
         """Enter runs that are finished and that the store lacks, as where a process was killed just then; how many."""
@@ -133,7 +163,15 @@ class Progress:
             self.store.append(with_settings(Record.read(failed), job.cfg))
 
     def text(self, name: str, every: bool) -> str:
-        """Counts, and the runs that are not done; every: also those that are."""
+        """Counts, and the runs that are not done.
+
+        Args:
+            name: what the sweep is called.
+            every: also list those that are done.
+
+        Returns:
+            Lines.
+        """
         states, changed = self.states(), self.changed()
         counts = Counter(states.values())
         lines = [f"{name}: {len(states)} runs; " + ", ".join(f"{n} {state}" for state, n in counts.most_common())]
@@ -146,8 +184,8 @@ class Progress:
                 reason = str(claim.holder(self.store.directory, identity)) if state == "running" else reason
                 reason = self.jobs[identity].wrong if state == "wrong" else reason
                 reason = f"code changed since: {', '.join(changed[identity])}" if identity in changed else reason
-                said = f"  ({printable(reason)})" if reason else ""
-                lines.append(f"  {state:8} {identity}  {printable(_typed(self.jobs[identity]))}{said}")
+                why = f"  ({printable(reason)})" if reason else ""
+                lines.append(f"  {state:8} {identity}  {printable(_typed(self.jobs[identity]))}{why}")
         return "\n".join(lines)
 
     def refusal(self, wrong: Sequence[Job]) -> str:
@@ -158,7 +196,12 @@ class Progress:
     def complaint(self, failed: Iterable[Job], errors: Mapping[str, object]) -> str:
         """One line about the runs that are not done, or failed when they were run again.
 
-        errors: by identity, why runs failed just now.
+        Args:
+            failed: those runs.
+            errors: by identity, why runs failed just now.
+
+        Returns:
+            The line.
         """
         latest, failed = self.store.latest(), list(failed)
         first = failed[0]

@@ -69,14 +69,16 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         return 0
     records = _records(given.store, settings)
 
-    def make(name: str) -> report.Report:
+    def report_on(name: str) -> report.Report:
         shown = layout.load(name, given.sweeps)
         if shown.kind != "throughput":
-            return report.make(shown, records)
-        return throughput.make(shown, throughput.measurements([*(given.store or [DEFAULT]), Path("benchmarks")]))
+            return report.build_report(shown, records)
+        return throughput.build_throughput(
+            shown, throughput.measurements([*(given.store or [DEFAULT]), Path("benchmarks")])
+        )
 
     for name in names:
-        made = make(name)
+        made = report_on(name)
         print(made.text())
         for path in made.write(given.output):
             print(printable(str(path)))
@@ -84,7 +86,7 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     if given.all is not None:
         from atc.report import site
 
-        print(printable(str(site.write([make(name) for name in layout.names(given.sweeps)], given.all))))
+        print(printable(str(site.write([report_on(name) for name in layout.names(given.sweeps)], given.all))))
     return 0
 
 

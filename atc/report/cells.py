@@ -64,11 +64,18 @@ class Cell:
         return None if self.mean is None or self.published is None else self.mean - self.published
 
 
-def build(layout: Layout, runs: Runs) -> list[Cell]:
+def build_cells(layout: Layout, runs: Runs) -> list[Cell]:
     """Every cell that the layout has, measured or not: without reduction first, then in the order of the grids.
 
-    runs: the records of the layout's sweeps. Seeds are averaged over, wherever they stand, unless they are rows or
-        columns, where those of the runs that are there are shown if the grids name none.
+    Seeds are averaged over, wherever they stand, unless they are rows or columns, where those of the runs that are
+    there are shown if the grids name none.
+
+    Args:
+        layout: what the sweep file says.
+        runs: the records of the layout's sweeps.
+
+    Returns:
+        The cells.
     """
     cells: list[Cell] = []
     first = [BASELINE] if "off_the_shelf" in layout.settings else []  # else there is reducer=none, fine-tuned as well
@@ -87,11 +94,11 @@ def build(layout: Layout, runs: Runs) -> list[Cell]:
                 if frozenset(point.items()) not in unreachable:
                     within_reach.add(tuple(where.items()))
         for key, where in wanted.items():
-            cells.append(_cell(layout, where, matching.of(where), runs, key in within_reach))
+            cells.append(_cell(layout, where, matching.records_at(where), runs, key in within_reach))
     return cells
 
 
-def own(layout: Layout, records: Iterable[Record]) -> Runs:
+def runs_of_layout(layout: Layout, records: Iterable[Record]) -> Runs:
     """The records of the sweeps that a layout shows."""
     return Runs(record for record in records if record.sweep in layout.sweeps)
 
@@ -167,9 +174,9 @@ def is_finite(score: Any) -> bool:
 
 
 def _describes(row: Mapping[str, str], where: Coordinates, metric: str) -> bool:
-    said = {COLUMN.get(key, key): value for key, value in row.items()}
-    if said.get("metric") != metric or said.get("setting") != where["setting"]:
+    published = {COLUMN.get(key, key): value for key, value in row.items()}
+    if published.get("metric") != metric or published.get("setting") != where["setting"]:
         return False
-    if where["reducer"] != "none" and any(key in said and key not in where for key in OF_THE_METHOD):
+    if where["reducer"] != "none" and any(key in published and key not in where for key in OF_THE_METHOD):
         return False
-    return all(same(said[key], where[key]) for key in said if key in where)
+    return all(same(published[key], where[key]) for key in published if key in where)

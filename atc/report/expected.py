@@ -14,6 +14,7 @@ from atc.report import same_settings
 from atc.report.same_settings import Settings
 from atc.runs import identity
 from atc.runs.record import Record
+from atc.runs.settings import plain_settings
 
 COUNTS = ("keep_rate", "blocks", "t", "as_released")  # top-level settings that others are made of by interpolation
 FILES = ("reducer", "schedule")  # groups whose settings come from their own file alone
@@ -39,11 +40,11 @@ def settings(record: Record, where: Mapping[str, str]) -> Settings | None:
         chosen.pop("optimizer", None)
     axes = {key: value for key, value in where.items() if key not in (*chosen, *FILES, *COUNTS, "setting", "seed")}
     axes = {key: value for key, value in axes.items() if key not in identity.WEIGHTS and not is_without_effect(key)}
-    found = _composed(name, tuple(f"{key}={value}" for key, value in {**chosen, **axes}.items()))
-    if found is None:
+    composed = _composed(name, tuple(f"{key}={value}" for key, value in {**chosen, **axes}.items()))
+    if composed is None:
         return None
     own = {key: _of_file(key, option) for key in FILES if isinstance(option := record.part(key), str)}
-    return {key: value for key, value in found.items() if key.split(".")[0] not in own} | {
+    return {key: value for key, value in composed.items() if key.split(".")[0] not in own} | {
         key: value for one in own.values() for key, value in one.items()
     }
 
@@ -64,11 +65,10 @@ def _composed(name: str, overrides: tuple[str, ...]) -> Settings | None:
         with open_dict(cfg):
             del cfg["hydra"]
             cfg.output_dir = None
-        found = OmegaConf.to_container(cfg, resolve=True)
+        plain = plain_settings(cfg, resolve=True)
     except Exception:  # whatever Hydra makes of values that it was not meant for
         return None
-    assert isinstance(found, dict)
-    flat = {key: value for key, value in same_settings.flat(found).items() if value is not None}
+    flat = {key: value for key, value in same_settings.flat(plain).items() if value is not None}
     return flat | ({"task": task} if isinstance(task, str) else {})
 
 
@@ -81,7 +81,7 @@ def _of_file(group: str, option: str) -> Settings:
     merged = OmegaConf.merge(top, {group: node})
     assert isinstance(merged, DictConfig)
     try:
-        found: Any = OmegaConf.to_container(merged[group], resolve=True)
+        plain: Any = OmegaConf.to_container(merged[group], resolve=True)
     except OmegaConfBaseException:
         return {}
-    return {f"{group}.{key}": value for key, value in same_settings.flat(found).items() if value is not None}
+    return {f"{group}.{key}": value for key, value in same_settings.flat(plain).items() if value is not None}

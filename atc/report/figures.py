@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -16,13 +17,28 @@ from atc.report.tables import Table, readable
 
 MOST_TICKS = 8  # of a panel
 MARKERS = "osD^vP*X<>hp"
-OPEN = {"linestyle": "", "marker": "o", "markersize": 6, "markerfacecolor": "white"}
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "atc", "axes.grid": True, "grid.alpha": 0.3, "font.size": 8}
+OPEN: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 6, "markerfacecolor": "white"}
+STYLE: dict[Any, Any] = {  # matplotlib's type of a key is the list of all of them
+    "svg.fonttype": "none",
+    "svg.hashsalt": "atc",
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "font.size": 8,
+}
 STYLE |= {"text.parse_math": False, "text.usetex": False}  # a dollar sign is one
 
 
 def draw(layout: Layout, cells: Sequence[Cell], table: Table) -> Figure:
-    """The figure of a layout. cells: all results; table: what a derived figure shows."""
+    """The figure of a layout.
+
+    Args:
+        layout: what the sweep file says.
+        cells: all results.
+        table: what a figure computed from all of them shows.
+
+    Returns:
+        The figure.
+    """
     with rc_context(STYLE):
         if layout.kind == "curves":
             return _curves(layout, cells)
@@ -85,7 +101,7 @@ def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[
         own = sorted((float(c.where[layout.x]), c) for c in cells if c.where["reducer"] == method and c.values)
         line = axes.errorbar(
             [x for x, _ in own],
-            [cell.mean for _, cell in own],
+            [cell.mean or 0.0 for _, cell in own],
             [cell.spread or 0.0 for _, cell in own],
             label=_label(method),
             marker=MARKERS[number % len(MARKERS)],
@@ -116,8 +132,8 @@ def _bars(layout: Layout, table: Table) -> Figure:
     axes = figure.subplots()
     width = 0.8 / max(len(table.rows), 1)
     for number, row in enumerate(table.rows):
-        found = [(i, table.cells.get((row, column))) for i, column in enumerate(columns)]
-        drawn = [(i + number * width, cell) for i, cell in found if cell is not None and cell.values]
+        cells = [(i, table.cells.get((row, column))) for i, column in enumerate(columns)]
+        drawn = [(i + number * width, cell) for i, cell in cells if cell is not None and cell.values]
         axes.bar(
             [x for x, _ in drawn],
             [cell.mean or 0.0 for _, cell in drawn],
@@ -140,10 +156,10 @@ def _bars(layout: Layout, table: Table) -> Figure:
 
 def _label_of(layout: Layout, cells: Sequence[Cell]) -> str:
     """What stands along the vertical axis."""
-    found = {cell.metric for cell in cells if cell.values} or set(layout.metrics)
-    if {(metric.unit, metric.scale) for metric in found} == {("%", 100.0)}:
+    shown = {cell.metric for cell in cells if cell.values} or set(layout.metrics)
+    if {(metric.unit, metric.scale) for metric in shown} == {("%", 100.0)}:
         return "accuracy or mAP, %"
-    return printable(" or ".join(sorted(metric.label for metric in found)))
+    return printable(" or ".join(sorted(metric.label for metric in shown)))
 
 
 def _ahead(layout: Layout, table: Table) -> str:

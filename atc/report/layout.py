@@ -94,14 +94,14 @@ def load(name: str, directory: Path | None = None) -> Layout:
     return made
 
 
-def _metrics(said: Any, file: Path) -> tuple[Metric, ...]:
+def _metrics(given: Any, file: Path) -> tuple[Metric, ...]:
     try:
-        found = tuple(metrics.of_layout(one) for one in (said if isinstance(said, tuple) else (said,)))
-        if not found or len({one.name for one in found}) < len(found):
-            raise ValueError(f"{list(said)} must be different metrics, one or more")
+        several = tuple(metrics.of_layout(one) for one in (given if isinstance(given, tuple) else (given,)))
+        if not several or len({one.name for one in several}) < len(several):
+            raise ValueError(f"{list(given)} must be different metrics, one or more")
     except ValueError as error:
         raise ValueError(f"{file}: report.metric: {error}") from None
-    return found
+    return several
 
 
 def _check_axes(layout: Layout, file: Path) -> None:
@@ -118,8 +118,8 @@ def _check_axes(layout: Layout, file: Path) -> None:
     reduced = [point for point in layout.points if point.get("reducer", "none") != "none"]
     for value in (point.get(layout.x) for point in reduced if layout.drawn):
         if value is None or not is_number(value):
-            said = "a run without it" if value is None else f"'{value}'"
-            raise ValueError(f"{file}: report.x={layout.x} must be an axis of numbers, and there is {said}")
+            other = "a run without it" if value is None else f"'{value}'"
+            raise ValueError(f"{file}: report.x={layout.x} must be an axis of numbers, and there is {other}")
     if layout.drawn and not layout.settings:
         raise ValueError(f"{file}: report.settings=[] leaves nothing to draw")
 

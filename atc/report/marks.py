@@ -37,18 +37,18 @@ class _Run:
         return self.record.part(group)
 
 
-def mark(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
+def mark_cells(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
     """Put into the `remarks` of each measured cell in what it differs from the table's usual ones.
 
     A setting counts as differing if it is neither an axis of the sweep nor what conf/ gives the cell's backbone, data
     set or method, and most cells have another value, or the value that conf/ gives theirs.
     """
     measured = [cell for cell in cells if cell.records]
-    found = [_Run(cell, cell.records[-1], runs.settings(cell.records[-1], _reduced(cell))) for cell in measured]
-    for one, said in zip(found, _settings_that_differ(found), strict=True):
-        if said:
-            one.cell.remarks.append(said)
-    _mark_code(found)
+    last_runs = [_Run(cell, cell.records[-1], runs.settings(cell.records[-1], _reduced(cell))) for cell in measured]
+    for one, differing in zip(last_runs, _settings_that_differ(last_runs), strict=True):
+        if differing:
+            one.cell.remarks.append(differing)
+    _mark_code(last_runs)
     _mark_images(measured)
     if len(set(map(reader, measured))) > 1:
         for cell in measured:
@@ -60,31 +60,31 @@ def _reduced(cell: Cell) -> bool:
     return cell.where["setting"] != BASELINE and cell.where["reducer"] != "none"
 
 
-def _settings_that_differ(found: Sequence[_Run]) -> list[str]:
+def _settings_that_differ(runs: Sequence[_Run]) -> list[str]:
     """Per cell its differing settings as text, or nothing."""
-    differences: list[dict[str, str]] = [{} for _ in found]
+    differences: list[dict[str, str]] = [{} for _ in runs]
     for group in CHOICES:
-        asked = [number for number, one in enumerate(found) if group not in one.where and one.choice(group)]
-        values = {number: found[number].choice(group) for number in asked}
+        asked = [number for number, one in enumerate(runs) if group not in one.where and one.choice(group)]
+        values = {number: runs[number].choice(group) for number in asked}
         if group == "task" and len(set(values.values())) > 1:
-            values = {n: _delta(found[n], "task", value) for n, value in values.items()}
-        _compare(differences, group, values, {n: found[n].choice(group) for n in asked})
-    for key in _varying(found):
-        asked = [number for number, one in enumerate(found) if _applies(one, key)]
+            values = {n: _delta(runs[n], "task", value) for n, value in values.items()}
+        _compare(differences, group, values, {n: runs[n].choice(group) for n in asked})
+    for key in _varying(runs):
+        asked = [number for number, one in enumerate(runs) if _applies(one, key)]
         if key in CONTENTS:
-            for place in dict.fromkeys(_contents_of(found[number]) for number in asked):
-                same = {n: found[n].settings.get(key) for n in asked if _contents_of(found[n]) == place}
+            for place in dict.fromkeys(_contents_of(runs[number]) for number in asked):
+                same = {n: runs[n].settings.get(key) for n in asked if _contents_of(runs[n]) == place}
                 _compare(differences, key, same, same)
         else:
-            deltas = {n: _delta(found[n], key, found[n].settings.get(key)) for n in asked}
-            _compare(differences, key, deltas, {n: found[n].settings.get(key) for n in asked})
+            deltas = {n: _delta(runs[n], key, runs[n].settings.get(key)) for n in asked}
+            _compare(differences, key, deltas, {n: runs[n].settings.get(key) for n in asked})
     return [_text(one) for one in differences]
 
 
-def _varying(found: Sequence[_Run]) -> list[str]:
+def _varying(runs: Sequence[_Run]) -> list[str]:
     """Settings that differ between cells of the same method and schedule; nothing to look further into otherwise."""
     seen: dict[tuple[str, Any], set[str]] = {}
-    for one in found:
+    for one in runs:
         for key, value in one.settings.items():
             group = key.split(".")[0]
             of = one.choice(group) if group in expected.FILES else None
@@ -93,7 +93,7 @@ def _varying(found: Sequence[_Run]) -> list[str]:
     varying = []
     for key in keys:
         values = set().union(*(seen[place] for place in seen if place[0] == key))
-        lacking = any(key not in one.settings and _applies(one, key) for one in found)
+        lacking = any(key not in one.settings and _applies(one, key) for one in runs)
         if len(values) > 1 or lacking:
             varying.append(key)
     return varying
@@ -154,14 +154,14 @@ def _text(differences: Mapping[str, str]) -> str:
     return ", ".join(kept[:MOST]) + more
 
 
-def _mark_code(found: Sequence[_Run]) -> None:
+def _mark_code(runs: Sequence[_Run]) -> None:
     """Cells whose method had other code than in the last run of it; runs that do not say are unknown."""
     newest: dict[tuple[str, str], str] = {}
-    every = [record for one in found for record in one.cell.records]  # one for each seed
+    every = [record for one in runs for record in one.cell.records]  # one for each seed
     for record in sorted(every, key=lambda record: record.finished or ""):
         for group, value in (record.code or {}).items():
             newest[group, str(record.part(group))] = value
-    for one in found:
+    for one in runs:
         earlier = {
             f"measured with earlier code of {group} {record.part(group)}": None
             for record in one.cell.records
@@ -190,16 +190,19 @@ def _mark_images(cells: Sequence[Cell]) -> None:
 def images(cell: Cell) -> tuple[int | None, int | None]:
     """How many images a cell was measured on, the least of its runs, and how many there are; None if not known."""
     results = [record.result(RESULT[cell.where["setting"]]) or {} for record in cell.records]
-    used = [number for one in results if isinstance(number := one.get("images"), int)]
-    of = [number for one in results if isinstance(number := one.get("images_of"), int)]
+    used, of = (_counts(result.get(key) for result in results) for key in ("images", "images_of"))
     return min(used, default=None), max(of, default=None)
 
 
-def reader(cell: Cell) -> str | None:
-    """By which version of the reader a cell's pictures were read, of one of its seeds at least, if by an earlier one
-    than today's.
+def _counts(values: Iterable[object]) -> list[int]:
+    return [value for value in values if isinstance(value, int)]
 
-    A record that does not say, of a data set that has a reader, is of the first version.
+
+def reader(cell: Cell) -> str | None:
+    """By which version of the reader a cell's pictures were read, if not by today's.
+
+    That of one of its seeds at least. A record that does not say, of a data set that has a reader, is of the first
+    version.
     """
     node = cell.records[-1].config.get("datamodule")
     target = node.get("_target_") if isinstance(node, dict) else None

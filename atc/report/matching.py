@@ -26,16 +26,16 @@ class Matching:
 
     def __init__(self, runs: Runs, points: Iterable[Mapping[str, str]]) -> None:
         """Read off each record what it has on each axis."""
-        self.axes = list(dict.fromkeys(["reducer", *(axis for point in points for axis in point)]))
-        self.alike: dict[str, list[tuple[int, Record]]] = {}  # that have the same values on all axes
-        self.values: dict[str, dict[str, list[str] | None]] = {}
+        self._axes = list(dict.fromkeys(["reducer", *(axis for point in points for axis in point)]))
+        self._alike: dict[str, list[tuple[int, Record]]] = {}  # that have the same values on all axes
+        self._values: dict[str, dict[str, list[str] | None]] = {}
         for number, record in enumerate(runs.records):
-            values = {axis: _recorded(record, axis) for axis in self.axes}
+            values = {axis: _recorded(record, axis) for axis in self._axes}
             key = json.dumps(list(values.values()))
-            self.values[key] = values
-            self.alike.setdefault(key, []).append((number, record))
+            self._values[key] = values
+            self._alike.setdefault(key, []).append((number, record))
 
-    def of(self, where: Coordinates) -> list[Record]:
+    def records_at(self, where: Coordinates) -> list[Record]:
         """The records at these coordinates, the earliest first."""
         baseline = where["setting"] == BASELINE
         axes = {
@@ -43,13 +43,13 @@ class Matching:
             for key, value in where.items()
             if key not in ("setting", "metric") and not (baseline and key == "reducer")
         }
-        found = [
+        numbered = [
             pair
-            for key, pairs in self.alike.items()
-            if all(_agrees(self.values[key][axis], axis, value) for axis, value in axes.items())
+            for key, pairs in self._alike.items()
+            if all(_agrees(self._values[key][axis], axis, value) for axis, value in axes.items())
             for pair in pairs
         ]
-        return [record for _, record in sorted(found, key=lambda pair: pair[0])]
+        return [record for _, record in sorted(numbered, key=lambda pair: pair[0])]
 
 
 def _recorded(record: Record, key: str) -> list[str] | None:
@@ -60,14 +60,14 @@ def _recorded(record: Record, key: str) -> list[str] | None:
     name = key.lstrip("+~")
     if name in identity.WEIGHTS or expected.is_without_effect(name):
         return None
-    found: Any = record.config
+    value: Any = record.config
     for part in name.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    if found is None or isinstance(found, dict):
-        found = record.part(name) if name not in OF_THE_RECORD else None
-    if found is None and name in expected.COUNTS:
-        return [typed(value) for value in _leaves(record.config, name)] or None
-    return ["null"] if found is None else [typed(found)]
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None or isinstance(value, dict):
+        value = record.part(name) if name not in OF_THE_RECORD else None
+    if value is None and name in expected.COUNTS:
+        return [typed(one) for one in _leaves(record.config, name)] or None
+    return ["null"] if value is None else [typed(value)]
 
 
 def _leaves(node: Any, name: str) -> list[Any]:
@@ -78,9 +78,9 @@ def _leaves(node: Any, name: str) -> list[Any]:
     return [node[name], *inner] if name in node and not isinstance(node[name], dict) else inner
 
 
-def _agrees(found: list[str] | None, key: str, value: str) -> bool:
+def _agrees(recorded: list[str] | None, key: str, value: str) -> bool:
     """Whether a run has this value; what says nothing about results is not recorded, and agrees."""
-    return found is None or all(same(one, value) for one in found)
+    return recorded is None or all(same(one, value) for one in recorded)
 
 
 def same(a: Any, b: Any) -> bool:

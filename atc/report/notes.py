@@ -1,4 +1,4 @@
-"""What has to be said about a table, from the runs behind it."""
+"""The notes below a table, from the runs behind it."""
 
 from collections.abc import Collection, Iterable, Sequence
 from math import sqrt
@@ -11,7 +11,7 @@ from atc.report.matching import BASELINE
 from atc.runs.record import Record
 
 
-def of(layout: Layout, cells: Sequence[Cell]) -> list[str]:
+def table_notes(layout: Layout, cells: Sequence[Cell]) -> list[str]:
     """How complete the table is, what it was measured with, and what cannot be read off it."""
     return [
         *_completeness(cells),
@@ -29,29 +29,29 @@ def _completeness(cells: Sequence[Cell]) -> list[str]:
     done = sum(cell.state == "measured" for cell in wanted)
     failed = sum(cell.state == "failed" for cell in wanted)
     seeds = sorted({len(cell.values) for cell in wanted if cell.values})
-    said = [f"{done} of {len(wanted)} cells measured" + (f", {failed} failed" if failed else "")]
+    parts = [f"{done} of {len(wanted)} cells measured" + (f", {failed} failed" if failed else "")]
     if seeds and seeds[-1] > 1:
-        said.append(f"mean ± standard deviation over {'-'.join(map(str, seeds))} seeds")
+        parts.append(f"mean ± standard deviation over {'-'.join(map(str, seeds))} seeds")
     elif done:
-        said.append("one seed")
+        parts.append("one seed")
     if len(wanted) < len(cells):
-        said.append("– is out of the method's reach")
-    return ["; ".join(said) + "."]
+        parts.append("– is out of the method's reach")
+    return ["; ".join(parts) + "."]
 
 
 def _left_out(cells: Sequence[Cell]) -> list[str]:
     """Runs that would stand in the table were it not for settings that the others do not have, or a score missing."""
-    said = []
+    lines = []
     pairs = [(one, cell) for cell in cells for one in cell.other_settings]
     if pairs:
         runs = _count({str(one.identity) for one, _ in pairs})
         differing = {text for one, cell in pairs for text in _differences(one, cell)}
-        said.append(f"Left out, for settings that most runs do not have: {runs} ({_few(differing, 5)}).")
+        lines.append(f"Left out, for settings that most runs do not have: {runs} ({_few(differing, 5)}).")
     unscored = {str(record.identity): record for cell in cells for record in cell.without_score}
     if unscored:
         scores = {str(record.score) for record in unscored.values()}
-        said.append(f"Left out, for want of the number they are scored by, {_few(scores)}: {_count(unscored)}.")
-    return said
+        lines.append(f"Left out, for want of the number they are scored by, {_few(scores)}: {_count(unscored)}.")
+    return lines
 
 
 def _images(cells: Sequence[Cell]) -> list[str]:
@@ -59,14 +59,14 @@ def _images(cells: Sequence[Cell]) -> list[str]:
     known = [marks.images(cell) for cell in cells if cell.records]
     if not known or any(used is None or of is None or used >= of for used, of in known):
         return []
-    said = dict.fromkeys(f"{used:,} of {of:,}" for used, of in known)
-    return [f"Every number is from a part of the images: {_few(said)}."]
+    shares = dict.fromkeys(f"{used:,} of {of:,}" for used, of in known)
+    return [f"Every number is from a part of the images: {_few(shares)}."]
 
 
 def _reader(cells: Sequence[Cell]) -> list[str]:
     """That a whole table is of an earlier reader of pictures; a cell that is alone in that is marked by itself."""
-    said = {marks.reader(cell) for cell in cells if cell.records}
-    (only,) = said if len(said) == 1 else (None,)
+    readers = {marks.reader(cell) for cell in cells if cell.records}
+    (only,) = readers if len(readers) == 1 else (None,)
     return [f"All pictures were read {only}."] if only else []
 
 
@@ -108,7 +108,7 @@ def _floor(layout: Layout, cells: Sequence[Cell]) -> list[str]:
     if layout.floor is None or layout.images is None:
         return []
     floors = {_place(cell): cell for cell in cells if cell.where["reducer"] == layout.floor}
-    said = []
+    groups = []
     for place, floor in floors.items():
         above = [c.mean for c in cells if _place(c) == place and c is not floor and c.where["reducer"] != "none"]
         means = [value for value in above if value is not None]
@@ -120,12 +120,12 @@ def _floor(layout: Layout, cells: Sequence[Cell]) -> list[str]:
         level = sum(value <= floor.mean + margin for value in means)
         if level:
             where = " ".join(value.replace("_", " ") for _, value in place)
-            said.append(f"{where}: {level} of {len(means)} methods (± {margin:.1f})")
-    if not said:
+            groups.append(f"{where}: {level} of {len(means)} methods (± {margin:.1f})")
+    if not groups:
         return []
     return [
         f"Not better than {layout.floor} pruning by more than two standard errors on {layout.images} images: "
-        + "; ".join(said)
+        + "; ".join(groups)
         + "."
     ]
 

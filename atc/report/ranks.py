@@ -14,11 +14,19 @@ ALL = "all"
 Group = tuple[tuple[str, str], ...]  # what results have in common that are compared
 
 
-def table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
+def comparison_table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
     """One row per method; one column per keep rate, and for ranks one over all of them.
 
     Only groups count in which every method that can get there was measured: the rank among a part of the methods would
     be another number.
+
+    Args:
+        layout: of kind "ranks" or "differences".
+        cells: all results.
+        notes: lines below the table.
+
+    Returns:
+        The table.
     """
     groups, measure = _groups(cells), measure_of(layout, cells)
     complete = {group: members for group, members in groups.items() if all(c.state != "missing" for c in members)}
@@ -32,7 +40,7 @@ def table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
     outside = {
         (cell.where["reducer"], cell.where[layout.x]) for cell in cells if cell.state == "out of reach"
     } - reached
-    found = [
+    compared = [
         _cell(
             layout,
             method,
@@ -46,10 +54,10 @@ def table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
     ]
     above = "Points above" if measure.higher_is_better else f"{measure.label}, below"
     what = "Mean rank" if layout.kind == "ranks" else f"{above} the best of {', '.join(layout.against)}"
-    said = [
+    summary = [
         f"{what} ± standard deviation over backbones and data sets; {len(complete)} of {len(groups)} groups complete."
     ]
-    return arrange(replace(layout, rows=("reducer",), columns=(layout.x,)), found, [*notes, *said])
+    return arrange(replace(layout, rows=("reducer",), columns=(layout.x,)), compared, [*notes, *summary])
 
 
 def measure_of(layout: Layout, cells: Sequence[Cell]) -> Metric:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from atc.files import json_text, write_whole
-from atc.report import cells as cell
-from atc.report import expected, figures, marks, notes, ranks, tables
+from atc.report import cells, expected, figures, marks, notes, ranks, tables
+from atc.report.cells import Cell
 from atc.report.layout import Layout
 from atc.report.tables import Table
 from atc.runs.record import Record
@@ -19,10 +19,16 @@ PRIVATE = ("command", "error", "notices", "paths", "logger", "callbacks", "train
 
 @dataclass
 class Report:
-    """What a sweep came to. cells: all results behind it, which a figure may show otherwise than its table."""
+    """What a sweep came to.
+
+    Attributes:
+        layout: what the sweep file says.
+        cells: all results behind it, which a figure may show otherwise than its table.
+        table: the table, also of a figure.
+    """
 
     layout: Layout
-    cells: list[cell.Cell]
+    cells: list[Cell]
     table: Table
 
     @property
@@ -66,26 +72,35 @@ class Report:
         return [_public(record).as_dict() for record in records.values()]
 
 
-def make(layout: Layout, records: Sequence[Record]) -> Report:
-    """The report of a layout from records of runs, of which those of other sweeps are left out."""
-    runs = cell.own(layout, records)
-    found = cell.build(layout, runs)
-    marks.mark(layout, found, runs)
-    said = notes.of(layout, found)
+def build_report(layout: Layout, records: Sequence[Record]) -> Report:
+    """The report of a layout.
+
+    Args:
+        layout: what the sweep file says.
+        records: those of runs, of which the ones of other sweeps are left out.
+
+    Returns:
+        Tables and figures, to be shown and written.
+    """
+    runs = cells.runs_of_layout(layout, records)
+    results = cells.build_cells(layout, runs)
+    marks.mark_cells(layout, results, runs)
+    lines = notes.table_notes(layout, results)
     if layout.kind in ranks.KINDS:
-        return Report(layout, found, ranks.table(layout, found, said))
-    layout = replace(layout, rows=(*layout.rows, *_untold(layout, found)))
+        return Report(layout, results, ranks.comparison_table(layout, results, lines))
+    layout = replace(layout, rows=(*layout.rows, *_axes_without_place(layout, results)))
     if layout.kind == "curves":  # what tells panels apart, then the lines in them
         down = dict.fromkeys(("setting", *layout.rows, *layout.columns, "reducer"))
-        return Report(layout, found, tables.arrange(replace(layout, rows=(*down,), columns=(layout.x,)), found, said))
-    return Report(layout, found, tables.arrange(layout, found, said))
+        curves = replace(layout, rows=(*down,), columns=(layout.x,))
+        return Report(layout, results, tables.arrange(curves, results, lines))
+    return Report(layout, results, tables.arrange(layout, results, lines))
 
 
-def _untold(layout: Layout, cells: Sequence[cell.Cell]) -> list[str]:
+def _axes_without_place(layout: Layout, results: Sequence[Cell]) -> list[str]:
     """Axes that alone tell results apart which would stand in the same place: they become rows."""
     curves = layout.kind == "curves"  # which have a line for each method, and one without reduction in every panel
     told = (*layout.rows, *layout.columns, *((layout.x, "reducer") if curves else ()))
-    shown = [one.where for one in cells if not (curves and one.where["reducer"] == "none")]
+    shown = [one.where for one in results if not (curves and one.where["reducer"] == "none")]
     rows: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for where in shown:
         rows.setdefault(tuple(where.get(axis, "") for axis in told if axis not in layout.columns), []).append(where)

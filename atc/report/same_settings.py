@@ -82,13 +82,13 @@ def difference(several: Sequence[Settings]) -> list[str]:
 
 def flat(node: Mapping[str, Any]) -> Settings:
     """Nested settings by dotted key, without seeds."""
-    found: Settings = {}
+    dotted: Settings = {}
     for key, value in node.items():
         if isinstance(value, Mapping):
-            found |= {f"{key}.{rest}": inner for rest, inner in flat(value).items()}
+            dotted |= {f"{key}.{rest}": inner for rest, inner in flat(value).items()}
         elif not is_seed(str(key)):
-            found[str(key)] = value
-    return found
+            dotted[str(key)] = value
+    return dotted
 
 
 def is_seed(key: str) -> bool:
@@ -104,13 +104,13 @@ def seeds(record: Record, reduced: bool) -> str:
 
 
 def _seeds(node: Mapping[str, Any]) -> Settings:
-    found: Settings = {}
+    dotted: Settings = {}
     for key, value in node.items():
         if isinstance(value, Mapping):
-            found |= {f"{key}.{rest}": inner for rest, inner in _seeds(value).items()}
+            dotted |= {f"{key}.{rest}": inner for rest, inner in _seeds(value).items()}
         elif is_seed(str(key)):
-            found[str(key)] = value
-    return found
+            dotted[str(key)] = value
+    return dotted
 
 
 def _part(settings: Settings, keys: Sequence[str]) -> str:

@@ -25,8 +25,12 @@ SHOWN = {"missing": "not run", "failed": "failed", "out of reach": "–"}
 class Table:
     """Cells in rows and columns.
 
-    cells: by row and column; a place without a cell is no part of the table. compared: whether there are published
-    numbers, so that a column has three parts: ours, theirs and the difference.
+    Attributes:
+        layout: what the sweep file says.
+        rows: keys of rows, in order.
+        columns: keys of columns, in order.
+        cells: by row and column; a place without a cell is no part of the table.
+        notes: lines below it.
     """
 
     layout: Layout
@@ -37,6 +41,7 @@ class Table:
 
     @property
     def compared(self) -> bool:
+        """Whether there are published numbers, so that a column has three parts: ours, theirs and the difference."""
         return any(cell.published is not None for cell in self.cells.values())
 
     @cached_property
@@ -99,7 +104,7 @@ def arrange(layout: Layout, cells: Sequence[Cell], notes: Sequence[str] = ()) ->
 
 
 def _letter(number: int) -> str:
-    """a to z, then aa, ab and so on."""
+    """The letter of a footnote: a to z, then aa, ab and so on."""
     return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
@@ -109,14 +114,14 @@ def _key(cell: Cell, axes: Sequence[str]) -> Key:
 
 def _ordered(keys: Iterator[Key]) -> list[Key]:
     """In order of appearance; numbers by size, after what is none."""
-    found = list(dict.fromkeys(keys))
-    positions = [list(dict.fromkeys(key[i] for key in found)) for i in range(len(found[0]) if found else 0)]
+    unique = list(dict.fromkeys(keys))
+    positions = [list(dict.fromkeys(key[i] for key in unique)) for i in range(len(unique[0]) if unique else 0)]
     ranks = [sorted(values, key=lambda value: float(value) if is_number(value) else -1.0) for values in positions]
-    return sorted(found, key=lambda key: [rank.index(value) for rank, value in zip(ranks, key, strict=True)])
+    return sorted(unique, key=lambda key: [rank.index(value) for rank, value in zip(ranks, key, strict=True)])
 
 
 def readable(name: str) -> str:
-    """off_the_shelf -> off the shelf; the names of methods and backbones stay what one types."""
+    """Settings in words, such as off the shelf; the names of methods and backbones stay what one types."""
     return name.replace("_", " ") if name in (BASELINE, "off_the_shelf", "fine_tuned") else name
 
 
@@ -129,17 +134,17 @@ def terminal(table: Table) -> str:
     for column in table.columns:
         drawn.add_column("\n".join(printable(table.head(column)).split()), justify="right", no_wrap=True)
     for row in table.rows:
-        found = [table.cells.get((row, column)) for column in table.columns]
-        texts = [*map(readable, row), *(" | ".join(filter(None, table.parts(cell))) for cell in found)]
+        cells = [table.cells.get((row, column)) for column in table.columns]
+        texts = [*map(readable, row), *(" | ".join(filter(None, table.parts(cell))) for cell in cells)]
         drawn.add_row(*map(printable, texts))
     # As wide as need be: the terminal wraps, rich would cut. What stands in brackets is text.
-    console = Console(file=io.StringIO(), width=1000, markup=False, emoji=False, highlight=False)
+    out = io.StringIO()
+    console = Console(file=out, width=1000, markup=False, emoji=False, highlight=False)
     console.print(drawn)
     # Not at hyphens: a commit, or a path, is there to be copied.
-    indents = {"initial_indent": "* ", "subsequent_indent": "  "}
-    notes = [textwrap.fill(printable(note), 110, break_on_hyphens=False, **indents) for note in table.notes]
-    # The console writes to a StringIO.
-    text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+    wrapper = textwrap.TextWrapper(110, initial_indent="* ", subsequent_indent="  ", break_on_hyphens=False)
+    notes = [wrapper.fill(printable(note)) for note in table.notes]
+    text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
     return "\n".join([text, "", *notes, ""])
 
 
@@ -182,9 +187,9 @@ def as_csv(table: Table) -> str:
     for cell in {id(cell): cell for cell in table.cells.values()}.values():
         numbers = [_plain(cell.mean), _plain(cell.spread), len(cell.values), _plain(cell.published)]
         where = [escape.csv(cell.where.get(axis, "")) for axis in axes]
-        said = [escape.csv("; ".join(cell.remarks))] if remarks else []
+        footnotes = [escape.csv("; ".join(cell.remarks))] if remarks else []
         source = escape.csv(cell.source or "")
-        lines.writerow([*where, cell.state, *numbers, _plain(cell.difference), source, *said])
+        lines.writerow([*where, cell.state, *numbers, _plain(cell.difference), source, *footnotes])
     return out.getvalue()
 
 

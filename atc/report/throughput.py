@@ -24,15 +24,21 @@ MEASURED_AXES = ("backbone", "reducer", "keep_rate", "batch_size", "precision", 
 
 @dataclass
 class Lines(Table):
-    """A table whose cells are texts, one line per combination; `values`: what was measured."""
+    """A table whose cells are texts, one line per combination.
+
+    Attributes:
+        values: what was measured.
+    """
 
     values: list[Row] = field(default_factory=list)
 
     def parts(self, cell: Any) -> tuple[str, ...]:
+        """The text itself."""
         return (cell or "",)
 
     @property
     def compared(self) -> bool:
+        """There are no published numbers."""
         return False
 
 
@@ -40,16 +46,19 @@ class Lines(Table):
 class Throughput(Report):
     """Its report: all measurements, and what of the sweep is missing.
 
-    some: whether there is a measurement.
+    Attributes:
+        some: whether there is a measurement.
     """
 
     some: bool = False
 
     @property
     def measured(self) -> bool:
+        """Whether there is a measurement."""
         return self.some
 
     def csv(self) -> str:
+        """All measurements, and where they come from."""
         assert isinstance(self.table, Lines)
         out = io.StringIO()
         heads = dict.fromkeys(key for row in self.table.values for key in row)
@@ -67,9 +76,18 @@ class Throughput(Report):
 def measurements(directories: Iterable[Path]) -> list[Row]:
     """The rows of all result files of these directories, each with the machine and the code that it is from.
 
-    A combination that was measured again on a machine counts as last measured. ValueError names a file that is none.
+    A combination that was measured again on a machine counts as last measured.
+
+    Args:
+        directories: where to look for files of the benchmark.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: a file is none; the message names it.
     """
-    found: dict[tuple[Any, ...], Row] = {}
+    last: dict[tuple[Any, ...], Row] = {}
     files = {
         file.resolve(): file for directory in directories for file in sorted(directory.glob(FILES)) if file.is_file()
     }
@@ -84,18 +102,18 @@ def measurements(directories: Iterable[Path]) -> list[Row]:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{file} is no result of python -m atc.bench throughput: {error!r}") from error
     for row in sorted(rows, key=lambda row: str(row["date"])):
-        found[tuple(str(row.get(key)) for key in ("machine", "schedule", "t", *MEASURED_AXES))] = row
-    return list(found.values())
+        last[tuple(str(row.get(key)) for key in ("machine", "schedule", "t", *MEASURED_AXES))] = row
+    return list(last.values())
 
 
-def make(layout: Layout, rows: Sequence[Row]) -> Throughput:
+def build_throughput(layout: Layout, rows: Sequence[Row]) -> Throughput:
     """All that was measured of the sweep's backbones, then what it lists and no machine has measured."""
     backbones = {point["backbone"] for point in layout.points}
     rows = [row for row in rows if row["backbone"] in backbones]
     missing = [_unmeasured(point) for point in layout.points if not any(_is(row, point) for row in rows)]
     missing = sorted({tuple(row.items()): row for row in missing}.values(), key=_turn(layout))
     cells: dict[tuple[Key, Key], Any] = {}
-    columns = [(head,) for head in COLUMNS]
+    columns: list[Key] = [(head,) for head in COLUMNS]
     keys = []
     for row in [*rows, *missing]:
         shown = texts(row)
@@ -151,14 +169,14 @@ def _count(layout: Layout, missing: Sequence[Row]) -> str:
 
 def _origins(rows: Sequence[Row]) -> list[str]:
     """Per machine, what the numbers come from."""
-    said = {}
+    lines: dict[str, None] = {}
     for row in rows:
         versions = ", ".join(f"{name} {row['versions'][name]}" for name in ("torch", "timm") if name in row["versions"])
-        said[
+        lines[
             f"{row['machine']}: {row['weights']} weights, {row['warmup']} forwards of warm-up, {versions}, commit "
             f"{provenance.short(row['commit'])}, {row['date']}, load before {row['load']}."
         ] = None
-    return list(said)
+    return list(lines)
 
 
 def _plain(value: Any) -> Any:

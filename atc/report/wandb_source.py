@@ -33,10 +33,10 @@ def records(project: str, api: Any = None) -> list[Record]:
     import wandb
 
     try:
-        found = [_record(run) for run in (api or wandb.Api()).runs(project) if "datamodule" in run.config]
+        logged = [_record(run) for run in (api or wandb.Api()).runs(project) if "datamodule" in run.config]
     except (wandb.errors.Error, ValueError) as error:
         raise ValueError(f"project={project}: {' '.join(str(error).split())}") from error
-    return sorted(found, key=lambda record: record.finished or "")
+    return sorted(logged, key=lambda record: record.finished or "")
 
 
 def _record(run: Any) -> Record:
@@ -48,8 +48,8 @@ def _record(run: Any) -> Record:
         name, _, metric = key.partition("/")
         if name in RESULTS and metric:
             results.setdefault(name, {})[metric] = value
-    ended, metric = summary.get("_timestamp"), summary.get("metric")
-    metric = dict(metric) if isinstance(metric, Mapping) or hasattr(metric, "keys") else None
+    ended = summary.get("_timestamp")
+    metric = dict(summary["metric"]) if hasattr(summary.get("metric"), "keys") else None  # W&B's own mapping
     parts = {
         "status": summary.get("status") or STATES.get(run.state, "interrupted"),  # killed runs say nothing
         "finished": ended and datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds"),
@@ -71,17 +71,28 @@ def _anywhere(node: Any, directory: str) -> Any:
 
 
 def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[Path]:
-    """Write the grids of sweeps/NAME.yaml as W&B sweep files; the files.
+    """Write the grids of sweeps/NAME.yaml as W&B sweep files.
 
     W&B knows products alone: a grid that leaves points out becomes several. Each run goes through the same command
-    as without W&B, and into the local store as well. ValueError for a table or figure without runs of its own.
+    as without W&B, and into the local store as well.
+
+    Args:
+        name: that of the sweep file.
+        sweep: what it says.
+        directory: where to write.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: the table or figure has no runs of its own.
     """
     if "hydra" not in sweep:
         others = ", ".join(sweep["report"].get("of", [])) or "python -m atc.bench"
         raise ValueError(f"{name} has no grid of runs: its numbers come from {others}")
     sweeper = sweep["hydra"]["sweeper"]
     script = "train.py" if "train" in sweep["defaults"] else "evaluate.py"
-    files = []
+    files: list[Path] = []
     for one in (part for whole in sweeper["grids"] for part in products(whole, sweeper.get("out_of_reach", []))):
         command = ["python", script, "--config-dir", "sweeps", "-cn", name, "hydra.mode=RUN", "logger=wandb"]
         content = {

@@ -5,10 +5,9 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from safetensors import torch as safetensors
 
 from atc import code
@@ -18,10 +17,11 @@ from atc.files import remove_partial, write_whole
 from atc.grids import claim
 from atc.run.loading import load
 from atc.run.parts import Parts, build, optimizer_of, run_of
-from atc.run.results import finish, of_selected, result_of
+from atc.run.results import finish, result_of, result_of_selection
 from atc.runs import checkpoints, directories, lock, record_file, store
 from atc.runs.context import recorded
 from atc.runs.record import Record
+from atc.runs.settings import plain_settings
 from atc.runs.summary import summary_text
 from atc.tasks import resuming
 from atc.tasks.interrupt import behind
@@ -51,15 +51,20 @@ def _alone(command: Callable[[DictConfig], Record]) -> Callable[[DictConfig], Re
 def train(cfg: DictConfig) -> Record:
     """Evaluate without reduction and off the shelf, fine-tune, evaluate the epoch that was best on validation.
 
-    cfg: conf/train.yaml composed, with output_dir set. cfg.resume goes on with a run from where it was cut; with
-    "auto" a run that is finished is left as it is.
-    Returns the record, as written to output_dir/results.json.
+    Args:
+        cfg: conf/train.yaml composed, with output_dir set. cfg.resume goes on with a run from where it was cut; with
+            "auto" a run that is finished is left as it is.
+
+    Returns:
+        The record, as written to output_dir/results.json.
+
+    Raises:
+        ValueError: settings do not go together, or another process holds the run directory.
     """
     known = record_file.RecordFile(Path(cfg.output_dir) / record_file.FILE, resume=cfg.resume == "auto").record
     if known.status == "finished":
         log.info("resume=auto: this run is finished")
-        config: Any = OmegaConf.to_container(cfg)
-        groups = claim.changed(known, code.of_config(config))
+        groups = claim.changed(known, code.of_config(plain_settings(cfg)))
         if groups:
             log.warning("code changed since: %s; without resume=auto it is run anew", ", ".join(groups))
         if lock.is_first() and store.reconcile(cfg.output_dir, cfg.paths.store, cfg):
@@ -102,7 +107,7 @@ def train(cfg: DictConfig) -> Record:
         if best:
             load(model, Path(best))
             if isinstance(selected, ModelCheckpoint):
-                run.note(**of_selected(parts, selected))
+                run.note(**result_of_selection(parts, selected))
         run.note(**result_of(parts, "fine_tuned"))
         if trainer.is_global_zero:
             state = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
@@ -114,8 +119,14 @@ def train(cfg: DictConfig) -> Record:
 def evaluate(cfg: DictConfig) -> Record:
     """Evaluate a backbone off the shelf, or a checkpoint, with its tokens reduced.
 
-    cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction.
-    Returns the record, as written to output_dir/results.json.
+    Args:
+        cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction.
+
+    Returns:
+        The record, as written to output_dir/results.json.
+
+    Raises:
+        ValueError: settings do not go together, or another process holds the run directory.
     """
     file = None if cfg.checkpoint is None else directories.checkpoint_file(cfg.checkpoint)
     parts = build(cfg, with_weights=file is None)

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from atc.config import frozen, objects
 from atc.config.together import check_length
 from atc.core.metric import Metric
 from atc.runs.context import Run
+from atc.runs.settings import plain_settings
 from atc.tasks.compiled import compile_in_place
 from atc.tasks.sharding import shards
 from atc.tasks.teacher import Teacher
@@ -122,8 +123,9 @@ def check_training(parts: Parts) -> None:
     if cfg.trainer.limit_train_batches == 0:
         raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
     check_length(trainer.max_epochs, trainer.max_steps)
-    if hasattr(task, "check_batch"):
-        task.check_batch(getattr(datamodule, "batch_size", 0))
+    check_batch = getattr(task, "check_batch", None)
+    if callable(check_batch):
+        check_batch(getattr(datamodule, "batch_size", 0))
     optimizer_of(parts)
 
 
@@ -151,7 +153,7 @@ def run_of(parts: Parts, notices: list[str], *, resume: bool = False) -> Run:
 def _settings(parts: Parts) -> dict[str, Any]:
     cfg = parts.cfg
     choices = cfg.choices or {}
-    schedule = {k: v for k, v in OmegaConf.to_container(cfg.schedule, resolve=True).items() if k[0] != "_"}
+    schedule = {k: v for k, v in plain_settings(cfg.schedule, resolve=True).items() if k[0] != "_"}
     return {
         **{group: name for group, name in choices.items() if name is not None},
         "reduces": parts.model.method.reduces,

@@ -41,16 +41,16 @@ def result_of(parts: Parts, name: str, model: nn.Module | None = None) -> dict[s
         task = task_of(
             parts.cfg, parts.model if model is None else model, parts.datamodule, parts.teacher, parts.shards
         )
-    task.test_name = name
+    task.test_name = name  # type: ignore[assignment]  # no module of the task
     (logged,) = parts.trainer.test(task, parts.datamodule, verbose=False)
-    found = {key.split("/", 1)[1]: value for key, value in logged.items()}
-    score = found.get(parts.cfg.score)
+    metrics = {key.split("/", 1)[1]: value for key, value in logged.items()}
+    score = metrics.get(parts.cfg.score)
     if score is not None and not math.isfinite(score):
         raise NotFinite(f"{name}: the {parts.cfg.score} is {score}")
-    return {name: found | getattr(task, "images", {}).get(name, {})}
+    return {name: metrics | getattr(task, "images", {}).get(name, {})}
 
 
-def of_selected(parts: Parts, selected: ModelCheckpoint) -> dict[str, Any]:
+def result_of_selection(parts: Parts, selected: ModelCheckpoint) -> dict[str, Any]:
     """What the epoch that was chosen was chosen by: a part of a record's results; none if nothing says."""
     if selected.best_model_score is None:
         return {}
@@ -87,9 +87,9 @@ def _corrupt(parts: Parts) -> list[str] | None:
     """Images that no process could read; None for data that does not skip them. To be asked by all processes."""
     if getattr(parts.datamodule, "on_corrupt", None) != "skip":
         return None
-    mine: list[str] = parts.datamodule.corrupt  # type: ignore[assignment]  # declared by PictureData alone
-    found = [mine]
+    mine: list[str] = list(getattr(parts.datamodule, "corrupt", ()))
+    of_each = [mine]
     if dist.is_available() and dist.is_initialized():
-        found = [mine] * dist.get_world_size()
-        dist.all_gather_object(found, mine)
-    return sorted(set().union(*found))
+        of_each = [mine] * dist.get_world_size()
+        dist.all_gather_object(of_each, mine)
+    return sorted({name for names in of_each for name in names})

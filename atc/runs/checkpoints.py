@@ -35,8 +35,8 @@ def training_state(resume: str | Path | None, directory: Path) -> Path | None:
     given = directory if resume == "auto" else Path(resume).expanduser()
     if resume != "auto" and not given.is_dir():
         return _single(file_of(resume, LAST, "resume"))
-    found, bad = _newest(given)
-    if found is None:
+    newest, bad = _newest(given)
+    if newest is None:
         what = "; ".join(f"{name} {reason}" for name, reason in bad.items())
         if resume != "auto":
             file_of(resume, LAST, "resume")  # says so where there is none
@@ -45,8 +45,8 @@ def training_state(resume: str | Path | None, directory: Path) -> Path | None:
             log.warning("%s holds nothing to go on from: %s; the training starts from the beginning", given, what)
     elif bad and lock.is_first():
         name, reason = next(iter(bad.items()))
-        log.warning("%s %s; going on from %s, after %d updates", given / name, reason, found.name, updates(found))
-    return found
+        log.warning("%s %s; going on from %s, after %d updates", given / name, reason, newest.name, updates(newest))
+    return newest
 
 
 def updates(checkpoint: Path) -> int | None:
@@ -99,8 +99,8 @@ def _newest(directory: Path) -> tuple[Path | None, dict[str, str]]:
             bad[file.name] = str(error)
     if not readable:
         return None, bad
-    found = max(readable, key=lambda file: readable[file])
-    return found, bad or {LAST: "is missing"}
+    newest = max(readable, key=lambda file: readable[file])
+    return newest, bad or {LAST: "is missing"}
 
 
 def _updates(file: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from atc import code, faults, processes
 from atc.files import write_whole
@@ -16,6 +16,7 @@ from atc.printable import printable
 from atc.runs import directories, store, wandb_log
 from atc.runs.record import Record, Status
 from atc.runs.record_file import FILE, RecordFile
+from atc.runs.settings import plain_settings
 from atc.signals import Interrupted
 
 log = logging.getLogger(__name__)
@@ -86,11 +87,11 @@ class Run:
         self.file.start(
             **self.settings,
             notices=[*before, *(line for line in self.notices if line not in before)],
-            code=code.of_config(OmegaConf.to_container(self.cfg)),
+            code=code.of_config(plain_settings(self.cfg)),
             results=known.results,
         )
         for logger in self.loggers:
-            logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))
+            logger.log_hyperparams(plain_settings(self.cfg, resolve=True))
         wandb_log.begin(self.loggers, self.record)
 
     def note(self, **results: Any) -> None:

@@ -23,12 +23,12 @@ class _Tolerant:
     """`save` of a CSVLogger; a class, for loggers are sent to processes that are started afresh."""
 
     def __init__(self, logger: CSVLogger):
-        self.logger, self.said = logger, False
+        self.logger, self.warned = logger, False
 
     def __call__(self) -> None:
         try:
             type(self.logger).save(self.logger)
         except OSError as error:
-            if not self.said:
+            if not self.warned:
                 log.warning("metrics are not logged in %s: %s", self.logger.log_dir, error)
-            self.said = True
+            self.warned = True

@@ -18,14 +18,22 @@ OF_THE_COMMAND = {"checkpoint", "use_ema", "resume", "output_dir", "paths", "deb
 
 
 def newest(runs: str | Path, setting: str = "resume") -> Path:
-    """The run directory under `runs` that was saved last; FileNotFoundError if there is none.
+    """The run directory under `runs` that was saved last.
 
-    setting: the one whose value is "last".
+    Args:
+        runs: where to look.
+        setting: the one whose value is "last", for the message.
+
+    Returns:
+        The directory.
+
+    Raises:
+        FileNotFoundError: there is none.
     """
-    found = sorted(Path(runs).glob(f"**/{LAST}"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    checkpoints = sorted(Path(runs).glob(f"**/{LAST}"), key=lambda path: path.stat().st_mtime)
+    if not checkpoints:
         raise FileNotFoundError(f"{setting}=last: no run under {Path(runs).resolve()} has left a {LAST}")
-    return found[-1].parent
+    return checkpoints[-1].parent
 
 
 def checkpoint_file(checkpoint: str | Path) -> Path:
@@ -57,7 +65,7 @@ def file_of(given: str | Path, prefer: str, setting: str) -> Path:
     return path
 
 
-def named(value: Any, setting: str) -> str | None:
+def named_run(value: Any, setting: str) -> str | None:
     """The text that checkpoint=... or resume=... is; a directory may have a number for a name.
 
     Raises:

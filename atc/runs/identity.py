@@ -4,12 +4,14 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from atc import moved
+from atc.runs.settings import plain_settings
 
 # Raised when a change of the code changes results, so that runs of before no longer count as done. The commit and
 # the versions of libraries are recorded beside the identity, not in it: most changes leave results as they are.
@@ -33,9 +35,13 @@ PUBLISHED = ("coco", "imagenet", "nabirds", "nus_wide", "public")
 
 
 def identity(cfg: DictConfig) -> str:
-    """12 hexadecimal digits that two runs share if and only if they must have the same result, seed included.
+    """What two runs share if and only if they must have the same result, seed included.
 
-    cfg: a configuration of atc.run, with or without output_dir.
+    Args:
+        cfg: a configuration of atc.run, with or without output_dir.
+
+    Returns:
+        12 hexadecimal digits.
     """
     return of_settings(settings(cfg))
 
@@ -47,8 +53,9 @@ def of_settings(determining: dict[str, Any]) -> str:
 
 
 def settings(cfg: DictConfig) -> dict[str, Any]:
-    """What determines the result: resolved, without paths; weights by the SHA-256 of their file, pictures of one's own
-    by that of their names and sizes.
+    """What determines the result: resolved, without paths.
+
+    Weights count by the SHA-256 of their file, pictures of one's own by that of their names and sizes.
 
     What is null is left out, so that a new setting that is off by default leaves identities as they are.
     """
@@ -56,19 +63,19 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     with open_dict(cfg):
         cfg.pop("hydra", None)
         cfg.output_dir = None  # callbacks write there
-    found = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(found, dict)
+    determining = plain_settings(cfg, resolve=True)
     for key in WITHOUT_EFFECT:
-        _set(found, key, None, drop=True)
+        _set(determining, key, None, drop=True)
     for key in WEIGHTS:
-        file = _get(found, key)
+        file = _get(determining, key)
         if file is not None:
-            _set(found, key, _of_weights(str(file)))
-    root = _get(found, ROOT)
+            _set(determining, key, _of_weights(str(file)))
+    root = _get(determining, ROOT)
     if root is not None:
-        published = str(_get(found, "datamodule._target_")).removeprefix("datamodules.").split(".")[0] in PUBLISHED
-        _set(found, ROOT, Path(root).name if published else _of_folder(Path(root).expanduser()))
-    return _said(moved.targets(found, moved.first_name))
+        module = str(_get(determining, "datamodule._target_")).removeprefix("datamodules.").split(".")[0]
+        _set(determining, ROOT, Path(root).name if module in PUBLISHED else _of_folder(Path(root).expanduser()))
+    named: dict[str, Any] = moved.targets(determining, moved.first_name)
+    return _without_nulls(named)
 
 
 def _of_weights(file: str) -> str:
@@ -97,7 +104,7 @@ def _of_folder(root: Path) -> str:
 @functools.lru_cache  # a sweep asks for each of its runs
 def _listing(root: Path, changed: int) -> str:
     """The names and sizes of all files; not what is in them, which for many pictures would take minutes."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     listed = {(state.st_dev, state.st_ino) for state in map(os.stat, root.parents)}
     for folder, inner, files in os.walk(root, followlinks=True):
         state = os.stat(folder)
@@ -110,14 +117,16 @@ def _listing(root: Path, changed: int) -> str:
             path = Path(folder, file)
             if not file.startswith(".") and path.exists():
                 line = f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n"
-                found.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
-    return f"files: {found.hexdigest()}"
+                digest.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
+    return f"files: {digest.hexdigest()}"
 
 
-def _said(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _said(value) for key, value in node.items() if value is not None}
-    return node
+def _without_nulls(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_nulls(value) if isinstance(value, dict) else value
+        for key, value in node.items()
+        if value is not None
+    }
 
 
 def _get(node: Any, key: str) -> Any:

@@ -50,6 +50,7 @@ class Holder(NamedTuple):
     command: str
 
     def __str__(self) -> str:
+        """Which process it is, for a message."""
         if not self.pid:
             return "another process"
         where = "this machine" if self.host == socket.gethostname() else self.host
@@ -132,10 +133,10 @@ def _acquire(lock: FileLock, folder: Path) -> bool:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        found = _read(folder)
-        if not found.pid or found.host != socket.gethostname() or _runs(found.pid):
+        owner = _read(folder)
+        if not owner.pid or owner.host != socket.gethostname() or _runs(owner.pid):
             return False
-        log.info("waiting for child processes of %d, which has ended", found.pid)
+        log.info("waiting for child processes of %d, which has ended", owner.pid)
         try:
             lock.acquire(timeout=ORPHANS, poll_interval=0.1)
         except Timeout:
@@ -144,11 +145,11 @@ def _acquire(lock: FileLock, folder: Path) -> bool:
 
 
 def _in_use(folder: Path) -> str:
-    found = _read(folder)
-    if found.pid and found.host == socket.gethostname() and not _runs(found.pid):
-        return f"{folder} is in use by child processes of {found.pid}, which has ended: stop them, and start again"
-    there = f", or remove {folder / LOCK} if that process is gone" if found.host != socket.gethostname() else ""
-    return f"{folder} is in use by {found}: wait for it or stop it{there}"
+    owner = _read(folder)
+    if owner.pid and owner.host == socket.gethostname() and not _runs(owner.pid):
+        return f"{folder} is in use by child processes of {owner.pid}, which has ended: stop them, and start again"
+    there = f", or remove {folder / LOCK} if that process is gone" if owner.host != socket.gethostname() else ""
+    return f"{folder} is in use by {owner}: wait for it or stop it{there}"
 
 
 def _myself() -> Holder:
@@ -158,9 +159,9 @@ def _myself() -> Holder:
 
 def _read(folder: Path) -> Holder:
     try:
-        found = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
-        texts = [printable(str(found[key])) for key in ("host", "since", "command")]
-        return Holder(max(0, int(found["pid"])), *texts)
+        parts = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        texts = [printable(str(parts[key])) for key in ("host", "since", "command")]
+        return Holder(max(0, int(parts["pid"])), *texts)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Holder(0, "", "", "")
 

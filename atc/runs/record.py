@@ -157,8 +157,8 @@ class Record:
 
     def result(self, name: str) -> Result | None:
         """The metrics of an evaluation, such as "fine_tuned"; None if there was none."""
-        found = self.results.get(name)
-        return found if isinstance(found, Mapping) else None
+        result = self.results.get(name)
+        return result if isinstance(result, Mapping) else None
 
     @property
     def scored_by(self) -> Metric:

@@ -88,7 +88,7 @@ def read(path: Path) -> Record:
     """
     try:
         parts = json.loads(path.read_text(encoding="utf-8"))
-        reason = wellformed.wrong_part(parts) if isinstance(parts, dict) else None
+        reason = wellformed.part_fault(parts) if isinstance(parts, dict) else None
         if reason is None:
             return Record.read(parts)
     except (ValueError, RecursionError) as error:

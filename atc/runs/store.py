@@ -15,13 +15,13 @@ import uuid
 import warnings
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from atc.files import json_text, write_whole
 from atc.runs import identity, lock, record_file, wellformed
 from atc.runs.record import Record
+from atc.runs.settings import plain_settings
 
 GROUPS = ("reducer", "backbone", "datamodule", "schedule", "task", "optimizer")
 
@@ -146,7 +146,7 @@ def with_settings(record: Record, cfg: DictConfig) -> Record:
     determining = identity.settings(cfg)
     choices, schedule = cfg.get("choices") or {}, cfg.get("schedule") or {}
     chosen = {group: choices[group] for group in GROUPS if choices.get(group)}
-    plain: Any = OmegaConf.to_container(schedule, resolve=True) if OmegaConf.is_config(schedule) else schedule
+    plain = plain_settings(schedule, resolve=True) if isinstance(schedule, DictConfig) else schedule
     counts = {key: plain[key] for key in ("keep_rate", "t") if key in plain}
     rest = {key: value for key, value in record.as_dict().items() if key not in chosen}
     parts = {

@@ -76,10 +76,10 @@ def _images(result: Result) -> str:
 
 def _cells(values: Result, shown: list[str], form: str) -> list[str]:
     """One cell per column; what is reduced also as a multiple of what is not."""
-    cells = []
+    cells, dense = [], values["dense"] or 0.0
     for name in shown:
         reduced = name != "dense" and "reduced" in values
-        value = values["reduced" if reduced else "dense"]
-        ratio = f" (x{value / values['dense']:.2f})" if reduced else ""
+        value = (values["reduced"] or 0.0) if reduced else dense
+        ratio = f" (x{value / dense:.2f})" if reduced else ""
         cells.append(f"{value:{form}}{ratio}")
     return cells

@@ -43,14 +43,14 @@ def read(path: Path) -> list[Record]:
         raise ValueError(f"{path} is no record of a run, nor a list of them: it holds {_shown(odd)}")
     several = [parts for parts in several if "identity" in parts]
     for number, parts in enumerate(several):
-        wrong = fault(parts)
+        wrong = record_fault(parts)
         if wrong:
             which = f"{path}, record {number + 1} of {len(several)}" if len(several) > 1 else str(path)
             raise ValueError(f"{which}: {wrong}")
     return [Record.read(parts) for parts in several]
 
 
-def fault(parts: dict[str, Any]) -> str | None:
+def record_fault(parts: dict[str, Any]) -> str | None:
     """What is wrong with a record of the store, with what would be right.
 
     Args:
@@ -61,14 +61,14 @@ def fault(parts: dict[str, Any]) -> str | None:
     """
     if "status" not in parts and not _deeper(parts, DEEPEST):
         return f"it has no status, which is one of {', '.join(STATES)}"
-    return wrong_part(parts)
+    return part_fault(parts)
 
 
-def wrong_part(parts: dict[str, Any]) -> str | None:
+def part_fault(parts: dict[str, Any]) -> str | None:
     """What is wrong with a part of a record, with what would be right; parts may be missing.
 
     Args:
-        parts: as for `fault`.
+        parts: as for `record_fault`.
 
     Returns:
         A message; None for good ones.

@@ -13,7 +13,7 @@ Parts = dict[str, Any]  # of a record, as its file has them
 
 def report_of(layout: Layout, records: Iterable[Parts]) -> report.Report:
     """A report on records that are given by their parts."""
-    return report.make(layout, [Record.read(one) for one in records])
+    return report.build_report(layout, [Record.read(one) for one in records])
 
 
 def parts(sweep: str, score: float | None = None, **columns: Any) -> Parts:

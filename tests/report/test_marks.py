@@ -230,7 +230,7 @@ def test_ten_thousand_records(tmp_path: Path, kept: list[Parts]) -> None:
     (tmp_path / "many.json").write_text(json.dumps(many))
     store = Store(tmp_path)
     begin = time.process_time()
-    made = report.make(layout.load("digits_all"), store.records())
+    made = report.build_report(layout.load("digits_all"), store.records())
     assert time.process_time() - begin < 30
     assert len(store.records()) == len(many)
     assert all(len(cell.values) <= 1 for cell in made.cells)

@@ -138,7 +138,7 @@ def test_the_record_behind_it_is_a_store_without_paths(tmp_path: Path) -> None:
     assert "/home/somebody" not in text
     assert "somewhere" not in text
     (tmp_path / "atc_table1_mae.json").rename(tmp_path / "runs.json")
-    assert "80.0 | 78.5 | +1.5" in report.make(layout.load("atc_table1_mae"), Store(tmp_path).records()).text()
+    assert "80.0 | 78.5 | +1.5" in report.build_report(layout.load("atc_table1_mae"), Store(tmp_path).records()).text()
 
 
 def test_floor_and_reach() -> None:

@@ -27,7 +27,7 @@ def test_a_project_instead_of_the_store(tmp_path: Path) -> None:
     found = wandb_source.records("me/atc", api)
     assert len(found) == 1
     assert found[0].finished.startswith("2023-11-14")
-    made = report.make(layout.load("digits_all"), found)
+    made = report.build_report(layout.load("digits_all"), found)
     assert made.table.texts(("off_the_shelf", "tome")) == ["–", "not run", "90.0", "not run"]
     assert made.table.texts(("fine_tuned", "tome"))[2] == "95.0"
 

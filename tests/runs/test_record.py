@@ -125,7 +125,7 @@ def test_reading_it_as_a_dict_is_deprecated(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_results_file_is_named(tmp_path: Path, part: dict[str, Any], said: str) -> None:
-    assert said in (wellformed.wrong_part(part) or "")
+    assert said in (wellformed.part_fault(part) or "")
     file = tmp_path / "results.json"
     file.write_text(json.dumps(RUNNING | part))
     with pytest.raises(ValueError, match=r"results\.json is damaged \(.*\): remove it, and the same") as error:

@@ -97,7 +97,7 @@ def test_too_large(tmp_path: Path) -> None:
 def test_a_score_that_is_no_number_is_none(score: float | None) -> None:
     """As runs of earlier versions left them."""
     odd = GOOD | {"results": {"fine_tuned": {"accuracy": score}}}
-    assert wellformed.fault(odd) is None
+    assert wellformed.record_fault(odd) is None
     made = report_of(layout.load("digits_all"), [odd])
     assert made.table.texts(("fine_tuned", "topk"))[1] == "not run"
     assert "Left out, for want of the number they are scored by, accuracy: 1 run." in made.table.notes

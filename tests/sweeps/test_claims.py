@@ -47,7 +47,7 @@ def _sweep(store: Path, sweep: str, order: int) -> None:
 
     for name in NAMES[::order]:
         try:
-            multirun.once(config(store, name, sweep), hydra(), run)
+            multirun.run_once(config(store, name, sweep), hydra(), run)
         except lock.InUse:
             continue
 
@@ -83,13 +83,13 @@ def test_what_was_done_meanwhile_is_left_alone(tmp_path: Path) -> None:
     first = Record.read(parts("one", 0.5) | {"identity": "run0", "code": {"reducer": "0" * 12}})
     Store(tmp_path).append(first)
     cfg = config(tmp_path, "run0", reducer={"_target_": "reducers.tome.ToMe"})
-    assert multirun.once(cfg, hydra(), never) == first
+    assert multirun.run_once(cfg, hydra(), never) == first
     for rerun in (True, "changed"):  # on purpose; with other code
         with pytest.raises(AssertionError):
-            multirun.once(cfg, hydra(rerun), never)
+            multirun.run_once(cfg, hydra(rerun), never)
     alone = SimpleNamespace(mode=RunMode.RUN, sweeper={})
     with pytest.raises(AssertionError):
-        multirun.once(cfg, alone, never)
+        multirun.run_once(cfg, alone, never)
 
 
 def grid(store: Path, jobs: list[Job], launched: list[list[str]], results: list[Any], **settings: Any) -> Grid:
@@ -207,12 +207,12 @@ def test_the_table_at_the_end(tmp_path: Path) -> None:
     lines = [["seed=3", f"reducer={name}", "hydra.sweep.subdir=x"] for name in ("topk", "to\x1bme", "evit")]
     errors = [None, ValueError("no\nweights"), lock.InUse("busy")]
     results = [returned(number, error) for number, error in enumerate(errors)]
-    found = [outcomes.of(result, line) for result, line in zip(results, lines, strict=True)]
-    rows = [[cell.strip() for cell in line.split("│")] for line in outcomes.table(found).splitlines()[3:]]
+    found = [outcomes.outcome_of(result, line) for result, line in zip(results, lines, strict=True)]
+    rows = [[cell.strip() for cell in line.split("│")] for line in outcomes.outcome_table(found).splitlines()[3:]]
     assert rows == [
         ["reducer=topk", "accuracy 87.65 % (off the shelf)", str(tmp_path / "0")],
         ["reducer=to\\x1bme", "failed", "–"],
         ["reducer=evit", "being done by another process", "–"],
     ]
-    assert outcomes.complaint(found) == "1 of 3 runs failed, the first of them reducer=to\x1bme: no weights"
-    assert outcomes.complaint(found[:1]) is None
+    assert outcomes.failure_line(found) == "1 of 3 runs failed, the first of them reducer=to\x1bme: no weights"
+    assert outcomes.failure_line(found[:1]) is None

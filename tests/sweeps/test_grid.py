@@ -202,7 +202,7 @@ def test_a_run_of_two_sweeps_is_in_the_reports_of_both(tmp_path: Path) -> None:
     assert (progress.adopt(), progress.adopt()) == (1, 0)
     records = Store(tmp_path).records()
     assert sorted(str(record.sweep) for record in records) == ["atc_fig4_deit", "token_reduction_table1"]
-    assert "71.0" in report.make(layout.load("token_reduction_table1"), records).text()
+    assert "71.0" in report.build_report(layout.load("token_reduction_table1"), records).text()
 
 
 def test_finished_after_it_failed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ RATES = [[0.9, 0.7, 0.5], 0.5]
 def test_a_grid_has_a_run_for_each() -> None:
     points = grid.points([{"reducer": ["tome"], "keep_rate": RATES}])
     assert [point["keep_rate"] for point in points] == ["[0.9,0.7,0.5]", "0.5"]
-    assert grid.text([{"keep_rate": RATES}]) == "keep_rate=[0.9,0.7,0.5],0.5"
+    assert grid.grids_text([{"keep_rate": RATES}]) == "keep_rate=[0.9,0.7,0.5],0.5"
 
 
 @pytest.mark.parametrize("config", ["visualise", "throughput"])

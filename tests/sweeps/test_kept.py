@@ -16,7 +16,7 @@ def test_deit_tiny_on_photographs() -> None:
     assert "/" not in text.replace("+00:00", "").replace("Linux x86_64", "")
     records = json.loads(text)
     assert all(record["identity"] == identity.of_settings(record["config"]) for record in records)
-    made = report.make(layout.load("deit_tiny_sample"), Store(BENCHMARKS).records())
+    made = report.build_report(layout.load("deit_tiny_sample"), Store(BENCHMARKS).records())
     found = {(cell.where["reducer"], cell.where.get("keep_rate")): cell.mean for cell in made.cells if cell.values}
     half, quarter = ({name: found[name, rate] for name, at in found if at == rate} for rate in ("0.5", "0.25"))
     # arXiv 2409.11923: complete and average lead, single linkage chains at low keep rates.
@@ -27,7 +27,7 @@ def test_deit_tiny_on_photographs() -> None:
 @pytest.mark.parametrize("name", ["digits_all", "shapes_all"])
 def test_small_worlds(name: str) -> None:
     """Every cell, of one state of the code, and said to rank nothing."""
-    made = report.make(layout.load(name), Store(BENCHMARKS).records())
+    made = report.build_report(layout.load(name), Store(BENCHMARKS).records())
     assert {cell.state for cell in made.cells} == {"measured", "out of reach"}
     assert {(cell.where["reducer"], cell.where["keep_rate"]) for cell in made.cells if cell.state != "measured"} == {
         ("tome", "0.25")

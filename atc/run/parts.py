@@ -174,7 +174,7 @@ def _describe(name: str, settings: dict[str, Any]) -> str:
 
 def _cut_short(cfg: DictConfig) -> list[str]:
     """That a training is on a part of the images only; for evaluations but probes the record has all."""
-    asked = ("limit_train_batches", "overfit_batches", "fast_dev_run")
+    asked: tuple[str, ...] = ("limit_train_batches", "overfit_batches", "fast_dev_run")
     if "optimizer" not in cfg:
         asked = asked[:1] if cfg.task["_target_"] == frozen.PROBE else ()
     parts = {key: cfg.trainer.get(key) for key in asked}

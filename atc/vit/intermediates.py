@@ -1,6 +1,6 @@
 """Feature maps of a reduced model on the full grid of patches, in the form of timm's `forward_intermediates`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from timm.models._features import feature_take_indices
@@ -48,6 +48,47 @@ def forward_intermediates(
     Raises:
         ValueError: an unknown `output_fmt`, or "NCHW" without `expand` where tokens were reduced.
     """
+    stream, patches, prefixes = collect(
+        model, x, indices, stop_early, model.host.norm if norm else None, output_fmt, expand
+    )
+    with_prefix = return_prefix_tokens and stream.prefix > 0
+    if output_dict:
+        found: dict[str, Any] = {"image_intermediates": patches}
+        if with_prefix:
+            found["image_intermediates_prefix"] = prefixes
+        if not intermediates_only:
+            found["image_features"] = stream.features()
+        return found
+    result: list[Any] = list(zip(patches, prefixes, strict=True)) if with_prefix else list(patches)
+    return result if intermediates_only else (stream.features(), result)
+
+
+def collect(
+    model: "ReducedViT",
+    x: Tensor,
+    indices: int | Sequence[int] | None,
+    stop_early: bool,
+    norm: Callable[[Tensor], Tensor] | None,
+    output_fmt: str,
+    expand: bool,
+) -> tuple[Stream, list[Tensor], list[Tensor]]:
+    """Run images through the blocks, and keep the tokens after several of them.
+
+    Args:
+        model: the wrapped model.
+        x: images ``[B, 3, H, W]``.
+        indices: as in `forward_intermediates`.
+        stop_early: as there.
+        norm: what to apply to each of them.
+        output_fmt: as there.
+        expand: as there.
+
+    Returns:
+        The stream after the last block that was run, patches of each block, and prefix tokens of each.
+
+    Raises:
+        ValueError: as in `forward_intermediates`.
+    """
     if output_fmt not in ("NCHW", "NLC"):
         raise ValueError(f"output_fmt={output_fmt} is neither 'NCHW' nor 'NLC'")
     take, last = feature_take_indices(
@@ -60,22 +101,13 @@ def forward_intermediates(
         stream.step(index + 1)
         if index in take:
             tokens = stream.expanded() if expand else stream.x[:, stream.prefix :]
-            patches.append(model.host.norm(tokens) if norm else tokens)
+            patches.append(tokens if norm is None else norm(tokens))
             prefix = stream.x[:, : stream.prefix]
-            prefixes.append(model.host.norm(prefix) if norm else prefix)
+            prefixes.append(prefix if norm is None else norm(prefix))
     model.note(stream)
     if output_fmt == "NCHW":
         patches = [_map(tokens, stream.grid) for tokens in patches]
-    with_prefix = return_prefix_tokens and stream.prefix > 0
-    if output_dict:
-        found: dict[str, Any] = {"image_intermediates": patches}
-        if with_prefix:
-            found["image_intermediates_prefix"] = prefixes
-        if not intermediates_only:
-            found["image_features"] = stream.features()
-        return found
-    result: list[Any] = list(zip(patches, prefixes, strict=True)) if with_prefix else list(patches)
-    return result if intermediates_only else (stream.features(), result)
+    return stream, patches, prefixes
 
 
 def get_intermediate_layers(

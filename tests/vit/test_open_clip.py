@@ -102,13 +102,77 @@ def test_what_cannot_be_run_is_refused() -> None:
     ]:
         with pytest.raises(ValueError, match=f"cannot wrap this backbone: .*{match}"):
             atc.wrap(tower, "tome", 0.5, blocks=(2,))
-    wrapped = atc.wrap(clip(patch_dropout=0.5, output_tokens=True).visual, "tome", 0.5, blocks=(2,))
+    wrapped = atc.wrap(clip(patch_dropout=0.5).visual, "tome", 0.5, blocks=(2,))
     assert isinstance(wrapped.host.model, VisionTransformer)
-    with pytest.raises(ValueError, match=r"set model\.output_tokens = False"):
-        wrapped(images())
-    wrapped.host.model.output_tokens = False
     assert wrapped(images()).shape == (2, 16)
     with pytest.raises(ValueError, match="patch_dropout=0 to train it"):
         wrapped.train()(images())
     with pytest.raises(ValueError, match="images of 32 x 32 pixels: this tower takes 64 x 64"):
         wrapped.eval()(images()[..., :32, :32])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", TOWERS)
+def test_output_tokens(name: str) -> None:
+    """As the captions of CoCa want them: the tokens that are left, or those of the queries that pool."""
+    tower = clip(**TOWERS[name], output_tokens=True).visual
+    expected = tower(images())
+    dense, wrapped = atc.wrap(tower, "none"), atc.wrap(tower, "atc_average", 0.5, blocks=(2, 3))
+    for found, right in zip(dense(images()), expected, strict=True):
+        torch.testing.assert_close(found, right, atol=1e-6, rtol=0)
+    features, tokens = wrapped(images())
+    assert tokens.shape == ((2, 3, 16) if "attention" in name else (2, 4, 32))
+    assert wrapped.trace.tokens() == [8, 4]
+    wrapped.output_tokens = False
+    assert torch.equal(wrapped(images()), features)
+
+
+@torch.no_grad()
+def test_coca() -> None:
+    from open_clip.coca_model import CoCa
+
+    torch.manual_seed(0)
+    text = _TEXT | {"embed_cls": True, "output_tokens": True}
+    tower = _TOWER | {"attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 2, "output_tokens": True}
+    captions = CoCa(16, {**_TEXT, "attn_pooler_heads": 2}, text, tower).eval()
+    words = torch.randint(1, 60, (2, 8))
+    expected = captions(images(), words)
+    captions.visual = atc.wrap(captions.visual, "none")
+    found = captions(images(), words)
+    for key in ("image_features", "logits"):
+        torch.testing.assert_close(found[key], expected[key], atol=1e-5, rtol=1e-4)
+    captions.visual = atc.wrap(atc.unwrap(captions.visual), "tome", 0.5, blocks=(2, 3))
+    assert captions(images(), words)["logits"].shape == expected["logits"].shape
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [*TOWERS, "timm"])
+@pytest.mark.parametrize("settings", [
+    {},
+    {"image_indices": [1, 3], "image_output_fmt": "NLC", "image_output_extra_tokens": True},
+    {"image_indices": 2, "normalize_intermediates": True, "image_output_extra_tokens": True},
+    {"image_indices": [1], "stop_early": True, "intermediates_only": True},
+])  # fmt: skip
+def test_forward_intermediates(name: str, settings: dict[str, Any]) -> None:
+    model, photo = clip(**TOWERS.get(name, {})), images()
+    if name == "timm":
+        model.visual = TimmModel("vit_tiny_patch16_224", 16, 224, pool="token", proj="linear").eval()
+        photo = torch.randn(1, 3, 224, 224)
+    if "attention" in name and "normalize_intermediates" in settings:  # which open_clip itself cannot
+        model.visual = atc.wrap(model.visual, "none")
+        with pytest.raises(ValueError, match="the norm of this tower is for 16 channels after its pooling"):
+            model.forward_intermediates(photo, **settings)
+        return
+    expected = model.forward_intermediates(photo, **settings)
+    model.visual = atc.wrap(model.visual, "none")
+    found = model.forward_intermediates(photo, **settings)
+    assert found.keys() == expected.keys()
+    for key, right in expected.items():
+        for one, other in zip(found[key], right, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    model.visual = atc.wrap(atc.unwrap(model.visual), "atc_average", 0.5, blocks=(2, 3))
+    reduced = model.forward_intermediates(photo, **settings)
+    for key, right in expected.items():
+        assert [one.shape for one in reduced[key]] == [one.shape for one in right]
+    if "image_features" in reduced:
+        torch.testing.assert_close(reduced["image_features"], model.encode_image(photo, normalize=True))

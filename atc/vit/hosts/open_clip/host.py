@@ -1,7 +1,4 @@
-"""Image towers of open_clip: its `VisionTransformer`, and its `TimmModel`, which projects what a timm model returns.
-
-The library is not imported here: who hands over one of its models has done so.
-"""
+"""What ATC knows of the image towers of open_clip."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -22,6 +19,7 @@ _OWN = ("forward", "_embeds", "_pool", "_global_pool")
 class OpenClipTower(Host):
     """A tower of CLIP: `clip.visual = atc.wrap(clip.visual)`; `clip.encode_image` then runs it."""
 
+    module: ClassVar[str] = "atc.vit.hosts.open_clip.call.ReducedTower"
     methods: ClassVar[frozenset[str]] = frozenset({"set_grad_checkpointing", "no_weight_decay", "lock"})
 
     def __new__(cls, model: nn.Module) -> "OpenClipTower":
@@ -82,8 +80,6 @@ class OpenClipTower(Host):
     @override
     def embed(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
         vit = self.model
-        if vit.output_tokens:
-            raise ValueError("output_tokens=True returns a token per patch; set model.output_tokens = False")
         if vit.training and float(getattr(vit.patch_dropout, "prob", 0.0)) > 0:
             raise ValueError(
                 "patch_dropout removes patches in training before any reducer sees them; build the tower with "
@@ -106,15 +102,49 @@ class OpenClipTower(Host):
 
     @override
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
+        pooled, _ = self.pooled(x, size)
+        return pooled if pre_logits else self.projected(pooled)
+
+    def pooled(self, x: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the tower pools tokens to, and the tokens that it returns with output_tokens=True.
+
+        Args:
+            x: ``[B, P+K, C]``, after `norm`.
+            size: ``[B, K]`` weights of the patch tokens; None for equal ones.
+
+        Returns:
+            ``[B, C]``, before the projection; and the tokens that are left ``[B, K, C]``, or those of the queries of a
+            pooling by attention.
+        """
         vit = self.model
         if vit.attn_pool is not None:  # as in CoCa: learned queries, of which the first is pooled
             x, size = vit.ln_post(self._attended(x, size)), None
-        pooled = x if vit.pool_type == "none" else x[:, 0]
-        if vit.pool_type == "avg":
-            pooled = poolings.mean(x[:, 1:], size)
+        pooled, tokens = x[:, 0], x[:, 1:]
+        if vit.pool_type == "none":
+            pooled = tokens = x
+        elif vit.pool_type == "avg":
+            pooled = poolings.mean(tokens, size)
         if vit.attn_pool is None and vit.final_ln_after_pool:
             pooled = vit.ln_post(pooled)
-        return pooled if pre_logits or vit.proj is None else pooled @ vit.proj
+        return pooled, tokens
+
+    def projected(self, pooled: Tensor) -> Tensor:
+        """``[B, C]``, pooled -> the features that are compared with those of texts."""
+        return pooled if self.model.proj is None else pooled @ self.model.proj
+
+    def norm_of_intermediates(self, x: Tensor) -> Tensor:
+        """The norm that open_clip applies to intermediates: ``[B, N, C]`` -> the same.
+
+        Raises:
+            ValueError: the norm is of what a pooling by attention returns, which is narrower.
+        """
+        norm = self.model.ln_post
+        if norm.normalized_shape[-1] != x.shape[-1]:
+            raise ValueError(
+                f"normalize_intermediates=True: the norm of this tower is for {norm.normalized_shape[-1]} channels "
+                f"after its pooling, and its blocks have {x.shape[-1]}"
+            )
+        return norm(x)
 
     def _attended(self, x: Tensor, size: Tensor | None) -> Tensor:
         pool = self.model.attn_pool
@@ -172,6 +202,9 @@ class _OfTimm(OpenClipTower):
     def norm(self, x: Tensor) -> Tensor:
         return self._of_trunk.norm(x)
 
+    def norm_of_intermediates(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
     def head(self, x: Tensor, size: Tensor | None, pre_logits: bool = False) -> Tensor:
         pooled = self._of_trunk.head(x, size)
         return pooled if pre_logits else self.model.head(pooled)
@@ -209,6 +242,3 @@ def _unknown(model: Any) -> str:
     if hasattr(model, "visual"):
         return f"{name} is more than an image tower; wrap the one in it: clip.visual = atc.wrap(clip.visual)"
     return f"the {name} of open_clip is not a plain ViT; its VisionTransformer and its TimmModel can be wrapped"
-
-
-HOST = OpenClipTower

@@ -25,7 +25,8 @@ class Logits(nn.Module):
         data: what timm calls a pretrained_cfg: `input_size`, `mean`, `std`, and whatever else is known.
         classifier: dotted path of the model's own classifier; None for a model without, which gets a new linear layer
             of the name `classifier` on what it returns.
-        num_classes: of the classifier; None keeps the model's own; 0 leaves it out, so that features are returned.
+        num_classes: of the classifier; None keeps the model's own; 0 leaves it out, so that features are returned,
+            as None does for a model without.
 
     Attributes:
         model: the model inside.
@@ -33,7 +34,7 @@ class Logits(nn.Module):
         new: names, or beginnings of names, of what fine-tuning treats as new: classifier, positions, patch embedding.
 
     Raises:
-        ValueError: the model cannot be wrapped, or has no classifier and no `num_classes` is given.
+        ValueError: the model cannot be wrapped.
     """
 
     model: Any  # an nn.Module with the methods of its library
@@ -51,8 +52,8 @@ class Logits(nn.Module):
         if classifier is not None:
             own: Any = look_up(model, classifier)
             self.num_classes, self._inputs = int(own.out_features), int(own.in_features)
-        elif num_classes is None:
-            raise ValueError(f"{type(model).__name__} has no classifier: say for how many classes it is to get one")
+        else:
+            num_classes = num_classes or 0
         if num_classes is not None and (num_classes != self.num_classes or classifier is None):
             self.reset_classifier(num_classes)
 

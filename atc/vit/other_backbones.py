@@ -2,7 +2,8 @@
 
 All take num_classes (None keeps the backbone's own), pretrained, and checkpoint, a weight file under the library's own
 names, here or on the hub (hf://OWNER/REPO/FILE), that replaces its weights. A backbone without a classifier, or with
-one for other classes, gets a new nn.Linear; with num_classes=0 it returns features.
+one for other classes, gets a new nn.Linear; with num_classes=0 it returns features, as one without a classifier does
+with None.
 """
 
 import importlib
@@ -59,7 +60,7 @@ def transformers_vit(
         auto = transformers.AutoModelForImageClassification if type(config) in classes else transformers.AutoModel
         if pretrained and not checkpoint:
             own: dict[str, Any] = {}
-            if num_classes == 0 and not _saved_with_classifier(config):  # its own features, not a classifier's
+            if not num_classes and not _saved_with_classifier(config):  # its own features, not a classifier's
                 auto, own = transformers.AutoModel, _without_pooler(transformers, config)
             model = auto.from_pretrained(name, ignore_mismatched_sizes=True, **args, **own)
         else:

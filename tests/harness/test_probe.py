@@ -37,7 +37,7 @@ def _votes(train: torch.Tensor, labels: torch.Tensor, test: torch.Tensor, k: int
     return votes.scatter_add(1, labels[nearest], (similarity / temperature).exp())
 
 
-def _dino(place: Path) -> None:
+def dino(place: Path) -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     transformers.Dinov2Model(transformers.Dinov2Config(**SMALL)).save_pretrained(place)
@@ -49,7 +49,7 @@ def _dino(place: Path) -> None:
 @torch.no_grad()
 def test_of_dinov2(probe: str, tmp_path: Path) -> None:
     place = tmp_path / "dino"
-    _dino(place)
+    dino(place)
     backbone = ["backbone=transformers", f"backbone.name='{place}'", "reducer=atc_average", "blocks=[2,3]"]
     settings = [*backbone, "task=probe", f"task.probe={probe}", "baselines=true", *WHOLE]
     record = run.evaluate(composed("evaluate", tmp_path / "run", *settings))
@@ -104,7 +104,7 @@ def test_some_of_the_training_images(tmp_path: Path) -> None:
 
 def test_of_a_trained_checkpoint(tmp_path: Path) -> None:
     """The features of a fine-tuned model, without its classifier."""
-    _dino(tmp_path / "dino")
+    dino(tmp_path / "dino")
     for name, backbone in (("digits", []), ("dino", ["backbone=transformers", f"backbone.name='{tmp_path / 'dino'}'"])):
         settings = [*backbone, "reducer=dpc_knn", "blocks=[2,3]"]
         run.train(composed("train", tmp_path / name / "run", *settings, "baselines=false"))

@@ -1,5 +1,7 @@
 """Image towers of open_clip, wrapped in their models."""
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +127,22 @@ def test_output_tokens(name: str) -> None:
     assert wrapped.trace.tokens() == [8, 4]
     wrapped.output_tokens = False
     assert torch.equal(wrapped(images()), features)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["plain", "pooled by attention", "timm"])
+def test_copied_and_saved_as_a_whole(name: str, tmp_path: Path) -> None:
+    model, photo = clip(**TOWERS.get(name, {})), images()
+    if name == "timm":
+        model.visual = TimmModel("vit_tiny_patch16_224", 16, 224, pool="token", proj="linear").eval()
+        photo = torch.randn(1, 3, 224, 224)
+    model.visual = atc.wrap(model.visual, "tome", 0.5, blocks=(2, 3))
+    expected = model.encode_image(photo)
+    assert torch.equal(copy.deepcopy(model).encode_image(photo), expected)
+    torch.save(model, tmp_path / "whole.pt")
+    again = torch.load(tmp_path / "whole.pt", weights_only=False)
+    assert torch.equal(again.encode_image(photo), expected)
+    assert type(again.visual.host) is type(model.visual.host)
 
 
 @torch.no_grad()

@@ -22,8 +22,8 @@ class OpenClipTower(Host):
     module: ClassVar[str] = "atc.vit.hosts.open_clip.call.ReducedTower"
     methods: ClassVar[frozenset[str]] = frozenset({"set_grad_checkpointing", "no_weight_decay", "lock"})
 
-    def __new__(cls, model: nn.Module) -> "OpenClipTower":
-        """A `TimmModel` has a host of its own."""
+    def __new__(cls, model: nn.Module | None = None) -> "OpenClipTower":
+        """A `TimmModel` has a host of its own; copying and unpickling name the class, and no model."""
         return super().__new__(_OfTimm if cls is OpenClipTower and hasattr(model, "trunk") else cls)
 
     def __init__(self, model: nn.Module):

@@ -19,7 +19,11 @@ _launcher: Any = None
 
 
 class Interrupted(BaseException):
-    """Raised in place of a signal; not an Exception, so that nothing takes it for an error and carries on."""
+    """Raised in place of a signal; not an Exception, so that nothing takes it for an error and carries on.
+
+    Args:
+        number: of the signal.
+    """
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)

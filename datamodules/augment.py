@@ -127,7 +127,13 @@ class Squash:
 class Cutout:
     """Paint one rectangle of a random colour over a PIL image; its centre is uniform, what sticks out is cut off.
 
-    share: its sides, in sides of the picture. As in the released code of ASL (arXiv 2009.14119).
+    As in the released code of ASL (arXiv 2009.14119).
+
+    Args:
+        share: its sides, in sides of the picture.
+
+    Raises:
+        ValueError: a share that is not within 0..1.
     """
 
     def __init__(self, share: float):

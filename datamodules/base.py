@@ -27,17 +27,26 @@ log = logging.getLogger(__name__)
 class PictureData(LightningDataModule):
     """A data set of pictures: a subclass says what lies where (`layout`) and reads the lists (`read`).
 
-    root: its folder; transforms: see datamodules.augment; batch_size, eval_batch_size: pictures per device;
-    seed: order of the training pictures. on_corrupt: "fail" or "skip", see Pictures.
-    repeats, repeats_alone: repeated augmentation, see train_loader.
-    selection: what the best epoch is chosen on, "validation": pictures held out of the training part (the share
-    `held_out`, unless the data set has a validation part of its own), which are then not trained on;
-    "test_as_released": the test part itself, with all training pictures trained on, as the authors' code does.
-    exif: None or true: pictures are turned as their EXIF orientation says; false: as torchvision leaves them.
-    background: what transparent pictures are laid over, a colour's name, "#rrggbb" or three of 0..255; None = white.
-    follow_links: None or true: links met while folders are listed are followed; false: refused.
+    It sets `open_entry` where its entries are no paths, and `untrainable` where it has nothing to train on.
 
-    A subclass sets `open_entry` where its entries are no paths, and `untrainable` where it has nothing to train on.
+    Args:
+        root: its folder.
+        transforms: see datamodules.augment.
+        batch_size: pictures to train on, per device.
+        eval_batch_size: likewise in evaluations.
+        num_workers: processes that read; see `train_loader`.
+        seed: order of the training pictures.
+        on_corrupt: "fail" or "skip", see `Pictures`.
+        selection: what the best epoch is chosen on, "validation": pictures held out of the training part, which are
+            then not trained on, or the data set's own; "test_as_released": the test part itself, as the authors' code
+            does.
+        held_out: the share held out, where the data set has no validation part of its own.
+        repeats: repeated augmentation, see `train_loader`.
+        repeats_alone: likewise.
+        exif: None or true: pictures are turned as their EXIF orientation says; false: as torchvision leaves them.
+        background: what transparent pictures are laid over, a colour's name, "#rrggbb" or three of 0..255; None =
+            white.
+        follow_links: None or true: links met while folders are listed are followed; false: refused.
     """
 
     layout: Layout  # of the class, or of an instance where a setting decides

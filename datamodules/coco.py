@@ -26,9 +26,13 @@ _FIELDS = {"images": ("id", "file_name"), "annotations": ("image_id", "category_
 class COCO(PictureData):
     """Labels in the order the annotations list their categories; any annotation counts, crowds and small ones too.
 
-    year: 2014, which the papers use, or 2017 with its other split. Pictures without annotations are left out, as
-    in the authors' code; `dropped` has their number by part. (That code keeps three rows of labels by the size of
-    the object and takes their maximum; what comes out is the same.)
+    Pictures without annotations are left out, as in the authors' code; `dropped` has their number by part. (That code
+    keeps three rows of labels by the size of the object and takes their maximum; what comes out is the same.)
+
+    Args:
+        *args: as of `PictureData`.
+        year: 2014, which the papers use, or 2017 with its other split.
+        **kwargs: as of `PictureData`.
     """
 
     multilabel = True

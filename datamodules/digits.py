@@ -30,10 +30,14 @@ def split() -> dict[str, Tensor]:
 
 
 class DigitsDataset(Dataset[tuple[Tensor, int]]):
-    """Scans [3, H, W], normalised by mean and std, with their digit.
+    """Scans ``[3, H, W]``, normalised by mean and std, with their digit.
 
-    size: pixels per side, or height and width.
-    part: "train", "val" or "test"; augment: shift, turn and scale each scan a little, anew every time.
+    Args:
+        part: "train", "val" or "test".
+        size: pixels per side, or height and width.
+        mean: ``[3]``.
+        std: ``[3]``.
+        augment: shift, turn and scale each scan a little, anew every time.
     """
 
     def __init__(self, part: str, size: int | tuple[int, int], mean: Tensor, std: Tensor, augment: bool = False):
@@ -59,11 +63,16 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
 
 
 class Digits(LightningDataModule):
-    """scikit-learn's digits: 1,077 scans to train on, 270 to select by, 450 for final numbers.
+    """The digits of scikit-learn: 1,077 scans to train on, 270 to select by, 450 for final numbers.
 
-    size: pixels per side the 8 x 8 scans are scaled to; None = what the backbone takes.
-    batch_size, eval_batch_size: images per device; seed: order of the training images, not the split.
-    repeats, repeats_alone: repeated augmentation, see datamodules.io.loaders.
+    Args:
+        batch_size: images to train on, per device.
+        eval_batch_size: likewise in evaluations.
+        size: pixels per side the 8 x 8 scans are scaled to; None = what the backbone takes.
+        num_workers: processes that prepare batches; see `train_loader`.
+        seed: order of the training images, not the split.
+        repeats: repeated augmentation, see `train_loader`.
+        repeats_alone: likewise.
     """
 
     num_classes = 10

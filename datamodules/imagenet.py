@@ -20,8 +20,13 @@ class ImageNet(PictureData):
 
     Numbers are reported for the validation part; the photographs to select by are held out of the training part,
     which an evaluation can do without.
-    source: "folders": files, those of val/ in class folders or all together beside the devkit; "webdataset": tar
-    shards; "hf": parquet files that the `datasets` library reads, root being their folder or the hub's name for it.
+
+    Args:
+        *args: as of `PictureData`.
+        source: "folders": files, those of val/ in class folders or all together beside the devkit; "webdataset": tar
+            shards; "hf": parquet files that the `datasets` library reads, root being their folder or the hub's name for
+            it.
+        **kwargs: as of `PictureData`.
     """
 
     layout = Layout(

@@ -25,7 +25,13 @@ VOC_KINDS = (
 
 
 class Downloaded(PictureData):
-    """What these data sets share: `download` has torchvision fetch one that is not there yet."""
+    """What these data sets share.
+
+    Args:
+        *args: as of `PictureData`.
+        download: have torchvision fetch one that is not there yet.
+        **kwargs: as of `PictureData`.
+    """
 
     num_labels: int  # known before anything is downloaded
 
@@ -66,7 +72,13 @@ class Downloaded(PictureData):
 
 
 class Imagenette(Downloaded):
-    """Ten easy classes of ImageNet; numbers are reported for its validation part. size: full, 320px or 160px."""
+    """Ten easy classes of ImageNet; numbers are reported for its validation part.
+
+    Args:
+        *args: as of `PictureData`.
+        resolution: "full", "320px" or "160px", the shorter side of the pictures.
+        **kwargs: as of `Downloaded`.
+    """
 
     num_labels = 10
     published = {"classes": 10, "train": 9_469, "test": 3_925}

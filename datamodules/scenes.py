@@ -75,8 +75,13 @@ def draw(
 ) -> Scene:
     """Draw the scene of `seed`: always the same one for the same settings.
 
-    size: pixels per side; objects: fewest and most; radius: smallest and largest, in sides of the picture;
-    clutter: strokes behind the objects; noise: standard deviation in grey levels of 255.
+    Args:
+        seed: of everything drawn.
+        size: pixels per side.
+        objects: fewest and most.
+        radius: smallest and largest, in sides of the picture.
+        clutter: strokes behind the objects.
+        noise: standard deviation in grey levels of 255.
     """
     rng = np.random.default_rng(seed)
     canvas = _background(rng, size, clutter)

@@ -17,9 +17,15 @@ PARTS = ("train", "val", "test")  # a scene's seed is (its part, its number), so
 
 
 class ShapesDataset(Dataset[tuple[Tensor, Any]]):
-    """`length` scenes of a part, drawn when asked for: images [3, size, size], normalised by mean and std.
+    """Scenes of a part, drawn when they are read: images ``[3, size, size]``, normalised by mean and std.
 
-    target: "labels", float32 [10], which kinds of object are there, or "class", the one most can be seen of.
+    Args:
+        part: "train", "val" or "test".
+        length: scenes.
+        size: pixels per side.
+        mean: ``[3]``.
+        std: ``[3]``.
+        target: "labels", float32 [10], which kinds of object are there, or "class", the one most can be seen of.
     """
 
     def __init__(self, part: str, length: int, size: int, mean: Tensor, std: Tensor, target: str = "labels"):
@@ -48,9 +54,20 @@ class ShapesDataset(Dataset[tuple[Tensor, Any]]):
 class Shapes(LightningDataModule):
     """Scenes of one to four objects of ten kinds, textured, over clutter, hiding one another in part.
 
-    target: "labels" (multi-label) or "class"; size: pixels per side, None = what the backbone takes; train, val,
-    test: scenes in each part. Drawn anew each time they are asked for, and always the same.
-    repeats, repeats_alone: see datamodules.io.loaders.
+    Drawn anew each time they are read, and always the same.
+
+    Args:
+        batch_size: scenes to train on, per device.
+        eval_batch_size: likewise in evaluations.
+        num_workers: processes that draw; see `train_loader`.
+        seed: order of the training scenes.
+        size: pixels per side, None = what the backbone takes.
+        target: "labels" (multi-label) or "class".
+        train: scenes to train on.
+        val: scenes to select by.
+        test: scenes for final numbers.
+        repeats: repeated augmentation, see `train_loader`.
+        repeats_alone: likewise.
     """
 
     classes = tuple(KINDS)

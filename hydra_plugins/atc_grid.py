@@ -45,14 +45,15 @@ class Job(NamedTuple):
 class Grid(Sweeper):
     """Runs the points of `grids` that the results store does not hold yet.
 
-    grids: each a mapping from settings to the value or values they take; the runs of a grid are the product of its
-        axes, and a sweep runs one grid after another.
-    out_of_reach: points that no run can have, as settings with their values; left out, and shown as such.
-    dry_run: only say what is done and what is missing.
-    rerun: True runs what is done again; "changed" only what was done with other code than today's.
-
     On the command line `axis=value` (or several, with commas) selects from the grids that have the axis; anything else
     is set for every run, once per value where there are several: seed=0,1,2.
+
+    Args:
+        grids: each a mapping from settings to the value or values they take; the runs of a grid are the product of its
+            axes, and a sweep runs one grid after another.
+        out_of_reach: points that no run can have, as settings with their values; left out, and shown as such.
+        dry_run: only say what is done and what is missing.
+        rerun: True runs what is done again; "changed" only what was done with other code than today's.
     """
 
     def __init__(
@@ -75,10 +76,7 @@ class Grid(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Run what is missing; ValueError, one line, if runs failed.
-
-        arguments: the command line's overrides of the configuration.
-        """
+        """Run what is missing; ValueError, one line, if runs failed, of overrides `arguments`."""
         from atc.config.errors import Complaint
         from atc.grids import outcomes
         from atc.grids.progress import Progress

@@ -35,12 +35,17 @@ HOPELESS = 3  # failures in a row after which a search is given up
 
 
 class Search(Sweeper):
-    """Runs trials that Optuna proposes until `trials` of them are finished.
+    """Runs trials that Optuna proposes until enough of them are finished.
 
-    space: settings with the values to choose from, as Hydra writes sweeps: choice(...), range(...), interval(...),
-        tag(log, interval(...)). trials: how many, those of an earlier start of the same search included. at_once: how
-        many are launched together. direction: maximize or minimize what a run returns. sampler: one of
-        optuna.samplers. directory: where the journals are. dry_run: only say how far the search has come.
+    Args:
+        space: settings with the values to choose from, as Hydra writes sweeps: choice(...), range(...), interval(...),
+            tag(log, interval(...)).
+        trials: how many, those of an earlier start of the same search included.
+        at_once: how many are launched together.
+        direction: maximize or minimize what a run returns.
+        sampler: one of optuna.samplers.
+        directory: where the journals are.
+        dry_run: only say how far the search has come.
     """
 
     def __init__(
@@ -66,9 +71,13 @@ class Search(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Run what is left of the search; ValueError, one line, if trial after trial fails.
+        """Run what is left of the search.
 
-        arguments: the command line's overrides; those that name several values belong to the space.
+        Args:
+            arguments: the command line's overrides; those that name several values belong to the space.
+
+        Raises:
+            ValueError: trial after trial fails; one line.
         """
         optuna = _optuna()
         for key, value in (("trials", self.trials), ("at_once", self.at_once)):

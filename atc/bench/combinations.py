@@ -47,8 +47,14 @@ class Combination(NamedTuple):
 class Models:
     """A backbone in every precision asked for, and its reductions; all share its weights.
 
-    choices: conf/throughput.yaml, composed for each combination of its lists. What cannot be measured raises a
-    ValueError, one line, before anything is. `combinations` has the dense model of each beside it, asked for or not.
+    Args:
+        choices: conf/throughput.yaml, composed for each combination of its lists.
+
+    Attributes:
+        combinations: what is to be measured, with the dense model of each beside it.
+
+    Raises:
+        ValueError: something cannot be measured; one line, before anything is.
     """
 
     def __init__(self, choices: Sequence[Choice]):

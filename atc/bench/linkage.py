@@ -126,7 +126,12 @@ def times(row: dict[str, object]) -> str:
 
 
 class Watch:
-    """How time is taken: of one thread by its own clock, of several or of a GPU by the wall's."""
+    """How time is taken: of one thread by its own clock, of several or of a GPU by the wall's.
+
+    Args:
+        device: "cpu" or "cuda".
+        threads: that compute at once.
+    """
 
     def __init__(self, device: str, threads: int) -> None:
         self.threads = threads

@@ -30,9 +30,13 @@ Row = dict[str, Any]
 
 
 def measure(choices: Sequence[Choice]) -> tuple[DictConfig, list[Row]]:
-    """Measure combinations of settings, and write the results; the configuration and a row per combination.
+    """Measure combinations of settings, and write the results: anew after each batch size.
 
-    choices: conf/throughput.yaml, composed for each combination. The file is written anew after each batch size.
+    Args:
+        choices: conf/throughput.yaml, composed for each combination.
+
+    Returns:
+        The configuration, and a row per combination.
     """
     cfg = choices[0].cfg
     if cfg.threads is not None:
@@ -122,7 +126,11 @@ def _row(models: Models, one: Combination, forward: "Attempt", timing: Timing | 
 
 
 class Attempt:
-    """A call that may run out of memory, or not compile: then `failure` says so, and it is not called again."""
+    """A call that may run out of memory, or not compile: then `failure` says so, and it is not called again.
+
+    Args:
+        call: without arguments.
+    """
 
     def __init__(self, call: Callable[[], Any]):
         self.call, self.failure = call, ""

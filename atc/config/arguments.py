@@ -33,7 +33,12 @@ _SET = {
 def readable(name: str, arguments: Sequence[str]) -> list[str]:
     """The arguments in Hydra's terms: --dry-run, paths as they are, settings of a saved run's groups.
 
-    name: of the command. ValueError for what Hydra would answer in terms of its own.
+    Args:
+        name: of the command.
+        arguments: its command line.
+
+    Raises:
+        ValueError: what Hydra would answer in terms of its own.
     """
     _without_dashes(name, arguments)
     arguments = _options_first(arguments)

@@ -31,9 +31,16 @@ def chosen_options(choices: Mapping[str, Any]) -> dict[str, Any]:
 def combinations(config: str, given: Sequence[str], several: Collection[str]) -> Iterator[Choice]:
     """Every combination of the settings given as lists, as if it had been given alone.
 
-    config: a file of conf/, on which Hydra is initialised; given: the command line; several: the settings that may be
-    lists, the group `reducer` among them and else of the top level. Each configuration says in `choices` which option
-    of each group it is. ValueError for an empty list.
+    Args:
+        config: a file of conf/, on which Hydra is initialised.
+        given: the command line.
+        several: the settings that may be lists, the group `reducer` among them and else of the top level.
+
+    Returns:
+        Configurations, each of which says in `choices` which option of each group it is.
+
+    Raises:
+        ValueError: an empty list.
     """
     lists: dict[str, list[Any]] = {}
     others = []

@@ -37,9 +37,15 @@ class Complaint(ValueError):
 
 
 def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = ()) -> str | None:
-    """The complaint to print, or None for an error that is not the user's.
+    """What to print for an error.
 
-    overrides: the command line, to name near misses of a key that does not exist.
+    Args:
+        error: what ended the command.
+        config_name: of the command.
+        overrides: its command line, to name near misses of a key that does not exist.
+
+    Returns:
+        One line, or None for an error that is not the user's.
     """
     overrides = list(overrides)
     if isinstance(error, Complaint):

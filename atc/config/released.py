@@ -146,8 +146,11 @@ def _parsed(said: list[str]) -> list[Override]:
 def with_settings(cfg: DictConfig, name: str, said: list[str]) -> DictConfig:
     """The configuration under the settings in the file cfg.checkpoint, if it is a released one, else `cfg`.
 
-    cfg: as composed from conf/NAME.yaml and the command line `said`, which goes before the file's settings; with
-    experiment=NAME on it, nothing is taken from the file.
+    Args:
+        cfg: as composed from conf/NAME.yaml and the command line.
+        name: of the command.
+        said: the command line, which goes before the file's settings; with experiment=NAME on it, nothing is taken from
+            the file.
     """
     file = released.local(cfg.checkpoint)
     args = released.arguments(file) if file.is_file() else {}

@@ -14,9 +14,14 @@ from atc.runs.directories import COMPOSED, OF_THE_COMMAND
 def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[str]) -> DictConfig:
     """The configuration saved in a run directory, under what the command line says.
 
-    cfg: as composed from the command line alone; overrides: that command line; own: top-level keys that are
-    never taken from the saved run. With experiment=NAME on the command line nothing is taken. ValueError where the
-    saved configuration, which may be anybody's, says what atc.config.saved refuses.
+    Args:
+        cfg: as composed from the command line alone.
+        directory: of the run.
+        overrides: the command line; with experiment=NAME on it nothing is taken.
+        own: top-level keys that are never taken from the saved run.
+
+    Raises:
+        ValueError: the saved configuration, which may be anybody's, says what atc.config.saved refuses.
     """
     said = OverridesParser.create().parse_overrides(overrides)
     if any(override.key_or_group == "experiment" for override in said):

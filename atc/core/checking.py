@@ -59,8 +59,12 @@ def _stands_for_many(tensor: Tensor) -> bool:
 def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions: dict[str, str]) -> None:
     """Raise ValueError where a plan does not fit the tokens it was made for.
 
-    plan: what a reducer returned; tokens: [B, N, C], which it saw; num_out: tokens that have to come out;
-    values: whether they are looked at, not only shapes; exceptions: as in `Reducer.exceptions`.
+    Args:
+        plan: what a reducer returned.
+        tokens: ``[B, N, C]``, which it saw.
+        num_out: tokens that have to come out.
+        values: whether they are looked at, not only shapes.
+        exceptions: as in `Reducer.exceptions`.
     """
     if not isinstance(plan, Plan):
         raise ValueError(f"forward must return a Plan (Select, Assign or Mix), got a {type(plan).__name__}")
@@ -75,8 +79,12 @@ def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions
 def check_reduced(x: Tensor, size: Tensor, tokens: Tensor, num_out: int, values: bool) -> None:
     """Raise ValueError where a plan's own arithmetic went wrong.
 
-    x, size: what the plan made, to be [B, K, C] and [B, K]; tokens: [B, N, C], of which it made them; num_out, values:
-    as for check_plan.
+    Args:
+        x: what the plan made of the tokens, to be ``[B, K, C]``.
+        size: what it made of their sizes, to be ``[B, K]``.
+        tokens: ``[B, N, C]``, of which it made them.
+        num_out: as for `check_plan`.
+        values: as for `check_plan`.
     """
     batch, _, channels = tokens.shape
     if x.shape != (batch, num_out, channels) or x.dtype != tokens.dtype:

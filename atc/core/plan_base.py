@@ -60,7 +60,8 @@ class Plan(tuple[Tensor, ...], ABC):
     def check_contents(self, distinct: bool = True) -> None:
         """Raise ValueError where values break the contract; a GPU waits for the host.
 
-        distinct: every output token must have an input token of its own.
+        Args:
+            distinct: every output token must have an input token of its own.
         """
         check_range("labels", self.labels, -1, self.num_out)
         if self.valid is not None:

@@ -58,31 +58,36 @@ class Stage(NamedTuple):
 class Reducer(nn.Module, ABC):
     """Decides which tokens belong together, whatever backbone, schedule and trainer are.
 
-    One instance is built per reducing block. A subclass sets what differs from these defaults:
+    One instance is built per reducing block. A subclass sets those attributes that differ from their defaults.
 
-    site:  "after_attention" (between attention and MLP of the block) or "before_block".
-    needs: which of "cls_attn", "values", "attn" the view must hold.
-    proportional_attention, size_weighted: whether the method, as its paper states it, adds log(size) to the
-        attention logits of later blocks, and weights means by size; `atc.wrap` takes overrides.
-    reduces: False for the dense baseline, which is never asked.
-    extra: output tokens beyond `keep` (EViT's fused token).
-    released_surplus: patch tokens the authors' every-block code leaves beyond the schedule's count when there
-        is a CLS token; used only with `as_released`.
-    dynamic: True where images may keep different numbers of tokens: `keep` is then the most that an image keeps, and
-        the method is asked also where that is all of them.
-    masks_training: True where all N tokens stay while the model is trained, and `Plan.valid` is a floating mask of
-        them (DynamicViT). The mask is applied in the attention of this block and of all later ones: a masked token is
-        seen by nobody but itself.
-    noise: random numbers to be used instead of those that the method would draw, one tensor for each instance; see
-        `draw`.
-    released_method: how the authors' training scripts call the method in the name of a model ("dpcknn" of
-        dpcknn_small_patch16_224), where that is not the name of its file in conf/reducer; None: the same.
-    released_arguments: constructor arguments by the names of the authors' settings, such as {"k_neighbors": "k"}.
-    released_names: the parameters that it learns, by the names in the authors' checkpoints: beginnings of names, with
-        {stage} for the 0-based number of the stage, and what stands in their place in this module, such as
-        {"cluster_layers.{stage}.score.": "weight."}.
-    exceptions: contract checks a method is known not to meet, each with the reason; "distinct_outputs" allows that an
-        output token has no input token of its own.
+    Args:
+        stage: where the instance works.
+
+    Attributes:
+        site: "after_attention" (between attention and MLP of the block) or "before_block".
+        needs: which of "cls_attn", "values", "attn" the view must hold.
+        proportional_attention: whether the method, as its paper states it, adds log(size) to the attention logits of
+            later blocks; `atc.wrap` takes another value.
+        size_weighted: whether it weights means by size; likewise.
+        reduces: False for the dense baseline, which is never called.
+        extra: output tokens beyond `keep` (EViT's fused token).
+        released_surplus: patch tokens the authors' every-block code leaves beyond the schedule's count when there
+            is a CLS token; used only with `as_released`.
+        dynamic: True where images may keep different numbers of tokens: `keep` is then the most that an image keeps,
+            and the method is called also where that is all of them.
+        masks_training: True where all N tokens stay while the model is trained, and `Plan.valid` is a floating mask of
+            them (DynamicViT). The mask is applied in the attention of this block and of all later ones: only a masked
+            token itself attends to it.
+        noise: random numbers to be used instead of those that the method would draw, one tensor for each instance; see
+            `draw`.
+        released_method: how the authors' training scripts call the method in the name of a model ("dpcknn" of
+            dpcknn_small_patch16_224), where that is not the name of its file in conf/reducer; None: the same.
+        released_arguments: constructor arguments by the names of the authors' settings, such as {"k_neighbors": "k"}.
+        released_names: the parameters that it learns, by the names in the authors' checkpoints: beginnings of names,
+            with {stage} for the 0-based number of the stage, and what stands in their place in this module, such as
+            {"cluster_layers.{stage}.score.": "weight."}.
+        exceptions: contract checks a method is known not to meet, each with the reason; "distinct_outputs" allows that
+            an output token has no input token of its own.
     """
 
     site: ClassVar[Literal["after_attention", "before_block"]] = "after_attention"

@@ -56,10 +56,13 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
 def gflops_by_formula(model: nn.Module, padded: bool = False) -> float:
     """GFLOPs per image from token counts, as papers compute them: two per multiply-add of linear layers and attention.
 
-    model: a plain-attention ViT of a family that can be wrapped, or a `ReducedViT` of one, whose latest forward counts.
-    What a reducer itself computes is not in the formula; the difference to `gflops_per_image` is its price. Where
-    images keep different numbers of tokens, it is the mean of what each of them costs, or, with `padded`, what a batch
-    computes per image.
+    What a reducer itself computes is not in the formula; the difference to `gflops_per_image` is its price.
+
+    Args:
+        model: a plain-attention ViT of a family that can be wrapped, or a `ReducedViT` of one, whose latest forward
+            counts.
+        padded: where images keep different numbers of tokens, what a batch computes per image; else the mean of what
+            each of them costs.
     """
     reduced = model if isinstance(model, ReducedViT) else None
     host = host_of(model) if reduced is None else reduced.host

@@ -13,12 +13,17 @@ _CHROMA = 0.13
 
 
 def distinct(sources: Sequence[Labels], grid: tuple[int, int]) -> list[Pixels]:
-    """Colours for the clusters of successive stages: per stage [K, 3] uint8, K = largest token number + 1.
+    """Colours for the clusters of successive stages.
 
     Within a stage, clusters that touch have clearly different colours, and colours repeat only once all 96 are
     in use. A cluster that grows keeps its colour: its part with most patches has it in the stage before.
 
-    sources: per stage [N0], each a coarsening of the one before; -1 = pruned.
+    Args:
+        sources: per stage ``[N0]``, each a coarsening of the one before; -1 = pruned.
+        grid: rows and columns of the patches.
+
+    Returns:
+        Per stage ``[K, 3]`` uint8, K = largest token number + 1.
     """
     given: list[dict[int, int]] = []  # last stage first
     for number in reversed(range(len(sources))):

@@ -68,7 +68,15 @@ def dimmed(photo: Pixels) -> Pixels:
 
 
 def outlined(picture: Pixels, source: Labels, grid: tuple[int, int], width: int = 1, shade: float = 0.0) -> Pixels:
-    """The picture with a line of `width` pixels wherever one cluster ends; shade: 0 = black ... 1 = white."""
+    """The picture with a line wherever one cluster ends.
+
+    Args:
+        picture: ``[H, W, 3]`` uint8.
+        source: ``[N0]`` cluster of each patch.
+        grid: rows and columns of the patches.
+        width: of the line, in pixels.
+        shade: of the line, from 0, black, to 1, white.
+    """
     drawn, size = picture.copy(), patch_size(picture, grid)
     ink = np.uint8(round(255 * shade))
     before, after = width // 2, width - width // 2

@@ -109,8 +109,14 @@ def figure(rows: Sequence[Row], inches: float = 2.0) -> Figure:
 def save(sheet: Figure, path: Path, dpi: int = 150, palette: int | None = None) -> None:
     """Write the figure as its suffix says, .png, .svg or .pdf, whole or not at all.
 
-    palette: for .png: at most so many colours, 256 or fewer, which makes a file of a third of the size. ValueError for
-    other numbers.
+    Args:
+        sheet: the figure.
+        path: the file.
+        dpi: pixels per inch.
+        palette: for .png: at most so many colours, 256 or fewer, which makes a file of a third of the size.
+
+    Raises:
+        ValueError: another number of colours.
     """
     if palette is not None and not 1 <= palette <= 256:
         raise ValueError(f"a palette of {palette} colours: a PNG has from 1 to 256")

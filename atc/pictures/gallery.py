@@ -23,12 +23,14 @@ _GAP = 8
 class Gallery(Callback):
     """Shows the first images of each validation, and of each test, before and after every reduction.
 
-    images: how many; 0 = none. every_n_epochs: validations of other epochs are not shown. stages: at most so many
-    reductions, evenly chosen, the last among them.
-
     Goes to every logger that takes pictures (`log_image`: W&B), as "clusters/val" or "clusters/" and the name of the
     test, and costs no forward pass: it draws the trace that the first batch left. A model that reduces nothing has
     none.
+
+    Args:
+        images: how many; 0 = none.
+        every_n_epochs: validations of other epochs are not shown.
+        stages: at most so many reductions, evenly chosen, the last among them.
     """
 
     def __init__(self, images: Whole = 8, every_n_epochs: Count = 1, stages: Count = 4):

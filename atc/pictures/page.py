@@ -20,7 +20,13 @@ from atc.pictures.regions import Pixels, patch_size
 def render(photo: Photo, methods: Sequence[Method], setting: str = "") -> str:
     """The page as HTML: it loads nothing from the network and opens from disk.
 
-    setting: the one to begin with, if the methods have it. ValueError if there are no methods.
+    Args:
+        photo: the photograph.
+        methods: what the page can switch to.
+        setting: the one to begin with, if the methods have it.
+
+    Raises:
+        ValueError: there are no methods.
     """
     if not methods:
         raise ValueError("no method to show on the page: none works on this backbone")
@@ -43,9 +49,16 @@ def for_script(data: Any) -> str:
 def content(photo: Photo, methods: Sequence[Method], setting: str) -> dict[str, Any]:
     """What the page's script reads.
 
-    photo: a data URL; means: mean colour of each patch; palette: CSS colours; setting: the one to begin with;
-    runs: per method and setting the steps of `order.History`, the palette entry of each patch's token while it
-    leads one, and the stages.
+    Args:
+        photo: the photograph.
+        methods: what the page can switch to.
+        setting: the one to begin with.
+
+    Returns:
+        photo: a data URL; means: mean colour of each patch; palette: CSS colours; setting: the one to begin with; runs:
+            per
+        method and setting the steps of `order.History`, the palette entry of each patch's token while it leads one, and
+        the stages.
     """
     grid = methods[0].model.host.grid(photo.seen)
     height, width = patch_size(photo.drawn, grid)

@@ -37,8 +37,11 @@ def opened(path: str | Path) -> Image.Image:
 def from_picture(picture: Image.Image, data_config: Mapping[str, Any], name: str) -> Photo:
     """The largest centred part of a picture with the shape the backbone takes.
 
-    data_config: timm's, of the backbone: input_size, mean, std, interpolation. Its crop_pct is not applied: the
-    whole side is shown.
+    Args:
+        picture: of any mode.
+        data_config: timm's, of the backbone: input_size, mean, std, interpolation. Its crop_pct is not applied: the
+            whole side is shown.
+        name: of the photograph, for titles.
     """
     _, height, width = data_config["input_size"]
     kind = _FILTERS.get(str(data_config.get("interpolation")), Image.Resampling.BICUBIC)

@@ -12,12 +12,14 @@ from atc.values import Share
 class RawOrAveraged(EMAWeightAveraging):
     """Validates the exponential moving average of the weights and the weights as trained; notes which are better.
 
-    score: a metric of the task. decay: of the average, which starts from the weights that
-    training starts from, as timm's ModelEmaV2 and so the DeiT recipes have it (Lightning's own starts after the
-    first update).
-
     Logs val/SCORE and whatever else the task logs for the average, val/SCORE_raw for the weights as trained, and
     val/SCORE_best, the better one, to select the epoch by. A checkpoint says in "averaged_best" which one that was.
+
+    Args:
+        score: a metric of the task.
+        decay: of the average, which starts from the weights that training starts from, as timm's ModelEmaV2 and so the
+            DeiT recipes have it (Lightning's own starts after the first update).
+        **settings: as of Lightning's EMAWeightAveraging.
     """
 
     def __init__(self, score: str, decay: Share, **settings: Any):

@@ -18,17 +18,25 @@ from atc.values import NotNegative, Share
 class Classification(Task):
     """Cross-entropy, or a binary one, plus whatever losses the reducers have; top-1 and top-5 accuracy.
 
-    model: images to logits [B, classes]; num_classes: how many.
-    configure: from (model, total_steps, epochs) to what `configure_optimizers` returns; see atc.tasks.optim.
-    label_smoothing: share of each target spread over all classes; mixup, cutmix: timm's alphas, 0 = off.
-    loss: None for cross-entropy; "bce" for timm's binary cross-entropy of every class against all others, a mean over
-    images and classes. With it, target_threshold makes 1 of what a mixed or smoothed target has more of, and 0 of the
-    rest (None: targets stay soft), and sum_classes adds over classes instead (arXiv 2110.00476).
-    ValueError for another loss, a threshold or a smoothing out of range, or settings of a loss that is not chosen; and
-    in training for an odd number of images that are to be mixed.
-
     Logs train/loss, val/loss (cross-entropy: comparable between losses), val/accuracy, val/top5, and under
     `test_name` the same of a test. An evaluation with a logit that is not finite raises NotFinite.
+
+    Args:
+        model: images to logits ``[B, classes]``.
+        num_classes: how many.
+        configure: from (model, total_steps, epochs) to what `configure_optimizers` returns; see atc.tasks.optim.
+        label_smoothing: share of each target spread over all classes.
+        mixup: timm's alpha, 0 = off.
+        cutmix: likewise.
+        loss: None for cross-entropy; "bce" for timm's binary cross-entropy of every class against all others, a mean
+            over images and classes.
+        target_threshold: of "bce": 1 of what a mixed or smoothed target has more of, and 0 of the rest; None: targets
+            stay soft.
+        sum_classes: of "bce": add over classes instead (arXiv 2110.00476).
+
+    Raises:
+        ValueError: another loss, a threshold or a smoothing out of range, or settings of a loss that is not chosen; and
+            in training an odd number of images that are to be mixed.
     """
 
     metric = ACCURACY

@@ -11,8 +11,12 @@ from torch import nn
 def compile_in_place(module: nn.Module, settings: Any) -> None:
     """Let `module` compile itself when it is first called; the names of its parameters stay.
 
-    settings: None or False for not at all, True, or arguments of torch.compile, such as {"mode": "max-autotune"}.
-    ValueError for anything else, and for a backend or mode that PyTorch does not have.
+    Args:
+        module: the module.
+        settings: None or False for not at all, True, or arguments of torch.compile, such as {"mode": "max-autotune"}.
+
+    Raises:
+        ValueError: anything else, or a backend or mode that PyTorch does not have.
     """
     if OmegaConf.is_config(settings):  # PyTorch looks into its options
         settings = OmegaConf.to_container(settings, resolve=True)

@@ -19,14 +19,19 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameter groups of a model, for a torch optimiser; the first of them learns at the full rate.
 
-    weight_decay: not for vectors, nor for what the backbone names (positions, CLS).
-    backbone_lr_scale: of everything but heads, positions, patch embedding and reducers. These groups carry
-        "backbone": True, and a "lr" of their own: a schedule ends at the same rate for all, as in the DeiT recipe
-        of the authors' code.
-    layer_decay: instead, the rate of block i of L (1-based) times layer_decay ** (L + 1 - i), as in fine-tuning
-        MAE (arXiv 2111.06377, after BEiT). Positions, CLS and patch embedding count as block 0; heads, reducers
-        and fc_norm learn at the full rate. (timm gives a final norm before the pooling a layer of its own.)
-    ValueError if both are asked for.
+    Args:
+        model: the model, wrapped or not.
+        lr: the full rate.
+        weight_decay: not for vectors, nor for what the backbone names (positions, CLS).
+        layer_decay: the rate of block i of L (1-based) times layer_decay ** (L + 1 - i), as in fine-tuning MAE (arXiv
+            2111.06377, after BEiT). Positions, CLS and patch embedding count as block 0; heads, reducers and fc_norm
+            learn at the full rate. (timm gives a final norm before the pooling a layer of its own.)
+        backbone_lr_scale: instead, of everything but heads, positions, patch embedding and reducers. These groups carry
+            "backbone": True, and a "lr" of their own: a schedule ends at the same rate for all, as in the DeiT recipe
+            of the authors' code.
+
+    Raises:
+        ValueError: both are given.
     """
     host = getattr(model, "host", None) if hasattr(model, "reducers") else None
     vit: Any = model if host is None else host.model
@@ -63,9 +68,13 @@ def _new_and_backbone(
 
 
 class Freeze:
-    """A schedule of timm's that holds the groups marked "backbone" at rate 0 for the first `updates` updates.
+    """A schedule of timm's that holds the groups marked "backbone" at rate 0 in the beginning.
 
-    Their moments are gathered all the while, as in the authors' code: what is at rest is only the weights.
+    Their moments are gathered all the while, as in the authors' code: only the weights do not change.
+
+    Args:
+        scheduler: timm's.
+        updates: how many it holds them for.
     """
 
     def __init__(self, scheduler: Any, updates: int):

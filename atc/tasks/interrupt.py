@@ -20,9 +20,12 @@ __all__ = ["Interrupted", "StopSafely", "arrange", "raise_interrupted"]
 class StopSafely(Callback):
     """While training, a signal waits for the end of the current update; then the state is saved and the run ends.
 
-    path: the checkpoint to write, which is also what a ModelCheckpoint writes at the end of every epoch. A second
-    signal stops at once, without it.
-    minutes: within an epoch the state is saved this often as well, for what ends a run without a signal; None: never.
+    A second signal stops at once, without it.
+
+    Args:
+        path: the checkpoint to write, which is also what a ModelCheckpoint writes at the end of every epoch.
+        minutes: within an epoch the state is saved this often as well, for what ends a run without a signal; None:
+            never.
     """
 
     signals = signals.SIGNALS

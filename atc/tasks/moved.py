@@ -22,11 +22,12 @@ COMPOSED = "composed.yaml"  # which lies at the top of a run directory
 class FollowsItsRun(Callback):
     """Reads what a checkpoint says of other checkpoints, such as the best one, as said of where they lie now.
 
-    directory: that of the run, which ModelCheckpoint callbacks write to or below. readable: whether a checkpoint is
-    whole.
-
     Files that are not there any more, or damaged, are forgotten, so that the best epoch is chosen among those that are
     left. A run that goes on in another directory takes a copy of the others along.
+
+    Args:
+        directory: that of the run, which ModelCheckpoint callbacks write to or below.
+        readable: whether a checkpoint is whole.
     """
 
     def __init__(self, directory: Path, readable: Callable[[Path], bool] = Path.is_file):

@@ -18,12 +18,18 @@ from atc.values import NotNegative, Share
 class Multilabel(Task):
     """Asymmetric loss, plus whatever losses the reducers have; macro mAP.
 
-    model: images to logits [B, labels]; num_classes: how many labels. Batches are images [B, 3, H, W] and targets
-    [B, labels] in {0, 1}. loss: "asymmetric" with gamma_neg, gamma_pos and clip, see asymmetric_loss, or "bce",
-    binary cross-entropy summed likewise.
+    Batches are images ``[B, 3, H, W]`` and targets ``[B, labels]`` in {0, 1}. Logs train/loss, val/loss (binary
+    cross-entropy, a mean: comparable between losses), val/map as the papers' code defines it and val/map_torchmetrics,
+    and under `test_name` the same of a test.
 
-    Logs train/loss, val/loss (binary cross-entropy, a mean: comparable between losses), val/map as the papers'
-    code defines it and val/map_torchmetrics, and under `test_name` the same of a test.
+    Args:
+        model: images to logits ``[B, labels]``.
+        num_classes: how many labels.
+        configure: as of `Classification`.
+        loss: "asymmetric", see `asymmetric_loss`, or "bce", binary cross-entropy summed likewise.
+        gamma_neg: of "asymmetric".
+        gamma_pos: likewise.
+        clip: likewise.
     """
 
     metric = Metric("map", "%", 100.0)

@@ -75,13 +75,30 @@ def configure(
 ) -> dict[str, Any]:
     """What `LightningModule.configure_optimizers` returns for `model`, trained for total_steps updates.
 
-    batch: images behind one update. opt, sched: timm's names ("adamw", "cosine"); opt_args, sched_args: more of
-    timm's settings for them. weight_decay: for matrices only.
-    lr_batch_normalizer: lr is for this many images per update, and grows with `batch`; None: lr as it is.
-    backbone_lr_scale, layer_decay: see parameter_groups; backbone_freeze_epochs: see Freeze.
-    warmup_prefix: the schedule starts after the warm-up, in the epochs that are left; False: it runs from epoch
-    0 underneath the warm-up, and the rate jumps where that ends (as in the recipes of DeiT).
-    as_released: as warmup_prefix=False. ValueError for settings that do not go together.
+    Args:
+        model: the model, wrapped or not.
+        total_steps: updates of the whole training.
+        epochs: of the whole training.
+        batch: images behind one update.
+        opt: timm's name of the optimiser, such as "adamw".
+        lr: the highest rate.
+        weight_decay: for matrices only.
+        sched: timm's name of the schedule, such as "cosine".
+        lr_batch_normalizer: lr is for this many images per update, and grows with `batch`; None: lr as it is.
+        backbone_lr_scale: see `parameter_groups`.
+        backbone_freeze_epochs: see `Freeze`.
+        layer_decay: see `parameter_groups`.
+        warmup_epochs: in which the rate rises from warmup_lr.
+        warmup_prefix: the schedule starts after the warm-up, in the epochs that are left; False: it runs from epoch 0
+            underneath the warm-up, and the rate jumps where that ends (as in the recipes of DeiT).
+        warmup_lr: the rate of the first update.
+        min_lr: the rate at the end.
+        as_released: as warmup_prefix=False.
+        opt_args: more of timm's settings for the optimiser.
+        sched_args: more of timm's settings for the schedule.
+
+    Raises:
+        ValueError: settings that do not go together.
     """
     check_warmup(warmup_epochs, epochs)
     if backbone_freeze_epochs and (layer_decay is not None or sched == "none"):

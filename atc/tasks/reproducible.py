@@ -13,8 +13,11 @@ from atc.values import Seed
 class Reproducible(Callback):
     """Makes everything random in training a function of the seed, the rank and the number of the batch.
 
-    Nothing has to be saved for that: after any interruption, batch n draws what it would have drawn. (Loader
-    workers see to it by themselves: datamodules.io.loaders.SeededBatches.)
+    Nothing has to be saved for that: after any interruption, batch n draws what it would have drawn. (In loader
+    workers datamodules.io.loaders.SeededBatches does the same.)
+
+    Args:
+        seed: of the run.
     """
 
     def __init__(self, seed: Seed):

@@ -18,6 +18,9 @@ class Begin(Callback):
     """Calls `begin` when a batch has gone through the model with the state that a training goes on from, not before.
 
     Until then what does not fit, such as another size of images, is refused and leaves the run as it was.
+
+    Args:
+        begin: without arguments.
     """
 
     def __init__(self, begin: Callable[[], None]):

@@ -41,8 +41,13 @@ def digits(
 ) -> VisionTransformer:
     """A ViT small enough to train in a minute on one core: 28 x 28 images, 49 patches, 12 blocks of width 48.
 
-    pretrained: start from the weights that ship with the package (scikit-learn's digits); False starts afresh.
-    img_size: pixels per side, a multiple of 4; None = 28.
+    Args:
+        num_classes: of the head; None keeps that of the weights.
+        pretrained: start from the weights that ship with the package (scikit-learn's digits); False starts afresh.
+        checkpoint: a weight file to start from instead.
+        drop_path_rate: stochastic depth.
+        img_size: pixels per side, a multiple of 4; None = 28.
+        use_ema: of raw weights and their moving average in the file, which to take; see `load_weights`.
     """
     size = img_size or 28
     if size % 4:
@@ -85,13 +90,26 @@ def timm_vit(
     in_chans: Literal[3] | None = None,
     **args: Any,
 ) -> nn.Module:
-    """Any model of timm's registry: `name` as in `timm.list_models()`, `args` for its constructor.
+    """Any model of timm's registry.
 
-    url: where to get the weights instead of from timm's hub. head_std: a new head starts at a truncated normal of
-    this standard deviation and a bias of 0, instead of PyTorch's own. data_config: mean and std, where the weights
-    want others than timm says for `name`. img_size: pixels per side, or height and width; in_chans: what pictures have.
-    None-valued `args` keep timm's defaults.
-    ConnectionError if the weights cannot be downloaded; ValueError for an unknown name or setting.
+    Args:
+        name: as in `timm.list_models()`.
+        num_classes: of the head; None keeps that of the weights.
+        pretrained: take timm's weights.
+        checkpoint: a weight file to start from instead.
+        url: where to get the weights instead of from timm's hub.
+        head_std: a new head starts at a truncated normal of this standard deviation and a bias of 0, instead of
+            PyTorch's own.
+        data_config: mean and std, where the weights need others than timm says for `name`.
+        use_ema: of raw weights and their moving average in the file, which to take; see `load_weights`.
+        drop_path_rate: stochastic depth.
+        img_size: pixels per side, or height and width.
+        in_chans: what pictures have.
+        **args: for the model's constructor; None keeps timm's default.
+
+    Raises:
+        ConnectionError: the weights cannot be downloaded.
+        ValueError: an unknown name or setting.
     """
     if not timm.is_model(name):
         raise ValueError(f"timm has no model '{name}'{_similar(name)}")

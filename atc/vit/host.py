@@ -21,6 +21,9 @@ from atc.vit.hooks import patched
 class Host(ABC):
     """One family of models, seen from the loop that runs their blocks.
 
+    Args:
+        model: the model to describe.
+
     Attributes:
         methods: the model's own methods that a wrapped model offers unchanged: those that run no block.
         module: the class that wraps models of this family, dotted: `ReducedViT` or a subclass with another call.

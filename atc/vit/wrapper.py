@@ -13,6 +13,9 @@ class Wrapper(nn.Module):
     Parameters and buffers are the model's own dictionaries; modules are the same objects, taken anew when the model has
     replaced one. Settings of the model, and those of its methods that run no block, can be read from the wrapper.
 
+    Args:
+        host: the description of the model.
+
     Attributes:
         host: the `Host` that describes the model; `host.model` is the model.
     """

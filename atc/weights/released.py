@@ -65,9 +65,14 @@ def local(path: str | Path) -> Path:
 
 
 def read(path: Path, mmap: bool = False) -> Any:
-    """What a .pth file holds. ValueError if that is not readable, or more than tensors, plain values and SAFE.
+    """What a .pth file holds.
 
-    mmap: leave tensors on disk until they are looked at, where the format of the file allows it.
+    Args:
+        path: the file.
+        mmap: leave tensors on disk until they are looked at, where the format of the file allows it.
+
+    Raises:
+        ValueError: it is not readable, or holds more than tensors, plain values and SAFE.
     """
     try:
         with torch.serialization.safe_globals(SAFE):

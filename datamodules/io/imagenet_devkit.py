@@ -20,9 +20,16 @@ KAGGLE = "LOC_val_solution.csv"
 
 
 def flat_folder(folder: Path, number: Mapping[str, int], layout: Layout, listing: Listing) -> Part:
-    """The photographs of a flat val/. number: from WordNet id to class index; listing: what is to list them.
+    """The photographs of a flat val/.
 
-    LayoutError if there is neither the devkit nor Kaggle's list beside val/, or no photograph in it.
+    Args:
+        folder: val/.
+        number: from WordNet id to class index.
+        layout: for messages.
+        listing: what is to list the photographs.
+
+    Raises:
+        LayoutError: there is neither the devkit nor Kaggle's list beside val/, or no photograph in it.
     """
     paths = [Path(path) for path in listing.directly(folder)]
     if not paths:

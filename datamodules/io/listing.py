@@ -36,6 +36,9 @@ class Listing:
     Links are followed, and every real folder is listed once: under its own path rather than a link's, and never where
     a link leads back to a folder above. So no picture counts twice, and none is in two parts.
 
+    Args:
+        follow_links: False refuses links.
+
     Attributes:
         left_out: how many names were passed over, by kind.
         looped: the first link to a folder that is listed already.
@@ -92,12 +95,22 @@ class Listing:
         }
 
     def directly(self, folder: Path, wanted: Callable[[str], bool] = is_picture) -> list[str]:
-        """The files that lie directly in a folder, sorted; wanted: whether a name is that of such a file."""
+        """The files that lie directly in a folder, sorted.
+
+        Args:
+            folder: the folder.
+            wanted: whether a name is that of such a file.
+        """
         self._refuse(folder)
         return sorted(entry.path for entry in self._entries(folder) if self._kind(entry, wanted) == "file")
 
     def below(self, folder: Path, wanted: Callable[[str], bool] = is_picture) -> list[str]:
-        """The files anywhere below a folder, sorted; wanted: whether a name is that of such a file."""
+        """The files anywhere below a folder, sorted.
+
+        Args:
+            folder: the folder.
+            wanted: whether a name is that of such a file.
+        """
         found: list[tuple[str, list[str]]] = []
         waiting = [str(folder)]
         self._seen.update(map(_identity, Path(os.path.realpath(folder)).parents))

@@ -20,14 +20,21 @@ from datamodules.io.workers import undisturbed
 class EpochSampler(DistributedSampler[int]):
     """A new order every epoch, decided by the seed and the epoch alone, so that a resumed run repeats it.
 
-    length: items in the data set; skip: items of the first epoch asked for that were seen before a resume.
-    world, rank: of so many devices, the one whose share this is. A batch of all devices holds the items that a batch
-    of one device, as large as all of theirs, would hold. (Lightning recognises the class, and shares out no further.)
-    repeats: so many copies of an item follow one another, each on another device, for each to be augmented anew;
-    the epoch stays as long. timm's sampler, after arXiv 1901.09335 and DeiT: items beyond a multiple of 256 are left
-    out. `generator` is re-seeded with every epoch; a DataLoader that is given it seeds its workers from it.
-    numbered: instead of item i it yields n * length + i for the n-th that this device has seen in all epochs, which is
-    what SeededBatches takes.
+    A batch of all devices holds the items that a batch of one device, as large as all of theirs, would hold. (Lightning
+    recognises the class, and shares out no further.) `generator` is re-seeded with every epoch; a DataLoader that is
+    given it seeds its workers from it.
+
+    Args:
+        length: items in the data set.
+        seed: of all orders.
+        skip: items of the first epoch asked for that were seen before a resume.
+        repeats: so many copies of an item follow one another, each on another device, for each to be augmented anew;
+            the epoch stays as long. timm's sampler, after arXiv 1901.09335 and DeiT: items beyond a multiple of 256 are
+            left out.
+        world: devices.
+        rank: the device whose share this is.
+        numbered: instead of item i it yields n * length + i for the n-th that this device has seen in all epochs, which
+            is what `SeededBatches` takes.
     """
 
     def __init__(
@@ -76,8 +83,12 @@ class EpochSampler(DistributedSampler[int]):
 class SeededBatches(Dataset[Any]):
     """Training items for loader workers, which draw from the seed and the number of the batch alone.
 
-    So that a batch is augmented alike however many workers there are, and after a resume within an epoch. To be
-    asked for batches, by the numbers of EpochSampler(numbered=True); seed: whole numbers that set runs apart.
+    So that a batch is augmented alike however many workers there are, and after a resume within an epoch. It gives
+    whole batches, by the numbers of EpochSampler(numbered=True).
+
+    Args:
+        dataset: the items.
+        seed: whole numbers that set runs apart.
     """
 
     def __init__(self, dataset: Dataset[Any], seed: tuple[int, ...]):
@@ -103,11 +114,17 @@ class SeededBatches(Dataset[Any]):
 def train_loader(
     module: LightningDataModule, dataset: Dataset[Any], batch_size: int, num_workers: int | None, seed: int
 ) -> DataLoader[Any]:
-    """Shuffled batches of `batch_size` per device, the last short one left out.
+    """Shuffled batches, the last short one left out.
 
-    num_workers: processes that read; None = one per core that this process may use, at most 8.
     In a run resumed in the middle of an epoch it continues that epoch's order where the run was cut.
-    A module with `repeats` gets repeated augmentation, on one device only if it also has `repeats_alone`.
+
+    Args:
+        module: the data module; with `repeats` it gets repeated augmentation, on one device only if it also has
+            `repeats_alone`.
+        dataset: the items.
+        batch_size: items per device.
+        num_workers: processes that read; None = one per core that this process may use, at most 8.
+        seed: of the order.
     """
     epoch, batches = _position(module)
     rank, world = (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
@@ -149,7 +166,10 @@ def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None)
 def some_of(dataset: Dataset[Any], limit: int | float | None, batch_size: int) -> Dataset[Any]:
     """A part of a data set, spread evenly over it.
 
-    limit: batches of `batch_size`, if it is an integer, or a share of the data set; None for all of it.
+    Args:
+        dataset: the data set.
+        limit: batches, if it is an integer, or a share of the data set; None for all of it.
+        batch_size: items of a batch.
     """
     length: int = len(dataset)  # type: ignore[arg-type]
     if limit is None:

@@ -25,11 +25,22 @@ _NAMES = {  # how files and folders of a split are named
 def open_parquet(
     root: str | PathLike[str] | None, layout: Layout, listing: Listing
 ) -> tuple[dict[str, Part], Mapping[str, Any]]:
-    """The parts of a data set with columns image and label, and the tables that OpenRow reads.
+    """The parts of a data set with columns image and label.
 
-    root: a folder, or a name on the hub such as ILSVRC/imagenet-1k (gated: `hf auth login` first). The library
-    converts the files once into its own cache. Of a folder only its parquet files are read, nothing that they are
-    described by; listing: what is to list them. Entries are (split, row).
+    The library converts the files once into its own cache. Of a folder only its parquet files are read, not what
+    describes them.
+
+    Args:
+        root: a folder, or a name on the hub such as ILSVRC/imagenet-1k (gated: `hf auth login` first).
+        layout: for messages.
+        listing: what is to list the files.
+
+    Returns:
+        The parts, whose entries are (split, row), and the tables that `OpenRow` reads.
+
+    Raises:
+        LayoutError: there are no such files.
+        ValueError: they cannot be read, or have other columns.
     """
     if not root:
         raise layout.missing("a folder or a name on the hub: datamodule.root is not set", RootError)
@@ -79,7 +90,11 @@ def _from_folder(folder: Path, listing: Listing) -> Mapping[str, Any]:
 
 
 class OpenRow:
-    """From an entry (split, row) to the file that holds the picture in that row."""
+    """From an entry (split, row) to the file that holds the picture in that row.
+
+    Args:
+        rows: by split, the table.
+    """
 
     def __init__(self, rows: Mapping[str, Any]):
         self.rows = rows

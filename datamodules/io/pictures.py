@@ -36,7 +36,11 @@ _OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # says nothing abo
 
 
 class CorruptImage(ValueError):
-    """A picture that cannot be read; the message has its path."""
+    """A picture that cannot be read.
+
+    Args:
+        message: with its path.
+    """
 
     def __init__(self, message: str):
         # A loader raises its workers' errors again with the whole traceback for a message: its last line will do.
@@ -138,11 +142,17 @@ def name_of(entries: Sequence[Any], index: int) -> str:
 class Pictures(Dataset[tuple[Tensor, Any]]):
     """Pictures and targets: an int for class indices [n], float32 [K] for multi-hot rows [n, K].
 
-    entries: one per picture, what `read` turns into a PIL image, by default paths.
-    on_corrupt: "fail" raises CorruptImage at the first picture that cannot be read; "skip" goes on without it:
-    in its place comes the next readable one if `refill` (training: batches keep their size), else nothing
-    (evaluation: no picture counts twice). `corrupt` lists them, whichever worker process met them.
-    known: another data set of the same entries, with which the findings are shared.
+    `corrupt` lists the pictures that could not be read, whichever worker process met them.
+
+    Args:
+        entries: one per picture.
+        targets: ``[n]`` int64, or ``[n, K]``.
+        transform: from a PIL image to a tensor.
+        read: from an entry to a PIL image; by default entries are paths.
+        on_corrupt: "fail" raises CorruptImage at the first picture that cannot be read; "skip" goes on without it.
+        refill: in place of a skipped one comes the next readable one (training: batches keep their size); else nothing
+            (evaluation: no picture counts twice).
+        known: another data set of the same entries, with which the findings are shared.
     """
 
     def __init__(

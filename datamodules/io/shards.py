@@ -30,9 +30,15 @@ _COLUMNS = ("which", "offset", "size", "target")
 
 
 def list_shards(root: Path, layout: Layout, listing: Listing) -> dict[str, Part]:
-    """The parts found below `root`; entries are (shard, offset, bytes). LayoutError without a validation shard.
+    """The parts found below `root`; entries are (shard, offset, bytes).
 
-    listing: what is to list the shards; it counts what is left out.
+    Args:
+        root: the folder.
+        layout: for messages.
+        listing: what is to list the shards; it counts what is left out.
+
+    Raises:
+        LayoutError: there is no validation shard.
     """
     parts: dict[str, Part] = {}
     shards = listing.directly(root, lambda name: name.endswith(".tar"))

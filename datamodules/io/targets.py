@@ -12,10 +12,18 @@ SPLIT_SEED = 2409  # fixed: the pictures held out are the same in every run, wha
 
 
 def hold_out(targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Indices of the pictures held out and of the rest, ascending; always the same ones for the same targets.
+    """Which pictures are held out; always the same ones for the same targets.
 
-    targets: class indices [n], of which every class gives its share (to within one picture), or multi-hot rows
-    [n, K], of which any are taken. Holds out floor(share * n), at least one.
+    Args:
+        targets: class indices ``[n]``, of which every class gives its share (to within one picture), or multi-hot rows
+            ``[n, K]``, of which any are taken.
+        share: of the pictures, rounded down; at least one is held out.
+
+    Returns:
+        Indices of the pictures held out and of the rest, ascending.
+
+    Raises:
+        ValueError: fewer than two pictures.
     """
     n = len(targets)
     if n < 2:

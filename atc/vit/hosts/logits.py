@@ -11,7 +11,11 @@ from atc.vit.logits import Logits
 
 
 class OfLogits(Host):
-    """Whatever the model inside is, with logits for an output."""
+    """Whatever the model inside is, with logits for an output.
+
+    Args:
+        model: the model to describe.
+    """
 
     methods: ClassVar[frozenset[str]] = frozenset({"no_weight_decay", "group_matcher", "set_grad_checkpointing"})
 

@@ -19,7 +19,11 @@ _REPLACED = ("forward", "forward_features")
 
 
 class TimmViT(Host):
-    """A plain sequence of tokens through equal blocks, pooled by CLS, mean or attention."""
+    """A plain sequence of tokens through equal blocks, pooled by CLS, mean or attention.
+
+    Args:
+        model: the model to describe.
+    """
 
     classes: ClassVar[tuple[type, ...]] = (VisionTransformer, Eva, VisionTransformerDistilled)
     methods = frozenset(

@@ -22,7 +22,11 @@ _MODULES = {
 
 
 class TimmEncoder(Host):
-    """An `encoder` of patches with rotary positions and without prefix tokens, and a head on their mean."""
+    """An `encoder` of patches with rotary positions and without prefix tokens, and a head on their mean.
+
+    Args:
+        model: the model to describe.
+    """
 
     methods: ClassVar[frozenset[str]] = frozenset(
         {"no_weight_decay", "group_matcher", "get_classifier", "set_grad_checkpointing"}

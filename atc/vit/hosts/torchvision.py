@@ -15,7 +15,11 @@ _MODULE = "torchvision.models.vision_transformer"
 
 
 class TorchvisionViT(Host):
-    """A CLS token and patches through `encoder.layers`, classified by the CLS token."""
+    """A CLS token and patches through `encoder.layers`, classified by the CLS token.
+
+    Args:
+        model: the model to describe.
+    """
 
     def __init__(self, model: nn.Module):
         super().__init__(model)

@@ -17,7 +17,11 @@ _OWN = ("forward", "_embeds", "_pool", "_global_pool")
 
 
 class OpenClipTower(Host):
-    """A tower of CLIP: `clip.visual = atc.wrap(clip.visual)`; `clip.encode_image` then runs it."""
+    """A tower of CLIP: `clip.visual = atc.wrap(clip.visual)`; `clip.encode_image` then runs it.
+
+    Args:
+        model: the model to describe.
+    """
 
     module: ClassVar[str] = "atc.vit.hosts.open_clip.call.ReducedTower"
     methods: ClassVar[frozenset[str]] = frozenset({"set_grad_checkpointing", "no_weight_decay", "lock"})

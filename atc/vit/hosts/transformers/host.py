@@ -40,6 +40,9 @@ ATTENTIONS = ("sdpa", "eager")
 class TransformersViT(Host):
     """A vision model of transformers, without its head (`trunk`) or with one.
 
+    Args:
+        model: the model to describe.
+
     Attributes:
         trunk: the module that holds embeddings, blocks and the final norm: the model itself or one in it.
         arguments: the names that the model's own forward takes, in order.

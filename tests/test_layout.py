@@ -47,3 +47,27 @@ def test_the_reading_tour_names_six_files() -> None:
     files = re.findall(r"^\d\. `([\w/.]+)`", text, re.M)
     assert len(files) == 6
     assert all((ROOT / name).is_file() for name in files)
+
+
+def outside_tests() -> list[Path]:
+    return [path.relative_to(ROOT) for path in tracked("*.py") if path.relative_to(ROOT).parts[0] != "tests"]
+
+
+def test_types_are_checked_everywhere_but_in_tests() -> None:
+    checked = [Path(name) for name in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]]
+    assert [path for path in outside_tests() if not {path, *path.parents} & set(checked)] == []
+
+
+def test_what_is_ignored_has_a_code_and_a_reason() -> None:
+    lines = [(path, line) for path in outside_tests() for line in (ROOT / path).read_text().splitlines()]
+    ignored = [(path, line) for path, line in lines if "# type: ignore" in line]
+    assert ignored
+    assert [one for one in ignored if not re.search(r"# type: ignore\[[\w, -]+\]  # \w", one[1])] == []
+
+
+def test_docstrings_are_checked_everywhere_but_in_tests() -> None:
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    assert "D" in lint["select"]
+    assert lint["pydocstyle"]["convention"] == "google"
+    assert lint["per-file-ignores"] == {"tests/**": ["D"]}
+    assert [rule for rule in lint["ignore"] if rule.startswith("D")] == ["D107"]  # tests/test_docstrings.py instead

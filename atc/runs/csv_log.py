@@ -16,7 +16,7 @@ def without_failing(logger: Any) -> None:
     """
     if not isinstance(logger, CSVLogger):
         return
-    logger.save = _Tolerant(logger)  # type: ignore[method-assign]
+    logger.save = _Tolerant(logger)  # type: ignore[method-assign]  # in its place
 
 
 class _Tolerant:

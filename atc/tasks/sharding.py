@@ -25,7 +25,8 @@ def shards(trainer: Trainer) -> bool:
     """
     found = isinstance(trainer.strategy, FSDPStrategy)
     # The callbacks are not in Lightning's types.
-    if found and any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's, not declared
+    if found and any(isinstance(callback, WeightAveraging) for callback in callbacks):
         raise ValueError(
             "trainer.strategy=fsdp leaves no device the whole weights, of which callbacks.ema takes the average: "
             "callbacks=default does without, trainer.strategy=ddp with it"

@@ -133,7 +133,7 @@ def timm_vit(
     if "img_size" in args:  # timm's data config would still name the size of the weights
         side = args["img_size"]
         data["input_size"] = (3, side, side) if isinstance(side, int) else (3, *side)
-    vit.pretrained_cfg = {**vit.pretrained_cfg, **data}  # type: ignore[dict-item, assignment]
+    vit.pretrained_cfg = {**vit.pretrained_cfg, **data}  # type: ignore[dict-item, assignment]  # a dictionary
     brought = download and not url if not checkpoint else load_weights(vit, checkpoint, use_ema)
     head = getattr(vit, "head", None)
     vit = _with_classes(vit, num_classes, brought)

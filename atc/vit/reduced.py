@@ -32,7 +32,7 @@ def reducer_class(factory: ReducerFactory) -> type[Reducer]:
     """The class behind a reducer class or a partial of one."""
     while isinstance(factory, functools.partial):
         factory = factory.func
-    return factory  # type: ignore[return-value]
+    return factory  # type: ignore[return-value]  # what a partial is of, is a class
 
 
 class ReducedViT(Wrapper):

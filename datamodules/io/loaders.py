@@ -48,7 +48,7 @@ class EpochSampler(DistributedSampler[int]):
         rank: int = 0,
         numbered: bool = False,
     ):
-        super().__init__(range(length), world, rank)  # type: ignore[arg-type]
+        super().__init__(range(length), world, rank)  # type: ignore[arg-type]  # only its length is read
         self.length, self.seed, self.skip, self.numbered = length, seed, skip, numbered
         self.repeated = None
         if repeats > 1:
@@ -93,7 +93,7 @@ class SeededBatches(Dataset[Any]):
 
     def __init__(self, dataset: Dataset[Any], seed: tuple[int, ...]):
         self.dataset, self.seed = dataset, seed
-        self.length: int = len(dataset)  # type: ignore[arg-type]
+        self.length: int = len(dataset)  # type: ignore[arg-type]  # torch declares no length
 
     def __len__(self) -> int:
         """Items in the data set."""
@@ -129,7 +129,7 @@ def train_loader(
     epoch, batches = _position(module)
     rank, world = (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
     repeats = getattr(module, "repeats", None) if world > 1 or getattr(module, "repeats_alone", None) else None
-    length: int = len(dataset)  # type: ignore[arg-type]
+    length: int = len(dataset)  # type: ignore[arg-type]  # torch declares no length
     workers = _workers(num_workers)
     sampler = EpochSampler(
         length, seed, batches * batch_size, repeats=repeats or 1, world=world, rank=rank, numbered=workers > 0
@@ -171,7 +171,7 @@ def some_of(dataset: Dataset[Any], limit: int | float | None, batch_size: int) -
         limit: batches, if it is an integer, or a share of the data set; None for all of it.
         batch_size: items of a batch.
     """
-    length: int = len(dataset)  # type: ignore[arg-type]
+    length: int = len(dataset)  # type: ignore[arg-type]  # torch declares no length
     if limit is None:
         return dataset
     wanted = limit * batch_size if isinstance(limit, int) else int(limit * length)

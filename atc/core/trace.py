@@ -16,7 +16,8 @@ class StageTrace(NamedTuple):
     size: Tensor  # [B, K] float, source patches each output token stands for
     source: Tensor  # [B, N0] int64, output token holding each source patch; -1 = dropped
     valid: Tensor | None = None  # [B, K] bool (padding) or floating in [0, 1] (training mask); None = all real
-    count: Tensor | None = None  # type: ignore[assignment]  # [B] int64, real tokens of each image; None = K for all
+    # [B] int64, real tokens of each image; None = K for all
+    count: Tensor | None = None  # type: ignore[assignment]  # hides tuple.count
     shares: Tensor | None = None  # [B, K, N], how a soft method shares each input token out; None = whole, by labels
 
     def real(self, image: int) -> int:

@@ -53,22 +53,23 @@ def word_tokenizer(place: Path) -> None:
     fast.save_pretrained(place)
 
 
-def transformers_model(place: Path, family: str) -> Any:
+def transformers_model(place: Path, family: str, layers: int = 4, length: int = LENGTH) -> Any:
     """A CLIPModel or SiglipModel, "clip" or "siglip", with its tokenizer in `place`."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    images = {**TOWER, "image_size": 28, "patch_size": 4}
+    images = {**TOWER, "image_size": 28, "patch_size": 4, "num_hidden_layers": layers}
+    texts = TEXT | {"max_position_embeddings": length}
     if family == "clip":
         clip_tokenizer(place)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place)
         size, ids = len(tokenizer), {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
         config = transformers.CLIPConfig(
-            text_config=TEXT | {"vocab_size": size} | ids, vision_config=images, projection_dim=12
+            text_config=texts | {"vocab_size": size} | ids, vision_config=images, projection_dim=12
         )
         model = transformers.CLIPModel(config)
     else:
         word_tokenizer(place)
-        text = TEXT | {"vocab_size": len(WORDS) + 3, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
+        text = texts | {"vocab_size": len(WORDS) + 3, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
         model = transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=images))
         torch.nn.init.constant_(model.logit_scale, 2.0)
         torch.nn.init.constant_(model.logit_bias, -3.0)
@@ -79,10 +80,10 @@ def transformers_model(place: Path, family: str) -> Any:
     return model
 
 
-def open_clip_model(place: Path, bias: float | None = None, coca: bool = False) -> Any:
+def open_clip_model(place: Path, bias: float | None = None, coca: bool = False, layers: int = 4) -> Any:
     """A CLIP or CoCa of open_clip in `place`, to be named local-dir:PLACE, with the library's own tokenizer."""
     open_clip = pytest.importorskip("open_clip")
-    images = {"image_size": 28, "patch_size": 4, "layers": 4, "width": 16, "head_width": 8}
+    images = {"image_size": 28, "patch_size": 4, "layers": layers, "width": 16, "head_width": 8}
     text = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
     config: dict[str, Any] = {"embed_dim": 12, "vision_cfg": images, "text_cfg": text}
     if coca:

@@ -40,10 +40,16 @@ class TextClassifier(nn.Module):
         self.register_buffer("bias", torch.zeros_like(self.scale) if bias is None else bias.detach().reshape(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """``[B, D]``, what the image tower returns -> ``[B, classes]``."""
+        """``[B, D]``, what the image tower returns -> ``[B, classes]``, in float32 at least, whatever the precision.
+
+        Similarities differ in the third digit and are multiplied by 100.
+        """
         if self.projection is not None:
             features = self.projection(features)
-        return self.scale * F.normalize(features, dim=-1) @ self.text.T + self.bias
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        with torch.autocast(features.device.type, enabled=False):
+            similarity = F.normalize(features.to(dtype), dim=-1) @ self.text.to(dtype).T
+            return self.scale * similarity + self.bias
 
 
 def check_length(name: str, sentence: str, tokens: int, limit: int) -> None:

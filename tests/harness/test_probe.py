@@ -37,10 +37,10 @@ def _votes(train: torch.Tensor, labels: torch.Tensor, test: torch.Tensor, k: int
     return votes.scatter_add(1, labels[nearest], (similarity / temperature).exp())
 
 
-def dino(place: Path) -> None:
+def dino(place: Path, layers: int = 4) -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    transformers.Dinov2Model(transformers.Dinov2Config(**SMALL)).save_pretrained(place)
+    transformers.Dinov2Model(transformers.Dinov2Config(**{**SMALL, "num_hidden_layers": layers})).save_pretrained(place)
     said = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 28, "width": 28}}
     (place / "preprocessor_config.json").write_text(json.dumps(said | {"image_processor_type": "BitImageProcessor"}))
 

@@ -65,6 +65,11 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     return Path(path)
 
 
+def write_json(path: str | os.PathLike[str], data: Any, indent: int | None = 2) -> Path:
+    """Write a file of strict JSON whole or not at all, see `json_text` and `whole_file`; the path."""
+    return write_whole(path, json_text(data, indent))
+
+
 def remove_partial(directory: str | os.PathLike[str]) -> None:
     """Remove what processes that were killed while they wrote have left in a directory that no other process writes to.
 

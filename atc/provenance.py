@@ -64,6 +64,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def origin() -> dict[str, Any]:
+    """What a result is recorded with: commit, versions and machine."""
+    return {"commit": commit(), "versions": versions(), "machine": machine()}
+
+
 def memory() -> int | None:
     """Bytes of memory that this process may use: the machine's, or what its container is given; None if unknown."""
     try:

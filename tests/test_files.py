@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atc.files import json_text, same_file, whole_file, write_whole
+from atc.files import json_text, same_file, whole_file, write_json, write_whole
 
 
 def test_replaces_and_makes_directories(tmp_path: Path) -> None:
@@ -94,3 +94,12 @@ def _cut(path: Path, error: BaseException) -> None:
     with whole_file(path, "w") as file:
         file.write("half")
         raise error
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "a.json"
+    assert write_json(file, {"a": float("nan")}, indent=None) == file
+    assert file.read_text() == '{"a": null}\n'
+    with pytest.raises(TypeError):
+        write_json(file, {"a": object()})
+    assert file.read_text() == '{"a": null}\n'

@@ -41,6 +41,12 @@ def test_versions() -> None:
     assert found["timm"] == version("timm")
 
 
+def test_the_origin_of_a_result() -> None:
+    origin = provenance.origin()
+    assert list(origin) == ["commit", "versions", "machine"]
+    assert origin["versions"] == provenance.versions()
+
+
 def test_machine() -> None:
     found = provenance.machine()
     assert (found["cores"], found["threads"]) == (os.cpu_count(), torch.get_num_threads())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from atc.files import json_text, write_whole
+from atc.files import write_json, write_whole
 from atc.report import cells, expected, figures, marks, notes, ranks, tables
 from atc.report.cells import Cell
 from atc.report.layout import Layout
@@ -53,9 +53,9 @@ class Report:
             f"{name}.md": tables.markdown(self.table),
             f"{name}.tex": tables.latex(self.table),
             f"{name}.csv": self.csv(),
-            f"{name}.json": json_text(self.records(), indent=1),
         }
         written = [write_whole(directory / file, text) for file, text in texts.items()]
+        written.append(write_json(directory / f"{name}.json", self.records(), indent=1))
         if self.layout.drawn:
             figure = figures.draw(self.layout, self.cells, self.table)
             for suffix in ("png", "svg"):

@@ -13,7 +13,7 @@ from safetensors import torch as safetensors
 from atc import code
 from atc.config import frozen
 from atc.config.released import trained_otherwise
-from atc.files import remove_partial, write_whole
+from atc.files import write_whole
 from atc.grids import claim
 from atc.run.loading import load
 from atc.run.parts import Parts, build, optimizer_of, run_of
@@ -39,9 +39,7 @@ def _alone(command: Callable[[DictConfig], Record]) -> Callable[[DictConfig], Re
 
     @functools.wraps(command)
     def alone(cfg: DictConfig) -> Record:
-        with lock.claimed(cfg.output_dir):
-            if lock.is_first():
-                remove_partial(cfg.output_dir)
+        with lock.alone(cfg.output_dir):
             return command(cfg)
 
     return alone
@@ -61,8 +59,8 @@ def train(cfg: DictConfig) -> Record:
     Raises:
         ValueError: settings do not go together, or another process holds the run directory.
     """
-    known = record_file.RecordFile(Path(cfg.output_dir) / record_file.FILE, resume=cfg.resume == "auto").record
-    if known.status == "finished":
+    known = record_file.RecordFile(Path(cfg.output_dir) / record_file.FILE, resume=cfg.resume is not None).record
+    if cfg.resume == "auto" and known.status == "finished":
         log.info("resume=auto: this run is finished")
         groups = claim.changed(known, code.of_config(plain_settings(cfg)))
         if groups:
@@ -72,7 +70,8 @@ def train(cfg: DictConfig) -> Record:
         log.info(summary_text(known, outputs=cfg.output_dir))
         return known
     resume = checkpoints.training_state(cfg.resume, Path(cfg.output_dir))
-    _say_why_it_failed(cfg)
+    if known.status == "failed" and known.error:
+        log.info("this run failed before: %s", known.error)
     parts = build(cfg, with_weights=resume is None, resume=resume is not None, training=True)
     trainer, task, model = parts.trainer, parts.task, parts.model
     file = cfg.backbone.get("checkpoint") if resume is None else resume
@@ -151,11 +150,3 @@ def _keep_text_features(parts: Parts) -> None:
         about = {"format": "pt", **{key: str(value) for key, value in frozen.described(parts.cfg)["prompts"].items()}}
         state = {"text_features": text.detach().cpu().contiguous()}
         write_whole(Path(parts.cfg.output_dir) / TEXT_FEATURES, safetensors.save(state, metadata=about))
-
-
-def _say_why_it_failed(cfg: DictConfig) -> None:
-    """Of a run that is resumed after it failed, its error."""
-    file = Path(cfg.output_dir) / record_file.FILE
-    before = record_file.RecordFile(file, resume=cfg.resume is not None).record
-    if before.status == "failed" and before.error:
-        log.info("this run failed before: %s", before.error)

@@ -67,7 +67,7 @@ def finish(run: Run, parts: Parts) -> Record:
         The record.
     """
     corrupt = _corrupt(parts)
-    if run.first:
+    if parts.trainer.is_global_zero:
         if corrupt is not None:
             run.update(corrupt_images=len(corrupt))
             write_whole(run.directory / CORRUPT, "".join(f"{printable(name)}\n" for name in corrupt))
@@ -78,8 +78,9 @@ def finish(run: Run, parts: Parts) -> Record:
         precision = trainer.precision_plugin.forward_context()
         for measured in measure(parts.model, parts.vit, images, benchmark.seconds, precision):
             run.update(**measured)
-        run.end("finished")
-        log.info(summary_text(run.record, outputs=str(run.directory)))
+        record = run.end("finished")
+        log.info(summary_text(record, outputs=str(run.directory)))
+        return record
     return run.record
 
 

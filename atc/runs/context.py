@@ -103,12 +103,15 @@ class Run:
         if self.first:
             self.file.update(**parts)
 
-    def end(self, status: Status, error: BaseException | None = None) -> None:
+    def end(self, status: Status, error: BaseException | None = None) -> Record:
         """Close the record, and put it into the results store.
 
         Args:
             status: "finished", "interrupted" or "failed".
             error: what ended the run, if something did.
+
+        Returns:
+            The record.
         """
         command = "train" if "optimizer" in self.cfg else "evaluate"
         reason = None if error is None else faults.told(error, command) or faults.first_words(error)
@@ -119,6 +122,7 @@ class Run:
             wandb_log.close(self.loggers, self.record, self.file.path)
         except Exception as problem:  # all is recorded; W&B's own errors are of many kinds
             log.warning("W&B was not told how the run ended: %s", problem)
+        return self.record
 
     def leave(self) -> None:
         """Put a finished run that was not trained any further back as it was."""

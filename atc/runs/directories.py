@@ -104,5 +104,5 @@ def run_directory(checkpoint: str | Path) -> Path | None:
 
 def save_config(cfg: DictConfig, directory: Path) -> None:
     """Write the configuration twice: resolved, to be read; and as composed, to be built on."""
-    write_whole(directory / RESOLVED, OmegaConf.to_yaml(cfg, resolve=True))
-    write_whole(directory / COMPOSED, OmegaConf.to_yaml(cfg))
+    for name, resolve in ((RESOLVED, True), (COMPOSED, False)):
+        write_whole(directory / name, OmegaConf.to_yaml(cfg, resolve=resolve))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from atc.files import json_text, write_whole
+from atc.files import remove_partial, write_json
 from atc.printable import printable
 
 log = logging.getLogger(__name__)
@@ -91,13 +91,29 @@ def claimed(directory: str | os.PathLike[str]) -> Iterator[None]:
     _held[name] = mine
     try:
         with suppress(OSError):  # a full disk: the run itself says so; the lock holds without it
-            write_whole(folder / HOLDER, json_text(_myself()._asdict()))
+            write_json(folder / HOLDER, _myself()._asdict())
         yield
     finally:
         del _held[name]
         with suppress(OSError):
             (folder / HOLDER).unlink(missing_ok=True)
         lock.release(force=True)
+
+
+@contextmanager
+def alone(directory: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a run directory until the block ends, as `claimed` does, without what killed processes left half written.
+
+    Args:
+        directory: the run directory.
+
+    Raises:
+        InUse: another process, or another thread, has it; the message names it.
+    """
+    with claimed(directory):
+        if is_first():
+            remove_partial(directory)
+        yield
 
 
 def holder(directory: str | os.PathLike[str]) -> Holder | None:

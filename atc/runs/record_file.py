@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from atc import provenance
-from atc.files import json_text, write_whole
+from atc.files import write_json
 from atc.runs import wellformed
 from atc.runs.record import Record, Status
 
@@ -49,9 +49,7 @@ class RecordFile:
             started=self.record.started or _now(),
             finished=None,
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            commit=provenance.commit(),
-            versions=provenance.versions(),
-            machine=provenance.machine(),
+            **provenance.origin(),
             **settings,
         )
 
@@ -65,7 +63,7 @@ class RecordFile:
             for name, value in parts.items()
         }
         record = self.record.replace(**merged)
-        write_whole(self.path, json_text(record.as_dict()))
+        write_json(self.path, record.as_dict())
         self.record = record
 
     def finish(self, status: Status = "finished") -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from atc.files import json_text, write_whole
+from atc.files import write_json
 from atc.runs import identity, lock, record_file, wellformed
 from atc.runs.record import Record
 from atc.runs.settings import plain_settings
@@ -44,7 +44,7 @@ class Store:
     def append(self, record: Record) -> Path:
         """Add one record, whole or not at all; the file it is in now."""
         path = self.directory / f"{record.identity}-{uuid.uuid4().hex[:12]}.json"
-        return write_whole(path, json_text(record.as_dict(), indent=1))
+        return write_json(path, record.as_dict(), indent=1)
 
     def records(self) -> list[Record]:
         """All records, the earliest first. A file may also hold a list of them, as those of benchmarks/ do.

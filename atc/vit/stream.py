@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from atc.core import BlockGate, Plan, Reducer, StageCount, StageTrace, TokenView, Trace, follow
-from atc.core.checking import check_plan, check_reduced, values_are_checked
-from atc.core.plan import Mix
-from atc.core.trace import count_real
+from atc.core import BlockGate, Plan, Reducer, StageCount, StageTrace, TokenView, Trace
+from atc.core.applying import reduce_tokens
+from atc.core.checking import check_plan, values_are_checked
 from atc.vit.attention import Seen
 from atc.vit.blocks import attention_half, merge_rope, mlp_half
 from atc.vit.hooks import through_hooks
@@ -129,21 +128,14 @@ class Stream:
         num_out = patches.shape[1] if stays else count.keep + model.method.extra
         if self._keep_pruned:
             self.left = self.expanded()
-        values = values_are_checked(patches)
-        try:
-            plan: Plan = reducer(view, count.keep)
-            check_plan(plan, patches, num_out, values, reducer.exceptions)
-            reduced, self.size = plan.reduce(patches, weight), plan.reduce_size(self.size)
-            check_reduced(reduced, self.size, patches, num_out, values)
-        except ValueError as error:
-            raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
-        self.x = torch.cat([head, reduced], dim=1)
+        plan, reduced, stage = reduce_tokens(reducer, view, count, num_out, weight)
+        self.x, self.size, self.source = torch.cat([head, reduced], dim=1), stage.size, stage.source
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)
-        self.source = follow(self.source, plan.labels)
         self._reduced = True
         self._mask(plan.valid)
-        self._note(count.block, view, plan)
+        self.stages.append(stage)
+        self.plans[str(count.block)] = [plan]
 
     def _view(self, patches: Tensor) -> TokenView:
         seen = self.seen
@@ -165,13 +157,6 @@ class Stream:
             self._policy, valid = with_prefix(valid.to(self.size.dtype), self.prefix), None
         size = self.size if self.model.proportional_attention and self._reduced else None
         self._bias = key_bias(size, valid, self.prefix)
-
-    def _note(self, block: int, view: TokenView, plan: Plan) -> None:
-        """Enter a reduction into the trace."""
-        shares = plan.shares() if isinstance(plan, Mix) else None
-        counts, places = (view.x.shape[1], plan.num_out), (plan.labels, self.size, self.source)
-        self.stages.append(StageTrace(block, *counts, *places, plan.valid, count_real(plan.valid), shares))
-        self.plans[str(block)] = [plan]
 
     def _gated(self, block: Any, gate: BlockGate, x: Tensor) -> Tensor:
         """The block over the tokens that a gate chooses, [B, P+N, C] -> [B, P+N, C]."""

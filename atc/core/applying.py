@@ -1,0 +1,55 @@
+"""A reducer's plan, made, checked and applied: the arithmetic of a stage, in one place."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from atc.core.checking import check_plan, check_reduced, values_are_checked
+from atc.core.plan import Mix, Plan
+from atc.core.reducer import Reducer, TokenView
+from atc.core.schedule import StageCount
+from atc.core.trace import StageTrace, count_real, follow
+
+
+class Reduction(NamedTuple):
+    """What a stage makes of the tokens that it sees.
+
+    Attributes:
+        plan: what the reducer decided.
+        x: ``[B, K, C]`` tokens that are left.
+        stage: what became of the tokens: their sizes and sources too.
+    """
+
+    plan: Plan
+    x: Tensor
+    stage: StageTrace
+
+
+def reduce_tokens(reducer: Reducer, view: TokenView, count: StageCount, num_out: int, weight: Tensor) -> Reduction:
+    """Have a reducer make a plan, and apply it to tokens, sizes and the source map.
+
+    Args:
+        reducer: the method.
+        view: what it sees: ``[B, N, C]`` tokens, their sizes and sources.
+        count: the stage: its block, and how many tokens to keep.
+        num_out: how many tokens have to come out, those of the method beside the kept ones included.
+        weight: ``[B, N]`` how much each token counts in a mean.
+
+    Returns:
+        The plan, and what it made of tokens, sizes and the source map.
+
+    Raises:
+        ValueError: the plan does not fit the tokens; the message names the reducer and the block.
+    """
+    values = values_are_checked(view.x)
+    try:
+        plan: Plan = reducer(view, count.keep)
+        check_plan(plan, view.x, num_out, values, reducer.exceptions)
+        reduced, size = plan.reduce(view.x, weight), plan.reduce_size(view.size)
+        check_reduced(reduced, size, view.x, num_out, values)
+    except ValueError as error:
+        raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
+    counts, source = (view.x.shape[1], plan.num_out), follow(view.source, plan.labels)
+    shares = plan.shares() if isinstance(plan, Mix) else None
+    stage = StageTrace(count.block, *counts, plan.labels, size, source, plan.valid, count_real(plan.valid), shares)
+    return Reduction(plan, reduced, stage)

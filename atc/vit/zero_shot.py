@@ -151,9 +151,7 @@ def open_clip(
 
 def _classifier(tower: nn.Module, data: Mapping[str, Any], classifier: TextClassifier) -> Logits:
     vit: Any = Logits(tower.train(), data, None, 0)
-    like = next(p for p in tower.parameters() if p.is_floating_point())
-    vit.classifier = classifier.to(like.dtype)
-    vit.num_classes = len(classifier.text)
+    vit.classifier, vit.num_classes = classifier, len(classifier.text)
     return vit
 
 

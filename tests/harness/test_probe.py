@@ -130,7 +130,9 @@ def test_in_two_processes(tmp_path: Path) -> None:
     assert two["accuracy"] == pytest.approx(one["accuracy"], abs=1.5 / 450)
 
 
-@pytest.mark.parametrize("family", ["timm", "torchvision", "open_clip", "clip", "siglip", "vit", "dinov2 classifier"])
+@pytest.mark.parametrize(
+    "family", ["timm", "torchvision", "open_clip", "clip", "siglip", "vit", "dinov2 classifier", "dinov3", "mae"]
+)
 @torch.no_grad()
 def test_features(family: str, tmp_path: Path) -> None:
     """With no classes a backbone returns what enters its classifier; the wrapped one the same."""
@@ -153,6 +155,17 @@ def test_features(family: str, tmp_path: Path) -> None:
         whole = towers.transformers_model(place, family)
         vit = transformers_vit(str(place), 0).eval()
         expected = whole.vision_model(images).pooler_output
+    elif family in ("dinov3", "mae"):
+        if family == "dinov3":
+            model = transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(**SMALL, num_register_tokens=2)).eval()
+            expected = model(images).pooler_output
+            assert torch.equal(expected, model(images).last_hidden_state[:, 0])
+        else:
+            config = transformers.ViTMAEConfig(**SMALL, mask_ratio=0.0)
+            model = transformers.ViTMAEModel(config).eval()
+            expected = model(images, noise=torch.arange(49.0).expand(2, -1)).last_hidden_state[:, 0]
+        model.save_pretrained(place)
+        vit = transformers_vit(str(place), 0).eval()
     else:
         config = (
             transformers.ViTConfig(**SMALL) if family == "vit" else transformers.Dinov2Config(**SMALL, num_labels=5)

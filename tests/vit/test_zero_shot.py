@@ -56,6 +56,27 @@ def test_of_open_clip(bias: float | None, tmp_path: Path) -> None:
     torch.testing.assert_close(model(IMAGES), whole.get_logits(IMAGES, tokens)[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("how", ["autocast", "weights"])
+@torch.no_grad()
+def test_half_precision(how: str, tmp_path: Path) -> None:
+    """Similarities that are multiplied by 100 are computed in float32."""
+    pytest.importorskip("transformers")
+    towers.transformers_model(tmp_path / "clip", "clip")
+    vit = zero_shot.transformers_clip(str(tmp_path / "clip"), {name: (f"a {name}",) for name in towers.DIGITS}).eval()
+    model, images = atc.wrap(vit, "none"), IMAGES
+    if how == "weights":
+        vit.bfloat16()
+        images = images.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+        features = model.forward_head(model.forward_features(images), pre_logits=True)
+        logits = model(images)
+    projected = F.normalize(F.linear(features, vit.classifier.projection.weight.to(features.dtype)).float(), dim=-1)
+    assert logits.dtype == torch.float32
+    expected = vit.classifier.scale * projected @ vit.classifier.text.float().T
+    torch.testing.assert_close(logits, expected, atol=0.15, rtol=0)  # the projection itself is in half precision
+    assert len(logits.unique()) == logits.numel()
+
+
 @torch.no_grad()
 def test_several_templates(tmp_path: Path) -> None:
     open_clip = pytest.importorskip("open_clip")

@@ -29,7 +29,7 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def targets() -> dict[str, str]:
-    """Where the class of each method is, by name: a file of conf/reducer goes before an installed package."""
+    """Where the class of each method is, by name: a file of conf/reducer counts, else an installed package."""
     found = {name: f"{point.module}.{point.attr}" for name, point in installed().items()}
     for path in (conf_dir() / "reducer").glob("*.yaml"):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ MOST_INTERPOLATIONS = 1_000
 
 
 def load_settings(path: str | Path) -> DictConfig:
-    """The settings in a YAML file, whoever wrote it: nothing is resolved, and a huge or endless file is refused.
+    """The settings in a YAML file that others may have written: nothing is resolved; a huge or endless file is refused.
 
     Args:
         path: a file that holds one mapping.

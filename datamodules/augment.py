@@ -178,7 +178,7 @@ def _sides(data: Mapping[str, Any]) -> int | tuple[int, int]:
 
 
 def _target(settings: Crop | Squash, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What every transform of timm is told about the backbone."""
+    """What every transform of timm is given of the backbone."""
     return {
         "input_size": settings.size or _sides(data),
         "interpolation": settings.interpolation,

@@ -73,7 +73,7 @@ def class_folders(data: PictureData, folders: Mapping[str, Path]) -> dict[str, t
     """Class names and pictures of each part that has some.
 
     Args:
-        data: whose `listing` counts what is left out. Without pictures to train on it is told so, in `untrainable`:
+        data: whose `listing` counts what is left out. Without pictures to train on its `untrainable` says so:
             an evaluation can do without.
         folders: each part's folder.
 

@@ -49,7 +49,7 @@ class _Every(Launcher):
         """Nothing to do: it wraps one that is set up."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Launch jobs; what a launcher that gives up has not run counts as failed."""
+        """Launch jobs; what a launcher has not run when it fails counts as failed."""
         from atc.grids import outcomes
 
         returned: list[JobReturn] = []

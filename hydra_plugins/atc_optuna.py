@@ -4,7 +4,7 @@
     python train.py -m hydra/sweeper=optuna reducer=tome 'optimizer.lr=tag(log,interval(1e-5,1e-3))'
 
 Why not the package hydra-optuna-sweeper: it is held at Optuna 2, whose storages no longer work with the libraries of
-today, so that a search that is stopped forgets what it found. Here it lies in a journal file, to which several
+today, so that a search that is stopped loses what it found. Here it lies in a journal file, to which several
 processes may write.
 """
 

@@ -36,7 +36,7 @@ def free(path: Path) -> Path:
 def unmeasurable(device: str) -> str | None:
     """Why clustering cannot be measured there, if so."""
     if device == "cpu" and cpu.kernel() is None:
-        return "the clustering kernel is not compiled: install the package with a C++ compiler at hand"
+        return "the clustering kernel is not compiled: install the package where there is a C++ compiler"
     if device == "cuda" and not torch.cuda.is_available():
         return "--device cuda: PyTorch sees no GPU here"
     return None

@@ -177,7 +177,7 @@ def _rounds(seconds: Sequence[float], each: float) -> int:
 
 
 def _allow_compilations(number: int) -> None:
-    """To the compiler, all reduced models are one function that it meets in many variants, and soon gives up on."""
+    """To the compiler, all reduced models are one function in many variants, and it compiles only a few of one."""
     settings = getattr(torch.compiler, "config", None)
     limit = getattr(settings, "recompile_limit", None)
     if settings is not None and limit is not None:

@@ -42,6 +42,6 @@ def node(name: str) -> dict[str, Any]:
 
 
 def register() -> None:
-    """Let Hydra compose `reducer=NAME` for installed methods; a file of conf/ or --config-dir goes before."""
+    """Let Hydra compose `reducer=NAME` for installed methods; a file of that name in conf/ or --config-dir counts."""
     for name in reducers():
         ConfigStore.instance().store(group="reducer", name=name, node=node(name), provider=GROUP)

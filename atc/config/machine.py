@@ -11,7 +11,7 @@ _LAUNCHED = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "LSB_JOBID", 
 
 
 def check(cfg: DictConfig) -> None:
-    """ValueError for a file where runs are to lie, too many processes, or nodes that nobody starts.
+    """ValueError for a file where runs are to lie, too many processes, or nodes that no launcher starts.
 
     Args:
         cfg: composed, with values that are checked.

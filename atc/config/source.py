@@ -81,7 +81,7 @@ def _find(dotted: str, depth: int) -> Definition | None:
 
 @functools.cache
 def _module(name: str) -> Module | None:
-    """The source file of a module: its package's folder is asked for, and not imported."""
+    """The source file of a module: its package's folder is looked up, and not imported."""
     first, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(first)

@@ -25,7 +25,7 @@ class TokenView(NamedTuple):
     grid: tuple[int, int]  # rows and columns of the source patches
     cls_attn: Tensor | None = None  # [B, H, N] softmaxed CLS-to-token attention, if "cls_attn" is needed
     values: Tensor | None = None  # [B, H, N, D] attention values, if "values" is needed
-    attn: Tensor | None = None  # [B, H, P+N, P+N] softmaxed, if "attn" is needed; gives up fused attention
+    attn: Tensor | None = None  # [B, H, P+N, P+N] softmaxed, if "attn" is needed; attention is then not fused
     valid: Tensor | None = None  # [B, N] which tokens count, as in `Plan.valid`; None = all
     prefix: int = 1  # P, tokens of the sequence that stand before these
 

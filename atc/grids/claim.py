@@ -41,7 +41,7 @@ def claimed(store: str | Path, identity: str) -> Iterator[None]:
 
 
 def holder(store: str | Path, identity: str) -> lock.Holder | None:
-    """The process that is doing a run of a sweep now; None if nobody is."""
+    """The process that is doing a run of a sweep now; None if no process is."""
     return lock.holder(_place(store, identity))
 
 

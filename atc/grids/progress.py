@@ -77,7 +77,7 @@ class Progress:
     """
 
     def __init__(self, directory: str | Path, jobs: Mapping[str, Job]) -> None:
-        """Nothing is read before it is asked for."""
+        """Read nothing; records are read when they are first needed."""
         self.store, self.jobs = Store(directory), jobs
 
     def states(self) -> dict[str, State]:

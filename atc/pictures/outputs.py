@@ -21,7 +21,7 @@ def write(given: Sequence[str], choices: Combine, wanted: Path | None) -> list[P
     Args:
         given: overrides of conf/visualise.yaml.
         choices: makes every combination of the settings given as lists.
-        wanted: the picture to write; None if only a page is asked for.
+        wanted: the picture to write; None if only a page is written.
 
     Returns:
         The files written.

@@ -94,7 +94,7 @@ def existing_image(path: str | Path) -> Path:
 
 
 def wanted(cfg: DictConfig) -> Path | None:
-    """The picture to write, or None if only a page is asked for.
+    """The picture to write, or None if only a page is written.
 
     All that can be refused before anything is computed is refused here: also what would overwrite what is read.
     """

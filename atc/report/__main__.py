@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         return _run(parser, given)
-    except BrokenPipeError:  # whoever reads has seen enough, as in | head
+    except BrokenPipeError:  # the reader has ended, as in | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:

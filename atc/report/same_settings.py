@@ -12,7 +12,7 @@ OF_THE_REDUCTION = ("reducer", "schedule", "proportional_attention", "size_weigh
 
 
 class Runs:
-    """The records behind a table; what is asked of their settings again and again is worked out once.
+    """The records behind a table; what is needed of their settings several times is computed once.
 
     Args:
         records: those of all its cells, the earliest first.
@@ -22,7 +22,7 @@ class Runs:
     """
 
     def __init__(self, records: Iterable[Record]) -> None:
-        """Nothing is worked out before it is asked for."""
+        """Compute nothing; it is computed when it is first needed."""
         self.records = list(records)
         self._settings: dict[tuple[int, bool], Settings] = {}
         self._texts: dict[tuple[int, bool], str] = {}

@@ -79,7 +79,7 @@ def named_run(value: Any, setting: str) -> str | None:
 
 
 def refuse_links(directory: str | Path) -> None:
-    """ValueError for what would lead writing out of a run's directory, which may be somebody else's.
+    """ValueError for what would lead writing out of a run's directory, which others may have written.
 
     Weights may lie elsewhere: such links are replaced where they are, not followed.
     """

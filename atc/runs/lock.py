@@ -117,13 +117,13 @@ def alone(directory: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def holder(directory: str | os.PathLike[str]) -> Holder | None:
-    """The process that holds a run directory now, None if nobody does or it cannot be told.
+    """The process that holds a run directory now, None if no process does, or it cannot be known.
 
     Args:
         directory: the run directory; it need not exist.
 
     Returns:
-        The process, which may have let go by the time the caller reads this.
+        The process, which may hold it no longer when the caller reads this.
     """
     folder = Path(directory)
     if not (folder / LOCK).is_file():
@@ -145,7 +145,7 @@ def is_first() -> bool:
 
 
 def _acquire(lock: FileLock, folder: Path) -> bool:
-    """Take the lock if it is free, or as soon as the children of a process that has ended let go of it."""
+    """Take the lock if it is free, or as soon as the children of a process that has ended release it."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -183,7 +183,7 @@ def _read(folder: Path) -> Holder:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process of this machine is still there, and more than an entry that nobody has read."""
+    """Whether a process of this machine is still there, and more than an entry of one that has ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

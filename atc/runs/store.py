@@ -37,7 +37,7 @@ class Store:
     """
 
     def __init__(self, directory: str | Path) -> None:
-        """Nothing is read before it is asked for."""
+        """Read nothing; records are read when they are first needed."""
         self.directory = Path(directory)
         self._read: dict[Path, tuple[tuple[int, int], list[Record]]] = {}
 

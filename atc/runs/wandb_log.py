@@ -1,4 +1,4 @@
-"""What W&B is told at the end of a run, besides the metrics that Lightning logs on the way; and runs that go on."""
+"""What W&B is sent at the end of a run, besides the metrics that Lightning logs on the way; and runs that go on."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -16,7 +16,7 @@ from atc.tasks.sharding import check_launcher
 
 
 def build_trainer(cfg: DictConfig, metric: Metric, *, resume: bool = False) -> Trainer:
-    """A trainer that stops where numbers are not finite, writes files whole, and minds signals.
+    """A trainer that stops where numbers are not finite, writes files whole, and handles signals.
 
     Args:
         cfg: the configuration, with output_dir.

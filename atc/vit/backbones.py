@@ -1,9 +1,9 @@
 """Backbones by name or path: each function here is the target of files in conf/backbone/.
 
 All take num_classes (None keeps the backbone's own), pretrained, and checkpoint, a weight file, here or on the Hugging
-Face hub (hf://OWNER/REPO/FILE), that goes before any other download; of raw weights and their moving average in it,
-use_ema takes the average (true) or not (false; None: what the file says is better, else the average). Where the weights
-were made for another number of classes, the head is a new nn.Linear.
+Face hub (hf://OWNER/REPO/FILE), which is taken before any other download; of raw weights and their moving average in
+it, use_ema takes the average (true) or not (false; None: what the file says is better, else the average). Where the
+weights were made for another number of classes, the head is a new nn.Linear.
 """
 
 import difflib

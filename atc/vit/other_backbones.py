@@ -77,7 +77,7 @@ def transformers_vit(
     classifier = "classifier" if isinstance(getattr(model, "classifier", None), nn.Linear) else None
     if type(model).__name__.endswith("WithTeacher"):
         raise ValueError(f"{name} has two classifiers; set its architecture to DeiTForImageClassification")
-    host_of(model)  # which says, before anything else is asked of it, if it cannot be wrapped
+    host_of(model)  # raises first if it cannot be wrapped
     data = {**preprocessing(transformers, name, config), **(data_config or {})}
     vit = Logits(model.train(), data, classifier, num_classes)
     return _loaded(vit, checkpoint, use_ema)

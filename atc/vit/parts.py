@@ -1,6 +1,6 @@
 """Modules of other libraries under the names that `atc.vit.blocks` and `atc.vit.attention` read.
 
-A `Part` looks a name up anew whenever it is read, so that a submodule which somebody has replaced (an adapter, a
+A `Part` looks a name up anew whenever it is read, so that a submodule that was replaced (by an adapter, a
 quantised layer) is the one that runs.
 """
 

@@ -154,7 +154,7 @@ class ReducedViT(Wrapper):
         return active
 
     def reduces(self, count: StageCount) -> bool:
-        """Whether the method is asked at this stage."""
+        """Whether the method is called at this stage."""
         return count.keep < count.tokens_in or self.method.dynamic
 
     def tokens_per_block(self) -> list[float]:

@@ -72,7 +72,7 @@ def transformers_clip(
         )
     if missing:
         raise ValueError(f"{name} lacks weights of a {type(model).__name__}, such as {missing[0]}")
-    host_of(model.vision_model)  # which says, before anything else is asked of it, if it cannot be wrapped
+    host_of(model.vision_model)  # raises first if it cannot be wrapped
     tokenizer = _tokenizer(transformers, name)
     limit = int(model.config.text_config.max_position_embeddings)
     # SigLIP was trained on sentences filled up to its limit.

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from atc.core import Reducer
 from atc.weights import released
 from atc.weights.keys import beginnings, check_prefix_tokens, matched
 from atc.weights.released import REDUCERS as REDUCERS
@@ -74,7 +75,9 @@ def load_weights(vit: Any, path: str | Path, use_ema: bool | None = None) -> boo
     return _load(vit, {key: value for key, value in state.items() if key not in learned}, origin=str(path))
 
 
-def weights_for(path: str | Path, own: Mapping[str, Any], use_ema: bool | None = None, method: Any = None) -> Weights:
+def weights_for(
+    path: str | Path, own: Mapping[str, Any], use_ema: bool | None = None, method: type[Reducer] | None = None
+) -> Weights:
     """A file's tensors under the names of a model.
 
     Args:
@@ -150,7 +153,7 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _read(path: Path, use_ema: bool | None, method: Any = None) -> released.Chosen:
+def _read(path: Path, use_ema: bool | None, method: type[Reducer] | None = None) -> released.Chosen:
     if path.suffix == ".safetensors":
         try:
             return released.Chosen(load_file(path))

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from atc import methods
+from atc.core import Reducer
 
 HUB = "hf://"
 REDUCERS = "reducers."  # in front of the parameters of reducers in a wrapped model
@@ -112,7 +113,7 @@ class Chosen(NamedTuple):
 _AVERAGES = (("state_dict_ema", "state_dict"), ("model_ema", "model"), ("state_dict", "current_model_state"))
 
 
-def better_weights(checkpoint: Any, use_ema: bool | None = None, method: Any = None) -> Chosen:
+def better_weights(checkpoint: Any, use_ema: bool | None = None, method: type[Reducer] | None = None) -> Chosen:
     """Of a checkpoint with raw and averaged weights, the ones to take.
 
     The learned layers of a method are named as those of its reducer here.
@@ -153,7 +154,7 @@ def arguments(path: Path) -> dict[str, Any]:
     return dict(vars(found)) if released else {}
 
 
-def _renamed(state: Mapping[str, Any], args: Any, method: Any) -> dict[str, Any]:
+def _renamed(state: Mapping[str, Any], args: Any, method: type[Reducer] | None) -> dict[str, Any]:
     """Learned layers by the block they are at: cluster_layers.0.score.weight is reducers.4.weight.weight."""
     renamed, blocks = dict(state), [place + 1 for place in getattr(args, "reduction_loc", ())]
     own = {} if method is None else _names([method])
@@ -178,7 +179,7 @@ def _renamed(state: Mapping[str, Any], args: Any, method: Any) -> dict[str, Any]
     return renamed
 
 
-def _methods(args: Any) -> list[Any]:
+def _methods(args: Any) -> list[type[Reducer]]:
     """The reducer classes that there are, that of the checkpoint's model first."""
     model = getattr(args, "model", None)
     named = model.partition("_")[0] if isinstance(model, str) else None
@@ -186,7 +187,7 @@ def _methods(args: Any) -> list[Any]:
     return [reducer for _, reducer, theirs in sorted(found, key=lambda each: each[2] != named)]
 
 
-def _names(reducers: Iterable[Any]) -> dict[re.Pattern[str], tuple[str, str]]:
+def _names(reducers: Iterable[type[Reducer]]) -> dict[re.Pattern[str], tuple[str, str]]:
     """For beginnings of names in a checkpoint, the class that learns them, and how they begin in its module."""
     found: dict[re.Pattern[str], tuple[str, str]] = {}
     for reducer in reducers:

@@ -1,4 +1,4 @@
-"""The ``cpu`` backend: the compiled kernel, loaded if the package was installed with a compiler at hand."""
+"""The ``cpu`` backend: the compiled kernel, loaded if the package was installed where there was a compiler."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import atc.report.report
 import atc.report.throughput  # noqa: F401 - in the process that is copied for each of these commands
 from tests.mistakes import Mistake
-from tests.report.records import entry
+from tests.report.records import parts as record_parts
 
 MINE = ("--sweeps", "mine", "--store", "store", "--output", "out")
 GRID = "hydra: {sweeper: {grids: [{reducer: [tome, topk], keep_rate: [0.5, 0.7]}]}}\n"
@@ -50,7 +50,7 @@ def store(text: str | bytes, name: str = "bad.json", at: str = "store") -> Calla
 
 def record(**parts: Any) -> Callable[[Path], None]:
     """A store with a record that has these parts; without those that are "-"."""
-    found = entry("digits_all", 0.5, reducer="topk", keep_rate=0.5) | parts
+    found = record_parts("digits_all", 0.5, reducer="topk", keep_rate=0.5) | parts
     return store(json.dumps({key: value for key, value in found.items() if value != "-"}))
 
 

@@ -143,7 +143,7 @@ def closure(target: str, also: tuple[str, ...] = ()) -> dict[Module, ast.Module]
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue  # the run that imports it will say so
         for name in _imported(found[module], module.package):
-            other = find(name)
+            other = find(moved.target(name))
             if other is None:
                 continue
             top = other.name.split(".")[0]

@@ -64,6 +64,20 @@ MODULES = {
     "atc.vit.released": "atc.weights.released",
     "atc.vit.torchvision_names": "atc.weights.torchvision_names",
     "atc.vit.weights": "atc.weights.loading",
+    # As in datamodules.io.moved, which serves imports of these.
+    "datamodules.decode": "datamodules.io.decode",
+    "datamodules.devkit": "datamodules.io.imagenet_devkit",
+    "datamodules.files": "datamodules.io.files",
+    "datamodules.hub": "datamodules.io.parquet",
+    "datamodules.layout": "datamodules.io.layout",
+    "datamodules.listing": "datamodules.io.listing",
+    "datamodules.loaders": "datamodules.io.loaders",
+    "datamodules.matlab": "datamodules.io.matlab",
+    "datamodules.pictures": "datamodules.io.pictures",
+    "datamodules.ranges": "datamodules.io.ranges",
+    "datamodules.shards": "datamodules.io.shards",
+    "datamodules.targets": "datamodules.io.targets",
+    "datamodules.workers": "datamodules.io.workers",
 }
 _FIRST = {now: before for before, now in MODULES.items()}
 

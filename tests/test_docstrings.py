@@ -13,7 +13,10 @@ SOURCES = tracked("atc/*.py", "reducers/*.py", "datamodules/*.py", "hydra_plugin
 
 
 def constructors(tree: ast.Module) -> Iterator[tuple[ast.ClassDef, list[str]]]:
-    """The public classes of a module that have a constructor of their own, with its parameters."""
+    """The public classes of a module that have a constructor of their own, with its parameters.
+
+    Left out is the `stage` of reducers, which `Reducer` describes.
+    """
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             for own in node.body:
@@ -21,7 +24,7 @@ def constructors(tree: ast.Module) -> Iterator[tuple[ast.ClassDef, list[str]]]:
                     arguments = own.args
                     several = [one for one in (arguments.vararg, arguments.kwarg) if one is not None]
                     named = [*arguments.args[1:], *arguments.kwonlyargs, *several]
-                    yield node, [one.arg for one in named if not one.arg.startswith("_")]
+                    yield node, [one.arg for one in named if one.arg != "stage" and not one.arg.startswith("_")]
 
 
 def left_out(text: str) -> list[str]:

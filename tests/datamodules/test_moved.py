@@ -10,6 +10,7 @@ import pytest
 
 import datamodules
 from atc import code
+from atc import moved as framework
 from datamodules.io import moved
 from tests.tracked import ROOT, tracked
 
@@ -24,6 +25,12 @@ def test_an_old_import_is_the_present_module(before: str, now: str) -> None:
     assert found is importlib.import_module(now)
     assert found.__spec__ is not None
     assert found.__spec__.name == found.__name__ == now
+
+
+def test_the_framework_has_the_same_table() -> None:
+    """For the code and the settings behind a `_target_`, which it reads without importing."""
+    known = {before: now for before, now in framework.MODULES.items() if before.startswith("datamodules.")}
+    assert known == moved.MODULES
 
 
 def test_no_old_name_is_a_module_again() -> None:
@@ -65,7 +72,9 @@ def test_a_data_set_that_imports_old_names_is_read_by_the_present_reader(
         "class Mine(PictureData):\n    layout = Layout('Mine', (), '', '')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "by_itself.py").write_text("from datamodules.pictures import Pictures\nclass Mine: ...\n")
     assert code.constant("of_before.Mine", "READER") == datamodules.io.pictures.READER
+    assert code.constant("by_itself.Mine", "READER") == datamodules.io.pictures.READER
     sys.modules.pop("datamodules.layout", None)
     with pytest.warns(DeprecationWarning, match=r"datamodules\.layout is now datamodules\.io\.layout"):
         importlib.import_module("of_before")

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -194,7 +193,7 @@ def _sweep_dir(started: str, runs_dir: str, name: str, resume: str | None) -> st
     return str(Path(runs_dir) / name if resume == "auto" else Path(runs_dir) / f"{name}_sweep" / started)
 
 
-def _sweep_subdir(name: str, number: Any, resume: str | None, *, _root_: DictConfig) -> str:
+def _sweep_subdir(name: str, number: int, resume: str | None, *, _root_: DictConfig) -> str:
     return _identity(_checked(name, _root_)) if resume == "auto" else str(number)
 
 

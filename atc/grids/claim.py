@@ -1,7 +1,7 @@
 """One process at a time does a run of a sweep, also where several sweeps share it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def holder(store: str | Path, identity: str) -> lock.Holder | None:
     return lock.holder(_place(store, identity))
 
 
-def done_meanwhile(store: str | Path, identity: str, rerun: bool | str, config: Any) -> Record | None:
+def done_meanwhile(store: str | Path, identity: str, rerun: bool | str, config: Mapping[str, Any]) -> Record | None:
     """The record of a run that has no need to be done any more: another process did it since the sweep was listed.
 
     Args:

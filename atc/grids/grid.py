@@ -35,7 +35,7 @@ def within(point: Mapping[str, str], parts: Iterable[Mapping[str, Any]]) -> bool
     return any(as_typed(part).items() <= point.items() for part in parts)
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: object) -> bool:
     """Whether an axis has several values."""
     return OmegaConf.is_list(value) or isinstance(value, list | tuple)
 

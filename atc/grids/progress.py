@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from omegaconf import DictConfig
 
@@ -52,6 +52,9 @@ class Job(Protocol):
         ...
 
 
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
 class Attempts(NamedTuple):
     """Traces of a run.
 
@@ -64,7 +67,7 @@ class Attempts(NamedTuple):
     touched: int
 
 
-class Progress:
+class Progress(Generic[AnyJob]):
     """Compares the runs of a sweep with the results store.
 
     Args:
@@ -76,7 +79,7 @@ class Progress:
         jobs: the same.
     """
 
-    def __init__(self, directory: str | Path, jobs: Mapping[str, Job]) -> None:
+    def __init__(self, directory: str | Path, jobs: Mapping[str, AnyJob]) -> None:
         """Read nothing; records are read when they are first needed."""
         self.store, self.jobs = Store(directory), jobs
 
@@ -102,7 +105,7 @@ class Progress:
             return "cut off"
         return "missing" if record is None else "failed" if record.status == "failed" else "cut off"
 
-    def missing(self) -> list[Any]:
+    def missing(self) -> list[AnyJob]:
         """The runs that are not done; what another process is doing counts as not done."""
         latest = self.store.latest()
         return [job for name, job in self.jobs.items() if latest.get(name, Record()).status != "finished"]
@@ -144,6 +147,12 @@ class Progress:
 
         So does one that a cluster preempts and starts again with the overrides it had. One that is done is asked for
         again on purpose.
+
+        Args:
+            job: the run.
+
+        Returns:
+            Its overrides, and resume=auto for such a training.
         """
         resumable = "optimizer" in job.cfg and _status(job) != "finished"
         return [*job.overrides, "resume=auto"] if resumable else job.overrides

@@ -86,7 +86,7 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     if given.all is not None:
         from atc.report import site
 
-        print(printable(str(site.write([report_on(name) for name in layout.names(given.sweeps)], given.all))))
+        print(printable(str(site.write_site([report_on(name) for name in layout.names(given.sweeps)], given.all))))
     return 0
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
-from typing import Any, Literal
+from typing import Literal
 
 from atc.core import metric as metrics
 from atc.core.metric import Metric
@@ -168,7 +168,7 @@ def _score_name(record: Record, metric: Metric | None) -> str:
     return str(record.score) if metric is None else metric.name
 
 
-def is_finite(score: Any) -> bool:
+def is_finite(score: object) -> bool:
     """Whether a score is a number to be shown."""
     return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) < math.inf
 

@@ -19,11 +19,26 @@ _HERE = Path(__file__).resolve().parents[1]
 class Layout:
     """The `report` section of a sweep file, with the grids of the sweeps it shows.
 
-    kind: table; or a figure: curves, ranks (mean rank of each method) or differences (each method less the best of
-        `against`, averaged); or throughput, of which atc.report.throughput makes the table. sweeps: whose runs are
-        shown. rows, columns: the coordinates that tell rows and columns, or panels, apart. x: the horizontal axis of
-        curves. metrics: what is shown, by the names of the published numbers; several of them are an axis "metric".
-        floor: a method, and the number of test images, to say which results cannot be told from it.
+    Attributes:
+        name: that of the sweep file.
+        title: the heading.
+        kind: table; or a figure: curves, ranks (mean rank of each method) or differences (each method less the best of
+            `against`, averaged); or throughput, of which atc.report.throughput makes the table.
+        sweeps: whose runs are shown.
+        settings: which results of a run, such as off_the_shelf.
+        rows: the coordinates that tell rows, or panels, apart.
+        columns: the coordinates that tell columns, or panels, apart.
+        points: the runs of the grids.
+        unreachable: those of them that a method cannot do.
+        tuned: those of them that are fine-tuned.
+        x: the horizontal axis of curves.
+        against: the methods that differences are taken from.
+        floor: the method that results are compared with, to say which cannot be told from it.
+        images: how many test images there are.
+        metrics: what is shown, by the names of the published numbers; several of them are an axis "metric".
+        decimals: of the numbers shown.
+        notes: lines below the table.
+        published: the published numbers, a mapping for each.
     """
 
     name: str
@@ -35,7 +50,7 @@ class Layout:
     columns: tuple[str, ...]
     points: tuple[grid.Point, ...]
     unreachable: tuple[grid.Point, ...]
-    tuned: tuple[grid.Point, ...]  # the points that are fine-tuned
+    tuned: tuple[grid.Point, ...]
     x: str = "keep_rate"
     against: tuple[str, ...] = ()
     floor: str | None = None
@@ -58,13 +73,34 @@ def sweeps_dir() -> Path:
 
 
 def names(directory: Path | None = None) -> list[str]:
-    """All tables and figures there are: the files with a `report` section. ValueError names a file that is none."""
+    """All tables and figures there are: the files with a `report` section.
+
+    Args:
+        directory: where they are; None: `sweeps_dir`.
+
+    Returns:
+        Their names.
+
+    Raises:
+        ValueError: a file is no sweep file; the message names it.
+    """
     files = sorted((directory or sweeps_dir()).glob("*.yaml"))
     return [file.stem for file in files if file.is_file() and "report" in sections.load(file)]
 
 
 def load(name: str, directory: Path | None = None) -> Layout:
-    """The layout of sweeps/NAME.yaml; ValueError for one that does not exist or is not well-formed."""
+    """The layout of sweeps/NAME.yaml.
+
+    Args:
+        name: NAME.
+        directory: where the file is; None: `sweeps_dir`.
+
+    Returns:
+        The layout.
+
+    Raises:
+        ValueError: there is no such file, or it is not well-formed.
+    """
     directory = directory or sweeps_dir()
     file = directory / f"{name}.yaml"
     section = sections.report_section(file, raw(name, directory))
@@ -125,7 +161,18 @@ def _check_axes(layout: Layout, file: Path) -> None:
 
 
 def raw(name: str, directory: Path | None = None) -> DictConfig:
-    """sweeps/NAME.yaml as it is; ValueError if there is none."""
+    """sweeps/NAME.yaml as it is.
+
+    Args:
+        name: NAME.
+        directory: where the file is; None: `sweeps_dir`.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        ValueError: there is none.
+    """
     directory = directory or sweeps_dir()
     file = directory / f"{name}.yaml"
     # A name leads to a file of the directory, and names those that are written.

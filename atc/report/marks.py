@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from atc import code
 from atc.report import expected
@@ -33,7 +32,7 @@ class _Run:
     def where(self) -> Mapping[str, str]:
         return self.cell.where
 
-    def choice(self, group: str) -> Any:
+    def choice(self, group: str) -> object:
         return self.record.part(group)
 
 
@@ -42,6 +41,11 @@ def mark_cells(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
 
     A setting counts as differing if it is neither an axis of the sweep nor what conf/ gives the cell's backbone, data
     set or method, and most cells have another value, or the value that conf/ gives theirs.
+
+    Args:
+        layout: what the sweep file says.
+        cells: all of its cells.
+        runs: the records behind them.
     """
     measured = [cell for cell in cells if cell.records]
     last_runs = [_Run(cell, cell.records[-1], runs.settings(cell.records[-1], _reduced(cell))) for cell in measured]
@@ -83,7 +87,7 @@ def _settings_that_differ(runs: Sequence[_Run]) -> list[str]:
 
 def _varying(runs: Sequence[_Run]) -> list[str]:
     """Settings that differ between cells of the same method and schedule; nothing to look further into otherwise."""
-    seen: dict[tuple[str, Any], set[str]] = {}
+    seen: dict[tuple[str, object], set[str]] = {}
     for one in runs:
         for key, value in one.settings.items():
             group = key.split(".")[0]
@@ -119,18 +123,18 @@ def _expected(one: _Run) -> Settings:
     return expected.settings(one.record, one.where) or {}
 
 
-def _delta(one: _Run, key: str, value: Any) -> str:
+def _delta(one: _Run, key: str, value: object) -> str:
     """The value, or that it is the one that conf/ gives a run in this place."""
     known = expected.settings(one.record, one.where)
     return AS_EXPECTED if known is not None and _json(known.get(key)) == _json(value) else _json(value)
 
 
-def _contents_of(one: _Run) -> tuple[Any, Any]:
+def _contents_of(one: _Run) -> tuple[object, object]:
     return one.choice("backbone"), one.choice("datamodule")
 
 
 def _compare(
-    differences: list[dict[str, str]], key: str, compared: Mapping[int, Any], values: Mapping[int, Any]
+    differences: list[dict[str, str]], key: str, compared: Mapping[int, object], values: Mapping[int, object]
 ) -> None:
     """Note which cells do not have what most have.
 
@@ -174,7 +178,7 @@ def _mark_code(runs: Sequence[_Run]) -> None:
 def _mark_images(cells: Sequence[Cell]) -> None:
     """Cells measured on fewer images than there are, or than the others of the data set."""
     behind = {id(cell): images(cell) for cell in cells}
-    usual: dict[Any, int] = {}
+    usual: dict[str | None, int] = {}
     for cell in cells:
         used, of = behind[id(cell)]
         if used is not None:
@@ -203,6 +207,12 @@ def reader(cell: Cell) -> str | None:
 
     That of one of its seeds at least. A record that does not say, of a data set that has a reader, is of the first
     version.
+
+    Args:
+        cell: one that was measured.
+
+    Returns:
+        Words for a footnote; None for today's version.
     """
     node = cell.records[-1].config.get("datamodule")
     target = node.get("_target_") if isinstance(node, dict) else None
@@ -215,9 +225,9 @@ def reader(cell: Cell) -> str | None:
     return f"as by version {earliest}, not {today} (CHANGELOG.md)"
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return _json(value)[:80]

@@ -70,7 +70,7 @@ def _recorded(record: Record, key: str) -> list[str] | None:
     return ["null"] if value is None else [typed(value)]
 
 
-def _leaves(node: Any, name: str) -> list[Any]:
+def _leaves(node: object, name: str) -> list[object]:
     """The values of settings of this name, wherever they are."""
     if not isinstance(node, dict):
         return []
@@ -83,9 +83,9 @@ def _agrees(recorded: list[str] | None, key: str, value: str) -> bool:
     return recorded is None or all(same(one, value) for one in recorded)
 
 
-def same(a: Any, b: Any) -> bool:
+def same(one: object, other: object) -> bool:
     """Equal as numbers, if they are numbers, else as text."""
-    a, b = typed(a), typed(b)
+    a, b = typed(one), typed(other)
     try:
         if math.isfinite(float(a)) and math.isfinite(float(b)):
             return float(a) == float(b)
@@ -94,7 +94,7 @@ def same(a: Any, b: Any) -> bool:
     return a.replace(" ", "") == b.replace(" ", "")
 
 
-def typed(value: Any) -> str:
+def typed(value: object) -> str:
     """A value as one would type it: 0.5, [4,7,10], null, true, tome."""
     text = grid.as_typed({"": value})[""]
     return text.lower() if text in ("True", "False") else text

@@ -58,6 +58,13 @@ class Runs:
 
         So a trial with less data does not take the place of the result it was a trial for, and a sweep that is run
         anew with another setting is shown as a whole: as it was, until most of it is done.
+
+        Args:
+            groups: records by their settings, as `groups` returns them.
+            reduced: as for `groups`.
+
+        Returns:
+            One of the groups.
         """
         if len(groups) == 1:
             return groups[0]
@@ -117,5 +124,5 @@ def _part(settings: Settings, keys: Sequence[str]) -> str:
     return _text([settings.get(key) for key in keys])
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return json.dumps(value, sort_keys=True)

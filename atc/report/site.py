@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
@@ -12,10 +11,17 @@ from atc.report.report import Report
 from atc.report.tables import readable
 
 
-def write(reports: Sequence[Report], directory: Path) -> Path:
-    """Write index.html into `directory`: tables that sort by a click on a heading, figures inside. The file.
+def write_site(reports: Sequence[Report], directory: Path) -> Path:
+    """Write index.html: tables that sort by a click on a heading, figures inside.
 
     What was measured comes first; what was not run is folded away after it.
+
+    Args:
+        reports: the tables and figures.
+        directory: where to write.
+
+    Returns:
+        The file.
     """
     environment = Environment(
         finalize=_printable, loader=PackageLoader("atc.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -28,6 +34,6 @@ def write(reports: Sequence[Report], directory: Path) -> Path:
     return write_whole(directory / "index.html", page)
 
 
-def _printable(value: Any) -> Any:
+def _printable(value: object) -> object:
     """Text without what reorders it or is no part of a page; markup that is meant as such stays as it is."""
     return printable(value) if type(value) is str else value

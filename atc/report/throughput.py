@@ -87,7 +87,7 @@ def measurements(directories: Iterable[Path]) -> list[Row]:
     Raises:
         ValueError: a file is none; the message names it.
     """
-    last: dict[tuple[Any, ...], Row] = {}
+    last: dict[tuple[str, ...], Row] = {}
     files = {
         file.resolve(): file for directory in directories for file in sorted(directory.glob(FILES)) if file.is_file()
     }
@@ -179,7 +179,7 @@ def _origins(rows: Sequence[Row]) -> list[str]:
     return list(lines)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         value = "; ".join(f"{name} {version}" for name, version in value.items())
     value = " ".join(map(str, value)) if isinstance(value, list) else value

@@ -114,6 +114,9 @@ def optimizer_of(parts: Parts) -> torch.optim.Optimizer | None:
 def check_training(parts: Parts) -> None:
     """Refuse what a training would complain of only when all has been evaluated.
 
+    Args:
+        parts: what is trained.
+
     Raises:
         ValueError: there is nothing to train on, or its length or batches do not fit.
     """

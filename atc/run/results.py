@@ -63,6 +63,10 @@ def result_of_selection(parts: Parts, selected: ModelCheckpoint) -> dict[str, An
 def finish(run: Run, parts: Parts) -> Record:
     """Measure cost and speed on test images, close the record, show the summary; on one process of many.
 
+    Args:
+        run: the run, begun.
+        parts: what was run.
+
     Returns:
         The record.
     """

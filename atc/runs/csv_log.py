@@ -1,14 +1,13 @@
 """Metrics on disk that a training does without where the disk is full."""
 
 import logging
-from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger
 
 log = logging.getLogger(__name__)
 
 
-def without_failing(logger: Any) -> None:
+def without_failing(logger: object) -> None:
     """Have a CSVLogger warn, once, where it cannot write, instead of ending the training; others stay as they are.
 
     Args:

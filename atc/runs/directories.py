@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -39,7 +38,14 @@ def newest(runs: str | Path, setting: str = "resume") -> Path:
 def checkpoint_file(checkpoint: str | Path) -> Path:
     """The file that checkpoint=PATH means: itself, or best.ckpt, else last.ckpt, in a run directory.
 
-    hf://OWNER/REPO/FILE is a file on the Hugging Face hub.
+    Args:
+        checkpoint: the path; hf://OWNER/REPO/FILE is a file on the Hugging Face hub.
+
+    Returns:
+        A file on this machine.
+
+    Raises:
+        FileNotFoundError: there is none.
     """
     if str(checkpoint).startswith("hf://"):
         from atc.weights import released  # which imports torch
@@ -49,7 +55,15 @@ def checkpoint_file(checkpoint: str | Path) -> Path:
 
 
 def file_of(given: str | Path, prefer: str, setting: str) -> Path:
-    """The checkpoint that a setting names: a file, or that of a run directory, `prefer` if it is there.
+    """The checkpoint that a setting names: a file, or that of a run directory.
+
+    Args:
+        given: the path.
+        prefer: the file of a run directory to take if it is there.
+        setting: for the message.
+
+    Returns:
+        The file.
 
     Raises:
         FileNotFoundError: there is none.
@@ -65,8 +79,15 @@ def file_of(given: str | Path, prefer: str, setting: str) -> Path:
     return path
 
 
-def named_run(value: Any, setting: str) -> str | None:
+def named_run(value: object, setting: str) -> str | None:
     """The text that checkpoint=... or resume=... is; a directory may have a number for a name.
+
+    Args:
+        value: what was typed, as YAML reads it.
+        setting: "checkpoint" or "resume".
+
+    Returns:
+        The text; None for null.
 
     Raises:
         ValueError: it is no text, so that it names no run.
@@ -79,9 +100,15 @@ def named_run(value: Any, setting: str) -> str | None:
 
 
 def refuse_links(directory: str | Path) -> None:
-    """ValueError for what would lead writing out of a run's directory, which others may have written.
+    """Refuse what would lead writing out of a run's directory, which others may have written.
 
     Weights may lie elsewhere: such links are replaced where they are, not followed.
+
+    Args:
+        directory: the run directory.
+
+    Raises:
+        ValueError: a link leads out of it, or something in it is no regular file.
     """
     for folder, inner, files in os.walk(directory):
         for path in (Path(folder, name) for name in (*inner, *files)):

@@ -58,6 +58,12 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     Weights count by the SHA-256 of their file, pictures of one's own by that of their names and sizes.
 
     What is null is left out, so that a new setting that is off by default leaves identities as they are.
+
+    Args:
+        cfg: a configuration of atc.run, with or without output_dir.
+
+    Returns:
+        Plain containers.
     """
     cfg = cfg.copy()
     with open_dict(cfg):

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from atc.core.metric import is_recorded
 from atc.runs.record import Record
@@ -86,46 +86,46 @@ def part_fault(parts: dict[str, Any]) -> str | None:
     return None
 
 
-def _is_identity(value: Any) -> bool:
+def _is_identity(value: object) -> bool:
     """Whether it can be part of a file's name, which it is in a store."""
     return isinstance(value, str) and re.fullmatch(r"[\w-]{1,80}", value) is not None
 
 
-def _is_text_or_null(value: Any) -> bool:
+def _is_text_or_null(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a number that can be computed with; NaN and infinities are, of runs of earlier versions."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, float) or abs(value) < 2**1023
 
 
-def _is_count_or_null(value: Any) -> bool:
+def _is_count_or_null(value: object) -> bool:
     return value is None or (isinstance(value, int) and _is_number(value))
 
 
-def _is_time_or_null(value: Any) -> bool:
+def _is_time_or_null(value: object) -> bool:
     return value is None or (_is_number(value) and math.isfinite(value))
 
 
-def _is_mapping(value: Any) -> bool:
+def _is_mapping(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _maps_to_text(value: Any) -> bool:
+def _maps_to_text(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
 
 
-def _is_machine(value: Any) -> bool:
+def _is_machine(value: object) -> bool:
     gpus = value.get("gpus", []) if isinstance(value, dict) else None
     return isinstance(gpus, list) and all(isinstance(one, str) for one in gpus)
 
 
 _TEXT_OR_NULL = (_is_text_or_null, "text or null")
 _COUNT_OR_NULL = (_is_count_or_null, "a whole number or null")
-_PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+_PARTS: dict[str, tuple[Callable[[object], bool], str]] = {
     "identity": (_is_identity, "text without spaces and slashes"),
     "status": (lambda value: value in STATES, f"one of {', '.join(STATES)}"),
     **dict.fromkeys(("sweep", "started", "finished", "score", "commit", "selection"), _TEXT_OR_NULL),
@@ -151,7 +151,7 @@ def _deeper(value: Any, levels: int) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value in a message, cut short."""
     kind = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else None
     return kind or (str(value) if isinstance(value, str) else json.dumps(value))[:60]

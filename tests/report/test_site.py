@@ -10,7 +10,7 @@ from tests.report.records import parts, report_of
 def test_sorts(browser: Any, tmp_path: Path) -> None:
     scores = {"tome": 0.7, "topk": 0.8, "random": 0.08}
     records = [parts("deit_tiny_sample", score, reducer=name, keep_rate=0.5) for name, score in scores.items()]
-    browser.get(site.write([report_of(layout.load("deit_tiny_sample"), records)], tmp_path).as_uri())
+    browser.get(site.write_site([report_of(layout.load("deit_tiny_sample"), records)], tmp_path).as_uri())
     head = browser.find_elements("css selector", "th button")[2]
     assert head.text == "keep_rate=0.5"
 

@@ -95,7 +95,7 @@ def test_terminal(made: report.Report) -> None:
 
 
 def test_page(made: report.Report, tmp_path: Path) -> None:
-    page = site.write([made], tmp_path).read_text(encoding="utf-8")
+    page = site.write_site([made], tmp_path).read_text(encoding="utf-8")
     assert page.count("<script>") == 1
     assert "<img" not in page
     assert "\x1b" not in page
@@ -136,7 +136,7 @@ def test_files_are_written_whole_or_not_at_all(
     with pytest.raises(OSError, match=r"No space left on device: .*wild\.md"):
         made.write(tmp_path / "out")
     with pytest.raises(OSError, match=r"index\.html"):
-        site.write([made], tmp_path / "out")
+        site.write_site([made], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -4,14 +4,18 @@ import importlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
+from safetensors import SafetensorError
 from torch import nn
 
 from atc.weights.loading import first_line
 
 log = logging.getLogger(__name__)
 
+DAMAGED = (SafetensorError, UnpicklingError, EOFError, BadZipFile)  # what reading a file that is cut off raises
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _RESAMPLED = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
@@ -46,6 +50,34 @@ def quiet(transformers: Any) -> Iterator[None]:
         yield
     finally:
         transformers.logging.set_verbosity(before)
+
+
+@contextmanager
+def loading(name: str, args: Mapping[str, Any]) -> Iterator[None]:
+    """Within, a model of transformers is built; what it cannot be built from is told in one line.
+
+    Args:
+        name: of the model.
+        args: settings of its configuration.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ConnectionError: it is not here, and cannot be downloaded.
+        ValueError: it cannot be built or read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConnectionError(
+            f"transformers finds no model {name} here, and cannot download it ({first_line(error)}): give a name on "
+            f"the hub, or a directory that save_pretrained wrote"
+        ) from error
+    except DAMAGED as error:
+        raise ValueError(f"the weights of {name} cannot be read: {first_line(error)}") from error
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
+        raise ValueError(f"transformers cannot build {name} with {dict(args)}: {first_line(error)}") from error
 
 
 def preprocessing(transformers: Any, name: str, config: Any) -> dict[str, Any]:
@@ -110,6 +142,8 @@ def open_clip_model(open_clip: Any, name: str, weights: str | None, download: bo
         )
     except OSError as error:
         raise ConnectionError(f"open_clip cannot download {name} {weights or ''} ({first_line(error)})") from error
+    except DAMAGED as error:
+        raise ValueError(f"the weights of {name} {weights or ''} cannot be read: {first_line(error)}") from error
     except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as error:
         raise ValueError(f"open_clip cannot build {name} with {weights}, {dict(args)}: {first_line(error)}") from error
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from atc.vit.host import host_of
-from atc.vit.libraries import library, open_clip_model, open_clip_tower, preprocessing
+from atc.vit.libraries import library, loading, open_clip_model, open_clip_tower, preprocessing
 from atc.vit.logits import Logits
 from atc.weights.loading import first_line, read_weights, without_classifier
 
@@ -50,7 +50,7 @@ def transformers_vit(
     """
     transformers = library("transformers", "hf")
     args = {key: value for key, value in args.items() if value is not None}
-    try:
+    with loading(name, args):
         config = transformers.AutoConfig.from_pretrained(name)
         if config.model_type == "vit_mae":
             args["mask_ratio"] = 0.0
@@ -66,13 +66,6 @@ def transformers_vit(
         else:
             config = transformers.AutoConfig.from_pretrained(name, **args)
             model = auto.from_config(config, **{k: v for k, v in args.items() if k == "attn_implementation"})
-    except OSError as error:
-        raise ConnectionError(
-            f"transformers finds no model {name} here, and cannot download it ({first_line(error)}): give a name on "
-            f"the hub, or a directory that save_pretrained wrote"
-        ) from error
-    except (TypeError, ValueError, RuntimeError, KeyError) as error:
-        raise ValueError(f"transformers cannot build {name} with {args}: {first_line(error)}") from error
     model = model.vision_model if hasattr(model, "text_model") else model
     classifier = "classifier" if isinstance(getattr(model, "classifier", None), nn.Linear) else None
     if type(model).__name__.endswith("WithTeacher"):

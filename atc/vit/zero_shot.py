@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from atc.vit.host import host_of
-from atc.vit.libraries import library, open_clip_model, open_clip_tower, preprocessing, quiet
+from atc.vit.libraries import library, loading, open_clip_model, open_clip_tower, preprocessing, quiet
 from atc.vit.logits import Logits
 from atc.vit.text_features import TextClassifier, Texts, Tokens, check_length, text_features
 from atc.weights.loading import first_line
@@ -47,7 +47,7 @@ def transformers_clip(
     """
     transformers = library("transformers", "hf")
     args = {key: value for key, value in args.items() if value is not None}
-    try:
+    with loading(name, args):
         config = transformers.AutoConfig.from_pretrained(name, **({} if pretrained else args))
         missing: Sequence[str] = ()
         if pretrained:
@@ -58,13 +58,6 @@ def transformers_clip(
             model = transformers.AutoModel.from_config(
                 config, **{key: value for key, value in args.items() if key == "attn_implementation"}
             )
-    except OSError as error:
-        raise ConnectionError(
-            f"transformers finds no model {name} here, and cannot download it ({first_line(error)}): give a name on "
-            f"the hub, or a directory that save_pretrained wrote"
-        ) from error
-    except (TypeError, ValueError, RuntimeError, KeyError) as error:
-        raise ValueError(f"transformers cannot build {name} with {args}: {first_line(error)}") from error
     if not all(hasattr(model, part) for part in ("vision_model", "text_model", "logit_scale", "get_text_features")):
         raise ValueError(
             f"task=zero_shot needs a CLIPModel or a SiglipModel with its text tower, and {name} is a "

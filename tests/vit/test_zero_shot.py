@@ -9,6 +9,7 @@ from torch.nn import functional as F
 import atc
 from atc.config import prompts
 from atc.vit import zero_shot
+from atc.vit.other_backbones import open_clip_vit, transformers_vit
 from tests import towers
 
 IMAGES = torch.rand(3, 3, 28, 28, generator=torch.Generator().manual_seed(1))
@@ -138,3 +139,25 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"transformers finds no tokenizer for .*no tokenizer") as error:
         zero_shot.transformers_clip(str(tmp_path / "no tokenizer"), texts)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("library", ["transformers", "open_clip"])
+def test_weights_that_are_cut_off(library: str, tmp_path: Path) -> None:
+    pytest.importorskip(library)
+    texts, place = {"a": ("a photo",)}, tmp_path / "model"
+    if library == "transformers":
+        towers.transformers_model(place, "clip")
+        (weights,) = place.glob("*.safetensors")
+    else:
+        towers.open_clip_model(place)
+        (weights,) = place.glob("*.bin")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    name = str(place) if library == "transformers" else f"local-dir:{place}"
+    build = {
+        "transformers": [lambda: zero_shot.transformers_clip(name, texts), lambda: transformers_vit(name, 2)],
+        "open_clip": [lambda: zero_shot.open_clip(name, texts), lambda: open_clip_vit(name, 2)],
+    }
+    for each in build[library]:
+        with pytest.raises(ValueError, match=r"the weights of .* cannot be read|open_clip cannot build") as error:
+            each()
+        assert "\n" not in str(error.value)

@@ -89,6 +89,6 @@ def measured(record: Record) -> dict[str, float]:
         numbers |= {f"{kind}/{model}": value for model, value in (record.result(kind) or {}).items()}
     for name in record.results:
         result = record.result(name) or {}  # measured_at_batch_size is a number
-        keys = result if name == "validation" else ("images", "images_of")  # the tests have logged their metrics
-        numbers |= {f"{name}/{key}": result[key] for key in keys if key in result}
+        counts = [key for key in result if key.endswith(("images", "images_of"))]  # the tests have logged their metrics
+        numbers |= {f"{name}/{key}": result[key] for key in (result if name == "validation" else counts)}
     return {name: value for name, value in numbers.items() if value is not None}

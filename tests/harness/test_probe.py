@@ -65,16 +65,16 @@ def test_of_dinov2(probe: str, tmp_path: Path) -> None:
         else:
             fitted = LogisticRegression(C=0.316, max_iter=1000).fit(train.numpy(), labels.numpy())
             expected = torch.from_numpy(fitted.predict(test.numpy()))
-        found = record["results"][name]
+        found = record.results[name]
         # Features are computed in batches of another size: an image on the edge may fall either way.
         assert found["accuracy"] == pytest.approx(float((expected == targets).float().mean()), abs=2.5 / 450)
         assert found["training_images"] == 1077
         assert found["images"] == 450
         assert found["accuracy"] > 0.15
         assert np.isfinite(found["loss"])
-    assert record["tokens_per_block"] == [49, 49, 24, 12]
-    assert record["metric"]["name"] == "accuracy"
-    assert record["task"] == "probe"
+    assert record.tokens_per_block == [49, 49, 24, 12]
+    assert record.metric.name == "accuracy"
+    assert record.task == "probe"
 
 
 @torch.no_grad()
@@ -86,18 +86,18 @@ def test_settings_of_knn(tmp_path: Path) -> None:
     train, test = (vit.forward_head(vit.forward_features(each), pre_logits=True) for each in (images, shown))
     votes = _votes(train, labels, test, 3, 0.5)
     accuracy = float((votes.argmax(dim=1) == targets).float().mean())
-    assert record["results"]["dense"]["accuracy"] == pytest.approx(accuracy, abs=1.5 / 450)
+    assert record.results["dense"]["accuracy"] == pytest.approx(accuracy, abs=1.5 / 450)
     likely = (votes / votes.sum(dim=1, keepdim=True)).clamp_min(1e-12)
-    assert record["results"]["dense"]["loss"] == pytest.approx(float(F.nll_loss(likely.log(), targets)), rel=1e-2)
+    assert record.results["dense"]["loss"] == pytest.approx(float(F.nll_loss(likely.log(), targets)), rel=1e-2)
     assert accuracy > 0.9
 
 
 def test_some_of_the_training_images(tmp_path: Path) -> None:
     settings = ["task=probe", "reducer=none", "trainer.limit_train_batches=3", "trainer.limit_test_batches=1"]
     record = run.evaluate(composed("evaluate", tmp_path / "run", *settings))
-    assert record["results"]["dense"]["training_images"] == 3 * 8  # of batches of 8
-    assert record["results"]["dense"]["images"] == 16
-    assert any("limit_train_batches=3" in notice for notice in record["notices"])
+    assert record.results["dense"]["training_images"] == 3 * 8  # of batches of 8
+    assert record.results["dense"]["images"] == 16
+    assert any("limit_train_batches=3" in notice for notice in record.notices)
     with pytest.raises(ValueError, match=r"task\.k=20 is more than the 8 training images"):
         run.evaluate(composed("evaluate", tmp_path / "few", *settings, "trainer.limit_train_batches=1"))
 

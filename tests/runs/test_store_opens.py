@@ -1,6 +1,7 @@
 """The store of real runs in pandas and DuckDB, by the lines that atc.runs.store names."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,17 @@ def test_in_duckdb(store: Path) -> None:
     assert {rate for _, rate, _ in found.fetchall()} == {0.5}
     columns = ", ".join(sorted(COLUMNS))
     assert len(duckdb.sql(f"SELECT {columns} FROM {source}").fetchall()) == 3
+
+
+def test_in_python(store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lines of docs/harness.md."""
+    page = (Path(__file__).parents[2] / "docs" / "harness.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(from atc\.runs\.store .*?)^```", page, re.S | re.M)
+    (store.parent / "runs").mkdir()
+    (store.parent / "runs" / "store").symlink_to(store)
+    monkeypatch.chdir(store.parent)
+    exec(block, {})
+    assert sorted(capsys.readouterr().out.splitlines()) == [
+        *["random 0.5 finished None accuracy, %"] * 2,
+        "tome 0.5 finished None accuracy, %",
+    ]

@@ -1,5 +1,6 @@
 """Zero-shot classifiers against what the libraries themselves make of the same images and sentences."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,29 @@ def test_of_open_clip(bias: float | None, tmp_path: Path) -> None:
     model = atc.wrap(vit, "atc_average", 0.5, blocks=(2, 3))
     whole.visual = atc.wrap(whole.visual, "atc_average", 0.5, blocks=(2, 3))
     torch.testing.assert_close(model(IMAGES), whole.get_logits(IMAGES, tokens)[0], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_siglip_of_open_clip(tmp_path: Path) -> None:
+    """A timm model for images, and a tokenizer of transformers."""
+    open_clip = pytest.importorskip("open_clip")
+    place, name = tmp_path / "siglip", f"local-dir:{tmp_path / 'siglip'}"
+    towers.word_tokenizer(place)
+    vision = {"image_size": 224, "timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "timm_proj": "linear"}
+    text = {"context_length": 8, "vocab_size": len(towers.WORDS) + 3, "width": 16, "heads": 2, "layers": 2}
+    text |= {"hf_tokenizer_name": str(place), "no_causal_mask": True, "pool_type": "last"}
+    config = {"embed_dim": 16, "init_logit_bias": -3.0, "custom_text": True, "vision_cfg": vision, "text_cfg": text}
+    said = {"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    (place / "open_clip_config.json").write_text(json.dumps(said))
+    whole = open_clip.create_model(name, load_weights=False).eval()
+    torch.save(whole.state_dict(), place / "open_clip_pytorch_model.bin")
+    vit = zero_shot.open_clip(name, {digit: (f"a {digit}",) for digit in towers.DIGITS}).eval()
+    tokens = open_clip.get_tokenizer(name)([f"a {digit}" for digit in towers.DIGITS])
+    images = torch.rand(2, 3, 224, 224)
+    torch.testing.assert_close(vit(images), whole.get_logits(images, tokens)[0], atol=1e-5, rtol=1e-5)
+    zero_shot.open_clip(name, {"a": ("a a a a a a a",)})
+    with pytest.raises(ValueError, match="has more than the 8 tokens that the text tower of"):
+        zero_shot.open_clip(name, {"a": ("a a a a a a a a",)})
 
 
 @pytest.mark.parametrize("how", ["autocast", "weights"])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
@@ -183,3 +184,12 @@ def test_features(family: str, tmp_path: Path) -> None:
     torch.testing.assert_close(vit(images), expected, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(atc.wrap(vit, "none")(images), expected, atol=1e-5, rtol=1e-5)
     assert atc.wrap(vit, "tome", 0.5, blocks=(2,))(images).shape == expected.shape
+
+
+def test_features_of_weights_that_are_missing(tmp_path: Path) -> None:
+    """A model whose weights are there in part would return features of random ones."""
+    dino(tmp_path / "dino")
+    file = tmp_path / "dino" / "model.safetensors"
+    save_file({key: value for key, value in load_file(file).items() if "layer.1" not in key}, file, {"format": "pt"})
+    with pytest.raises(ValueError, match=r"dino lacks weights of a Dinov2Model, such as .*layer\.1\."):
+        transformers_vit(str(tmp_path / "dino"), 0)

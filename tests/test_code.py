@@ -130,7 +130,7 @@ def test_every_method_has_one() -> None:
 
     for name in build.names("reducer"):
         target = OmegaConf.load(build.conf_dir() / "reducer" / f"{name}.yaml")._target_
-        assert [module.name for module in code.closure(target)] == [target.rpartition(".")[0]]
+        assert target.rpartition(".")[0] in {module.name for module in code.closure(target)}
 
 
 def test_modules_that_cannot_be_read_or_import_each_other(mine: Path) -> None:

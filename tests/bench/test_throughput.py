@@ -69,6 +69,7 @@ def test_the_speed_up_is_that_of_the_same_rounds(tmp_path, monkeypatch):
     assert [row["latency_ms"] for row in rows] == [8000.0, 4000.0]
 
 
+@pytest.mark.slow
 def test_half_precision_and_compiled(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))  # traced, not translated
     result = measured(tmp_path, "reducer=random", "precision=bf16", "compile=[false,true]", "batch_size=1")

@@ -17,6 +17,7 @@ from tests.config.test_released import states, write
 from tests.harness.commands import TINY, command
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_settings_and_the_command_line_overrides_them(tmp_path: Path) -> None:
     """A DeiT-Tiny, so that every setting is the file's; on digits, which only the command line says."""
     vit = timm.create_model("deit_tiny_patch16_224", num_classes=10)

@@ -48,6 +48,7 @@ def note(directory: Path, **parts: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | parts))
 
 
+@pytest.mark.slow
 def test_a_moved_run_knows_its_best_epoch(trained: Path, tmp_path: Path) -> None:
     """Moved, copied, and reached by a link: as where it was."""
     best = json.loads((trained / "results.json").read_text())["results"]["validation"]
@@ -230,6 +231,7 @@ def test_a_run_that_was_ended_while_it_was_entered_stays_finished(
     assert record.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_run_and_is_named(tmp_path: Path) -> None:
     said = f"[Errno 27] File too large: '{tmp_path / 'best.ckpt'}'"
     with pytest.raises(OSError, match=re.escape(said)):

@@ -106,6 +106,7 @@ class SignalInBatch(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_interrupted_while_gradients_accumulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The signal falls on the first of three batches of the second update."""
     settings = ["baselines=false", "reducer=topk", "trainer.max_epochs=1", "optimizer.warmup_epochs=0"]
@@ -141,6 +142,7 @@ def test_without_reduction_one_column_is_enough(tmp_path: Path) -> None:
     assert list(results["gflops"]) == ["dense"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_stays_so_where_a_resume_fails(tmp_path: Path) -> None:
     settings = ["reducer=none", "baselines=false", "optimizer.warmup_epochs=0"]
     run.train(composed("train", tmp_path, *settings, "trainer.max_epochs=3"))
@@ -165,6 +167,7 @@ def test_weights_are_no_training_state(tmp_path: Path) -> None:
         run.train(composed("train", tmp_path / "next", f"resume={weights}"))
 
 
+@pytest.mark.slow
 def test_ema_accumulation_and_clipping(tmp_path: Path) -> None:
     overrides = ["callbacks=ema", "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=1.0"]
     found = run.train(composed("train", tmp_path, "baselines=false", *overrides))
@@ -177,6 +180,7 @@ def test_ema_accumulation_and_clipping(tmp_path: Path) -> None:
     assert found.status == "finished"
 
 
+@pytest.mark.slow
 def test_resumed_with_other_rates_and_a_longer_training(tmp_path: Path) -> None:
     """Rates follow the settings of the command that resumes, as if all of the training had been under them."""
     settings = ["baselines=false", "reducer=topk", "logger=csv", "trainer.log_every_n_steps=1"]
@@ -195,6 +199,7 @@ def rates(folder: Path) -> dict[int, float]:
     return {int(row["step"]): float(row["train/lr"]) for row in rows if row.get("train/lr")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("callbacks", ["ema", "raw_or_ema"])
 def test_an_average_is_tested_where_nothing_is_left_to_train(tmp_path: Path, callbacks: str) -> None:
     """Without validation no epoch is the best one, and the average is in no model but that of the callback."""

@@ -39,6 +39,7 @@ def interpreted():
     print("equal")
 
 
+@pytest.mark.slow
 def test_interpreter_equals_the_oracle():
     root = Path(__file__).parents[2]
     done = subprocess.run(

@@ -40,6 +40,7 @@ def test_an_evaluation_selects_nothing(tmp_path: Path) -> None:
     assert run.evaluate(composed("evaluate", tmp_path, "reducer=none")).selection is None
 
 
+@pytest.mark.slow
 def test_resumed_with_an_average_equals_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [*RECIPE, "datamodule=digits", "baselines=false", "reducer=random", "trainer.max_epochs=3"]
     settings += ["trainer.accumulate_grad_batches=1", "callbacks.ema.decay=0.5"]
@@ -62,6 +63,7 @@ def test_resumed_with_an_average_equals_unbroken(tmp_path: Path, monkeypatch: py
         assert all(torch.equal(a[part][key], b[part][key]) for key in a[part])
 
 
+@pytest.mark.slow
 def test_resumed_with_loader_workers_equals_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Crops, flips, jitter and erasing are drawn in other processes, and are those of the batch all the same."""
     write_nabirds(tmp_path / "data", train=40, test=20)

@@ -44,6 +44,7 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [torch.zeros(2_000_000), [torch.zeros(9_000) for _ in range(40)]], ids=["large", "many"]
 )

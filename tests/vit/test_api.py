@@ -94,6 +94,7 @@ def test_to_double_and_back():
     assert model.trace[0].size.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["atc_average", "evit", "kmedoids"])
 def test_compiles_whole(name):
     model = wrap(name, 0.5)
@@ -202,6 +203,7 @@ def test_import_of_core_is_light():
     assert out.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_pickles_copies_and_exports():
     model = wrap("atc_average", 0.5)
     expected = run(model)

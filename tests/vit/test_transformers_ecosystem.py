@@ -30,6 +30,7 @@ class Examples(torch.utils.data.Dataset[dict[str, Any]]):
         return {"pixel_values": torch.randn(3, 64, 64, generator=generator), "labels": index % 5, "file": "name"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recompute", [False, True])
 def test_trainer(tmp_path: Path, recompute: bool) -> None:
     pytest.importorskip("accelerate")

@@ -99,6 +99,7 @@ def test_static_methods_have_no_mask():
         assert (stream._bias is None) != reduced.proportional_attention
 
 
+@pytest.mark.slow
 def test_padding_survives_autocast_compilation_and_gradients():
     reduced = model(Padded).float().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):

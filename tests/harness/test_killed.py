@@ -45,7 +45,7 @@ def test_killed_ends_as_unbroken(tmp_path: Path) -> None:
     assert list(tmp_path.glob("runs/train/*")) == [directory]
     found = json.loads((directory / "results.json").read_text())
     for part in ("fine_tuned", "validation"):
-        assert found["results"][part] == expected["results"][part], reached
+        assert found["results"][part] == expected.results[part], reached
     whole, cut = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (tmp_path / "whole", directory))
     assert whole["global_step"] == cut["global_step"] == 30
     assert all(torch.equal(value, cut["state_dict"][key]) for key, value in whole["state_dict"].items())
@@ -54,7 +54,7 @@ def test_killed_ends_as_unbroken(tmp_path: Path) -> None:
 
     # A run that is finished stays as it is.
     again = run.train(composed("train", directory, *SETTINGS, "resume=auto"))
-    assert again == found == json.loads((directory / "results.json").read_text())
+    assert again.as_dict() == found == json.loads((directory / "results.json").read_text())
 
 
 def steps(folder: Path) -> int:

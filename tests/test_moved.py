@@ -111,6 +111,6 @@ def test_the_harness_itself_uses_no_old_name() -> None:
     root = Path(moved.__file__).parents[1]
     files = subprocess.run(["git", "ls-files", "*.py"], cwd=root, capture_output=True, text=True, check=False).stdout
     old = tuple(f"from {name} import" for name in moved.MODULES)
-    for file in files.split():
+    for file in (name for name in files.split() if not name.endswith("test_moved.py")):  # they quote old names
         lines = (line.strip() for line in (root / file).read_text().splitlines())
         assert not [line for line in lines if line.startswith(old)], file

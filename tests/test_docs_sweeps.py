@@ -78,7 +78,8 @@ def test_the_sweep_that_it_shows(here: Path) -> None:
     done = run("python train.py --config-dir sweeps -cn mine", here)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all 4 runs are done" in done.stdout
-    assert command.main(["mine", "--sweeps", str(here / "sweeps"), "--store", str(here / "runs" / "store")]) == 0
+    places = {"--sweeps": "sweeps", "--store": "runs/store", "--output": "reports"}
+    assert command.main(["mine", *(part for name, place in places.items() for part in (name, str(here / place)))]) == 0
     entries = [json.loads(file.read_text()) for file in (here / "runs" / "store").glob("*.json")]
     assert {entry["status"] for entry in entries} == {"finished"}
     assert all(set(entry["code"]) == {"reducer"} for entry in entries)

@@ -41,9 +41,9 @@ def test_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert script == "evaluate.py"
     whole = ["trainer.limit_train_batches=1.0"]  # of the training images, for 20 neighbours
     record = run.evaluate(composed("evaluate", tmp_path / "run", *overrides, *whole))
-    assert record["status"] == "finished"
-    assert ("dense" in record["results"]) == ("baselines=true" in line)
-    assert "off_the_shelf" in record["results"]
+    assert record.status == "finished"
+    assert ("dense" in record.results) == ("baselines=true" in line)
+    assert "off_the_shelf" in record.results
 
 
 def test_the_page_says_what_the_defaults_are() -> None:

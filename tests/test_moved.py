@@ -24,6 +24,11 @@ def test_an_old_import_is_the_present_module(before: str, now: str) -> None:
     """In this process it may have been imported before: then it does not warn again."""
     if "triton" in before + now:
         pytest.importorskip("triton", reason="Triton is not installed")
+    check_old_import(before, now)
+
+
+def check_old_import(before: str, now: str) -> None:
+    """An import by the old name warns, and gives the module under its present name."""
     sys.modules.pop(before, None)
     with pytest.warns(DeprecationWarning, match=f"{before} is now {now};"):
         found = importlib.import_module(before)

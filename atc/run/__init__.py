@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from safetensors import torch as safetensors
 
 from atc import code
-from atc.config import frozen
 from atc.config.released import trained_otherwise
 from atc.files import write_whole
 from atc.grids import claim
@@ -132,7 +131,7 @@ def evaluate(cfg: DictConfig) -> Record:
     notices = [] if file is None else load(parts.model, file, cfg.get("use_ema"))
     run = run_of(parts, [*notices, *trained_otherwise(cfg, file)])
     run.begin()
-    _keep_text_features(parts)
+    _keep_text_features(parts, run.record)
     reduces = parts.model.method.reduces
     with recorded(run, cause=partial(behind, trainer=parts.trainer)):
         if cfg.baselines:
@@ -143,10 +142,10 @@ def evaluate(cfg: DictConfig) -> Record:
         return finish(run, parts)
 
 
-def _keep_text_features(parts: Parts) -> None:
+def _keep_text_features(parts: Parts, record: Record) -> None:
     """Write what a zero-shot classifier is made of: a row per class, and of which prompts file."""
     text = getattr(getattr(parts.vit, "classifier", None), "text", None)
     if text is not None and lock.is_first():
-        about = {"format": "pt", **{key: str(value) for key, value in frozen.described(parts.cfg)["prompts"].items()}}
+        about = {"format": "pt", **{key: str(value) for key, value in (record.prompts or {}).items()}}
         state = {"text_features": text.detach().cpu().contiguous()}
         write_whole(Path(parts.cfg.output_dir) / TEXT_FEATURES, safetensors.save(state, metadata=about))

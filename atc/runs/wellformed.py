@@ -5,12 +5,12 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args
 
 from atc.core.metric import is_recorded
-from atc.runs.record import Record
+from atc.runs.record import Record, Status
 
-STATES = ("finished", "failed", "interrupted", "running")
+STATES = get_args(Status)
 LARGEST = 64 * 2**20  # bytes of a file; a record has a few thousand
 DEEPEST = 32  # of settings within settings; those of a run are four deep
 

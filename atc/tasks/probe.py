@@ -14,9 +14,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atc.tasks.classification import Classification
 from atc.tasks.finite import NotFinite
-from atc.tasks.task import Batch
+from atc.tasks.frozen import Frozen
 from atc.values import Count, Positive
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ INVERSE_REGULARISATION, MOST_STEPS = 0.316, 1_000  # of CLIP (arXiv 2103.00020)
 _LEAST = 1e-12  # a probability of zero counts so much in a loss
 
 
-class Probe(Classification):
+class Probe(Frozen):
     """Fits a classifier to the features of the training images and tests it; top-1 and top-5 accuracy.
 
     The model is not trained, and sees training images without augmentation, with its tokens reduced as in the test.
@@ -44,6 +43,8 @@ class Probe(Classification):
         temperature: of the votes; None = 0.07.
         C: inverse of the L2 regularisation of the logistic regression; None = 0.316.
     """
+
+    option = "probe"
 
     def __init__(
         self,
@@ -62,14 +63,6 @@ class Probe(Classification):
         self.C = INVERSE_REGULARISATION if C is None else C
         self.fitted: Any = None
         self.training_images = 0  # that it is fitted to
-
-    def training_loss(self, batch: Batch) -> Tensor:
-        """Not to be called: there is no training.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("task=probe evaluates a model that is not trained: python evaluate.py task=probe ...")
 
     def on_test_start(self) -> None:
         """Fit the probe to the training images.

@@ -2,13 +2,12 @@
 
 import os
 
-from torch import Tensor, nn
+from torch import nn
 
-from atc.tasks.classification import Classification
-from atc.tasks.task import Batch
+from atc.tasks.frozen import Frozen
 
 
-class ZeroShot(Classification):
+class ZeroShot(Frozen):
     """Evaluates a model whose classifier is made of sentences; top-1 and top-5 accuracy.
 
     Args:
@@ -19,16 +18,10 @@ class ZeroShot(Classification):
         prompts: the file of the sentences; see `atc.config.prompts`.
     """
 
+    option = "zero_shot"
+
     def __init__(
         self, model: nn.Module, num_classes: int, configure: None = None, *, prompts: os.PathLike[str] | None = None
     ):
         super().__init__(model, num_classes)
         self.prompts = prompts
-
-    def training_loss(self, batch: Batch) -> Tensor:
-        """Not to be called: there is no training.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("task=zero_shot evaluates a model that is not trained: python evaluate.py task=zero_shot ...")

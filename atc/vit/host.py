@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from atc.vit.hooks import patched
 
@@ -101,6 +102,20 @@ class Host(ABC):
     def skipped(self) -> Sequence[tuple[str, nn.Module]]:
         """Modules, with words for them, whose forward is not called, besides the model, its blocks and attentions."""
         return ()
+
+
+class HostOfParts(Host):
+    """A host whose blocks are not the model's own modules, but parts that show them under other names.
+
+    Its `__init__` makes the parts and keeps them as `_blocks`.
+    """
+
+    _blocks: Sequence[Any] = ()
+
+    @property
+    @override
+    def blocks(self) -> Sequence[Any]:
+        return self._blocks
 
 
 def overridden(model: nn.Module, methods: Sequence[str], module: str) -> str | None:

@@ -80,6 +80,23 @@ def loading(name: str, args: Mapping[str, Any]) -> Iterator[None]:
         raise ValueError(f"transformers cannot build {name} with {dict(args)}: {first_line(error)}") from error
 
 
+def whole_model(transformers: Any, name: str, /, **args: Any) -> tuple[Any, str | None]:
+    """A base model of transformers with its weights, without a table of those it lacks.
+
+    Args:
+        transformers: the library.
+        name: on the hub, or a local directory.
+        **args: for `AutoModel.from_pretrained`.
+
+    Returns:
+        The model; and that it lacks weights, in one line, None if it has all.
+    """
+    with quiet(transformers):
+        model, found = transformers.AutoModel.from_pretrained(name, output_loading_info=True, **args)
+    missing = sorted(found["missing_keys"])
+    return model, f"{name} lacks weights of a {type(model).__name__}, such as {missing[0]}" if missing else None
+
+
 def preprocessing(transformers: Any, name: str, config: Any) -> dict[str, Any]:
     """Image size, mean, std and cropping that go with a model of transformers; else ImageNet's.
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from atc.vit.host import host_of
-from atc.vit.libraries import library, loading, open_clip_model, open_clip_tower, preprocessing, quiet
+from atc.vit.libraries import library, loading, open_clip_model, open_clip_tower, preprocessing, whole_model
 from atc.vit.logits import Logits
 from atc.weights.loading import first_line, read_weights, without_classifier
 
@@ -58,19 +58,17 @@ def transformers_vit(
             args["num_labels"] = num_classes
         classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
         auto = transformers.AutoModelForImageClassification if type(config) in classes else transformers.AutoModel
-        lost: list[str] = []
+        incomplete: str | None = None
         if pretrained and not checkpoint and not num_classes and not _saved_with_classifier(config):
             own = _without_pooler(transformers, config)  # its own features, not what a classifier takes
-            with quiet(transformers):  # of what is missing there is one line below
-                model, found = transformers.AutoModel.from_pretrained(name, output_loading_info=True, **args, **own)
-            lost = sorted(found["missing_keys"])
+            model, incomplete = whole_model(transformers, name, **args, **own)
         elif pretrained and not checkpoint:
             model = auto.from_pretrained(name, ignore_mismatched_sizes=True, **args)
         else:
             config = transformers.AutoConfig.from_pretrained(name, **args)
             model = auto.from_config(config, **{k: v for k, v in args.items() if k == "attn_implementation"})
-    if lost:
-        raise ValueError(f"{name} lacks weights of a {type(model).__name__}, such as {lost[0]}")
+    if incomplete:
+        raise ValueError(incomplete)
     model = model.vision_model if hasattr(model, "text_model") else model
     classifier = "classifier" if isinstance(getattr(model, "classifier", None), nn.Linear) else None
     if type(model).__name__.endswith("WithTeacher"):

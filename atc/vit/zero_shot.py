@@ -4,13 +4,13 @@ The functions here build what those of `atc.vit.other_backbones` of the same lib
 towers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from atc.vit.host import host_of
-from atc.vit.libraries import library, loading, open_clip_model, open_clip_tower, preprocessing, quiet
+from atc.vit.libraries import library, loading, open_clip_model, open_clip_tower, preprocessing, whole_model
 from atc.vit.logits import Logits
 from atc.vit.text_features import TextClassifier, Texts, Tokens, check_length, text_features
 from atc.weights.loading import first_line
@@ -49,11 +49,9 @@ def transformers_clip(
     args = {key: value for key, value in args.items() if value is not None}
     with loading(name, args):
         config = transformers.AutoConfig.from_pretrained(name, **({} if pretrained else args))
-        missing: Sequence[str] = ()
+        incomplete: str | None = None
         if pretrained:
-            with quiet(transformers):  # of what is missing there is one line below
-                model, found = transformers.AutoModel.from_pretrained(name, output_loading_info=True, **args)
-            missing = sorted(found["missing_keys"])
+            model, incomplete = whole_model(transformers, name, **args)
         else:
             model = transformers.AutoModel.from_config(
                 config, **{key: value for key, value in args.items() if key == "attn_implementation"}
@@ -63,8 +61,8 @@ def transformers_clip(
             f"task=zero_shot needs a CLIPModel or a SiglipModel with its text tower, and {name} is a "
             f"{type(model).__name__}"
         )
-    if missing:
-        raise ValueError(f"{name} lacks weights of a {type(model).__name__}, such as {missing[0]}")
+    if incomplete:
+        raise ValueError(incomplete)
     host_of(model.vision_model)  # raises first if it cannot be wrapped
     tokenizer = _tokenizer(transformers, name)
     limit = int(model.config.text_config.max_position_embeddings)

@@ -12,6 +12,7 @@ import datamodules
 from atc import code
 from atc import moved as framework
 from datamodules.io import moved
+from tests.test_moved import check_old_import
 from tests.tracked import ROOT, tracked
 
 BESIDE_DATA_SETS = {"__init__", "base", "check", "scenes"}
@@ -19,12 +20,7 @@ BESIDE_DATA_SETS = {"__init__", "base", "check", "scenes"}
 
 @pytest.mark.parametrize(("before", "now"), sorted(moved.MODULES.items()))
 def test_an_old_import_is_the_present_module(before: str, now: str) -> None:
-    sys.modules.pop(before, None)
-    with pytest.warns(DeprecationWarning, match=f"{before} is now {now};"):
-        found = importlib.import_module(before)
-    assert found is importlib.import_module(now)
-    assert found.__spec__ is not None
-    assert found.__spec__.name == found.__name__ == now
+    check_old_import(before, now)
 
 
 def test_the_framework_has_the_same_table() -> None:

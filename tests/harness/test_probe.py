@@ -111,7 +111,7 @@ def test_of_a_trained_checkpoint(tmp_path: Path) -> None:
         run.train(composed("train", tmp_path / name / "run", *settings, "baselines=false"))
         checkpoint = f"checkpoint='{tmp_path / name / 'run'}'"
         cfg = composed("evaluate", tmp_path / name / "probe", *settings, checkpoint, "task=probe", *WHOLE)
-        found = run.evaluate(cfg)["results"]["checkpoint"]
+        found = run.evaluate(cfg).results["checkpoint"]
         assert found["training_images"] == 1077
         assert found["accuracy"] > (0.8 if name == "digits" else 0.2)
 

@@ -50,7 +50,7 @@ def test_accuracy(library: str, tmp_path: Path) -> None:
     assert len(predicted.unique()) > 1
     assert record.results["dense"]["accuracy"] == pytest.approx(float((predicted == targets).float().mean()))
     assert record.results["dense"]["images"] == record.results["off_the_shelf"]["images"] == 450
-    assert record["tokens_per_block"] == [49, 49, 24, 12]
+    assert record.tokens_per_block == [49, 49, 24, 12]
     assert record.as_dict()["metric"] == {"name": "accuracy", "unit": "%", "scale": 100.0, "higher_is_better": True}
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert record.prompts == {"sha256": digest, "classes": 10, "texts": 10}

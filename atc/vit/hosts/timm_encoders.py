@@ -3,7 +3,6 @@
 Both are newer than the lowest release of timm, so they are known by their names.
 """
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from timm.layers.attention import AttentionRope
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from atc.vit import poolings
-from atc.vit.host import Host, overridden
+from atc.vit.host import HostOfParts, overridden
 from atc.vit.parts import Part, identity
 
 _MODULES = {
@@ -21,7 +20,7 @@ _MODULES = {
 }
 
 
-class TimmEncoder(Host):
+class TimmEncoder(HostOfParts):
     """An `encoder` of patches with rotary positions and without prefix tokens, and a head on their mean.
 
     Args:
@@ -41,11 +40,6 @@ class TimmEncoder(Host):
     @override
     def knows(cls, model: nn.Module) -> bool:
         return any(_MODULES.get(base.__name__) == base.__module__ for base in type(model).__mro__)
-
-    @property
-    @override
-    def blocks(self) -> Sequence[Any]:
-        return self._blocks
 
     @property
     @override

@@ -1,20 +1,19 @@
 """torchvision's `VisionTransformer`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from atc.vit.host import Host, overridden
+from atc.vit.host import HostOfParts, overridden
 from atc.vit.multihead import multihead, refusal
 from atc.vit.parts import Part, identity
 
 _MODULE = "torchvision.models.vision_transformer"
 
 
-class TorchvisionViT(Host):
+class TorchvisionViT(HostOfParts):
     """A CLS token and patches through `encoder.layers`, classified by the CLS token.
 
     Args:
@@ -30,11 +29,6 @@ class TorchvisionViT(Host):
     @override
     def knows(cls, model: nn.Module) -> bool:
         return any((base.__module__, base.__name__) == (_MODULE, "VisionTransformer") for base in type(model).__mro__)
-
-    @property
-    @override
-    def blocks(self) -> Sequence[Any]:
-        return self._blocks
 
     @property
     @override

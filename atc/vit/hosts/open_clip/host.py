@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from atc.vit import multihead, poolings
-from atc.vit.host import Host, overridden
+from atc.vit.host import Host, HostOfParts, overridden
 from atc.vit.hosts.timm import TimmViT
 from atc.vit.parts import Chain, Part, identity
 
@@ -16,7 +16,7 @@ _PACKAGE = "open_clip."
 _OWN = ("forward", "_embeds", "_pool", "_global_pool")
 
 
-class OpenClipTower(Host):
+class OpenClipTower(HostOfParts):
     """A tower of CLIP: `clip.visual = atc.wrap(clip.visual)`; `clip.encode_image` then runs it.
 
     Args:
@@ -32,7 +32,6 @@ class OpenClipTower(Host):
 
     def __init__(self, model: nn.Module):
         super().__init__(model)
-        self._blocks: list[Part] = []
         if not hasattr(model, "class_embedding"):  # refused
             return
         self.prefix, self.width = 1, int(self.model.conv1.out_channels)
@@ -42,11 +41,6 @@ class OpenClipTower(Host):
     @override
     def knows(cls, model: nn.Module) -> bool:
         return any(base.__module__.startswith(_PACKAGE) for base in type(model).__mro__)
-
-    @property
-    @override
-    def blocks(self) -> Sequence[Any]:
-        return self._blocks
 
     @property
     @override

@@ -1,7 +1,7 @@
 """The vision models of transformers, described for reduction."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from atc.vit import poolings
-from atc.vit.host import Host, overridden
+from atc.vit.host import HostOfParts, overridden
 from atc.vit.hosts.transformers.heads import HEADS, Head
 from atc.vit.hosts.transformers.parts import shown
 from atc.vit.parts import first, look_up
@@ -37,7 +37,7 @@ _BLOCKS = ("layers", "layer", "encoder.layer", "encoder.layers", "model.layer")
 ATTENTIONS = ("sdpa", "eager")
 
 
-class TransformersViT(Host):
+class TransformersViT(HostOfParts):
     """A vision model of transformers, without its head (`trunk`) or with one.
 
     Args:
@@ -83,11 +83,6 @@ class TransformersViT(Host):
         while not hasattr(model, "embeddings"):
             model = look_up(model, str(first(model, *_TRUNKS)))
         return model
-
-    @property
-    @override
-    def blocks(self) -> Sequence[Any]:
-        return self._blocks
 
     @property
     @override

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 class Seen(NamedTuple):
     """What one attention leaves for a reducer; patch tokens only, except `attn`."""
 
-    keys: Tensor  # [B, N, D] mean over heads, before any rotary embedding
+    keys: Tensor | None = None  # [B, N, D] mean over heads, before any rotary embedding
     cls_attn: Tensor | None = None  # [B, H, N]
     values: Tensor | None = None  # [B, H, N, D]
     attn: Tensor | None = None  # [B, H, T, T]
@@ -22,17 +22,19 @@ class Seen(NamedTuple):
 
 def _qkv(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """[B, T, C] -> query, key, value [B, H, T, D], from the ways timm's attention classes keep them."""
-    projected: Any
+    # The number of heads is counted, because an empty batch leaves reshape nothing to infer it from.
     if attn.qkv is None:
-        projected = [layer(x) for layer in (attn.q_proj, attn.k_proj, attn.v_proj)]
-    elif getattr(attn, "q_bias", None) is None:
-        projected = attn.qkv(x).chunk(3, dim=-1)
+        layers = attn.q_proj, attn.k_proj, attn.v_proj
+        parts = (layer(x) for layer in layers)
+        q, k, v = (y.unflatten(-1, (y.shape[-1] // attn.head_dim, attn.head_dim)).transpose(1, 2) for y in parts)
+        return attn.q_norm(q), attn.k_norm(k), v
+    if getattr(attn, "q_bias", None) is None:
+        fused = attn.qkv(x)
     else:  # EVA: query and value biases apart, none for keys
         bias = torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
         fused = attn.qkv(x) + bias if attn.qkv_bias_separate else F.linear(x, attn.qkv.weight, bias)
-        projected = fused.chunk(3, dim=-1)
-    # The number of heads is counted, because an empty batch leaves reshape nothing to infer it from.
-    q, k, v = (y.unflatten(-1, (y.shape[-1] // attn.head_dim, attn.head_dim)).transpose(1, 2) for y in projected)
+    heads = fused.shape[-1] // (3 * attn.head_dim)
+    q, k, v = fused.unflatten(-1, (3, heads, attn.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
     return attn.q_norm(q), attn.k_norm(k), v
 
 
@@ -69,7 +71,7 @@ def attend(
     gate = attn.gate(x).sigmoid() if getattr(attn, "gate", None) is not None else None
     q, k, v = _qkv(attn, x)
     # Reducers compare what tokens are, not where: keys are handed out before any rotation by position.
-    mean_keys = k[:, :, prefix:].mean(dim=1) if "keys" in needs else k.new_zeros(k.shape[0], k.shape[2] - prefix, 0)
+    mean_keys = k[:, :, prefix:].mean(dim=1) if "keys" in needs else None
     if rope is not None:
         q, k = _rotate(attn, q, rope, prefix).type_as(v), _rotate(attn, k, rope, prefix).type_as(v)
     if k.shape[1] != q.shape[1]:  # grouped-query attention

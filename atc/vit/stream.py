@@ -27,8 +27,6 @@ class Stream:
 
     Attributes:
         x: ``[B, P+N, C]`` tokens, N falling with every reduction.
-        size: ``[B, N]`` float, source patches of each token.
-        source: ``[B, N0]`` int64, token that holds each source patch; -1 where it was pruned.
         valid: ``[B, N]`` which tokens count, as in `Plan.valid`; None where all do.
         grid: rows and columns of the source patches.
         stages: one `StageTrace` per reduction so far.
@@ -55,11 +53,9 @@ class Stream:
         host = model.host
         self.model, self.prefix, self.grid = model, host.prefix, host.grid(images)
         self.x, self.rope = host.embed(images, **(options or {}))
-        batch, patches = self.x.shape[0], self.x.shape[1] - self.prefix
-        # Sizes are counts: float32 even where the tokens are half precision (bfloat16 is exact up to 256 only).
-        dtype = torch.promote_types(self.x.dtype, torch.float32)
-        self.size = torch.ones(batch, patches, device=self.x.device, dtype=dtype)
-        self.source = torch.arange(patches, device=self.x.device).expand(batch, -1)
+        # What only a reduction or a trace reads is made when it is read: a dense forward launches nothing for it.
+        self._size: Tensor | None = None
+        self._source: Tensor | None = None
         self.left = self.x[:, self.prefix :] if keep_pruned else None
         self.stages: list[StageTrace] = []
         self.plans: dict[str, list[Plan]] = {}
@@ -70,8 +66,8 @@ class Stream:
         self._policy: Tensor | None = None  # [B, P+N] of methods that mask in training
         if model.method.masks_training and model.training:
             self._mask(torch.ones_like(self.size))
-        self._also, self.seen = also, Seen(self.x.new_zeros(batch, patches, 0))
-        self._active = model.active(patches)
+        self._also, self.seen = also, Seen()
+        self._active = model.active(self.num_tokens)
         recompute = host.recomputes() and model.training and torch.is_grad_enabled()
         self._run: Callable[..., Any] = functools.partial(checkpoint, use_reentrant=False) if recompute else _call
 
@@ -79,6 +75,22 @@ class Stream:
     def num_tokens(self) -> int:
         """N, the patch tokens now."""
         return self.x.shape[1] - self.prefix
+
+    @property
+    def size(self) -> Tensor:
+        """``[B, N]`` float, source patches of each token."""
+        if self._size is None:
+            # Sizes are counts: float32 even where tokens are half precision (bfloat16 is exact up to 256 only).
+            dtype = torch.float64 if self.x.dtype == torch.float64 else torch.float32
+            self._size = torch.ones(self.x.shape[0], self.num_tokens, device=self.x.device, dtype=dtype)
+        return self._size
+
+    @property
+    def source(self) -> Tensor:
+        """``[B, N0]`` int64, token that holds each source patch; -1 where it was pruned."""
+        if self._source is None:
+            self._source = torch.arange(self.num_tokens, device=self.x.device).expand(self.x.shape[0], -1)
+        return self._source
 
     def step(self, number: int, gate: BlockGate | None = None) -> None:
         """Run block `number`, 1-based, with the reduction that is due there.
@@ -129,7 +141,7 @@ class Stream:
         if self._keep_pruned:
             self.left = self.expanded()
         plan, reduced, stage = reduce_tokens(reducer, view, count, num_out, weight)
-        self.x, self.size, self.source = torch.cat([head, reduced], dim=1), stage.size, stage.source
+        self.x, self._size, self._source = torch.cat([head, reduced], dim=1), stage.size, stage.source
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)
         self._reduced = True
@@ -139,8 +151,9 @@ class Stream:
 
     def _view(self, patches: Tensor) -> TokenView:
         seen = self.seen
+        keys = patches.new_zeros(*patches.shape[:2], 0) if seen.keys is None else seen.keys
         return TokenView(
-            *(patches, seen.keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn),
+            *(patches, keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn),
             valid=self.valid,
             prefix=self.prefix,
         )

@@ -1,0 +1,37 @@
+"""How many operators a forward dispatches: on a GPU, with few images, each of them costs a launch."""
+
+from collections import Counter
+
+import pytest
+import timm
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import atc
+
+
+class Count(TorchDispatchMode):
+    """Counts the operators that are dispatched, views included."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names[str(function)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def dispatched(model, images):
+    with torch.no_grad(), Count() as count:
+        model(images)
+    return count.names
+
+
+@pytest.mark.parametrize("name", ["deit_small_patch16_224", "vit_small_patch14_reg4_dinov2", "eva02_tiny_patch14_224"])
+def test_a_wrapped_dense_model_dispatches_no_more_than_timms_own(name):
+    vit = timm.create_model(name, depth=2, img_size=56).eval()
+    images = torch.rand(1, 3, 56, 56)
+    of_timm = dispatched(vit, images)
+    wrapped = dispatched(atc.wrap(vit, "none"), images)
+    assert wrapped.total() <= of_timm.total(), wrapped - of_timm

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from atc import moved
 
 __version__ = "0.1.0"
-__all__ = ["ReducedViT", "__version__", "check_plans", "draw", "unwrap", "wrap"]
+__all__ = ["ReducedViT", "__version__", "check_plans", "cuda_graph", "draw", "unwrap", "wrap"]
 
 if TYPE_CHECKING:
     from atc.api import ReducedViT, check_plans, unwrap, wrap
     from atc.pictures.draw import draw
+    from atc.vit.cuda_graph import cuda_graph
 
 moved.serve_old_imports()
 
@@ -26,6 +27,10 @@ def __getattr__(name: str) -> Any:
         from atc.pictures import draw
 
         return draw.draw
+    if name == "cuda_graph":
+        from atc.vit import cuda_graph
+
+        return cuda_graph.cuda_graph
     if name in __all__:
         from atc import api
 

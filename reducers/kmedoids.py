@@ -53,6 +53,8 @@ class KMedoids(Reducer):
             import numpy as np
 
             if self.noise is None:
+                if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+                    raise ValueError("as_released draws from NumPy, which a CUDA graph cannot repeat")
                 first = int(np.random.randint(0, distance.shape[1]))  # noqa: NPY002 (the authors' generator)
             else:
                 first = int(self.noise)

@@ -1,0 +1,116 @@
+"""A model's forward captured as a CUDA graph: one launch, where Python would make hundreds."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from atc.ops.arguments import described, is_floating
+from atc.values import Whole, checked
+
+_CAPTURABLE = "torch.cuda.graph captures what runs on an NVIDIA or AMD GPU"
+
+
+class CudaGraph:
+    """A forward in evaluation mode, without gradients, captured for images of one shape; calling it replays it.
+
+    The graph reads the weights where they lie: new values that are written into them count, a model that is moved to
+    another device or dtype, or reduced elsewhere, has to be captured anew. Methods that draw random numbers on the GPU
+    draw new ones at each replay. Autocast is part of the graph: it is as it was when the graph was captured.
+
+    Args:
+        model: see `cuda_graph`.
+        images: those it is captured for; otherwise see `cuda_graph`.
+        clone: see `cuda_graph`.
+        warm_up: see `cuda_graph`.
+
+    Attributes:
+        model: what was captured.
+        trace: the model's `trace`, whose tensors each replay fills; None for a model without one.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, clone: bool = True, warm_up: int = 3):
+        _check_mode(model)
+        self.model, self._clone = model, clone
+        # Tensors of inference mode could not be written to outside of it.
+        with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(images.device), _autocast_without_cache():
+            self._images = images.clone()
+            self._graph = torch.cuda.CUDAGraph()
+            stream, current = torch.cuda.Stream(images.device), torch.cuda.current_stream(images.device)
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):  # kernels are compiled and loaded before the capture, which may not wait
+                for _ in range(max(warm_up, 1)):
+                    model(self._images)
+            current.wait_stream(stream)
+            with torch.cuda.graph(self._graph, stream=stream):
+                self._output = model(self._images)
+        self.trace = getattr(model, "trace", None)
+
+    def __call__(self, images: Tensor) -> Any:
+        """Replay the forward.
+
+        The model's `trace` is that of this forward until the next replay.
+
+        Args:
+            images: of the shape, dtype and device of those that were captured.
+
+        Returns:
+            What the model returns; the next replay changes it unless it was asked to be cloned.
+
+        Raises:
+            ValueError: other images, or a model in training mode.
+        """
+        _check_images(images, self._images)
+        _check_mode(self.model)
+        self._images.copy_(images)
+        self._graph.replay()
+        if self.trace is not None:
+            self.model.trace = self.trace
+        return pytree.tree_map_only(Tensor, Tensor.clone, self._output) if self._clone else self._output
+
+
+@checked
+def cuda_graph(model: nn.Module, images: Tensor, *, clone: bool = True, warm_up: Whole = 3) -> CudaGraph:
+    """Capture a model's forward on a GPU, to be replayed without Python: for few images, several times as fast.
+
+    Args:
+        model: a wrapped model, or any whose forward takes images alone, on a GPU and in evaluation mode.
+        images: ``[B, 3, H, W]`` on that GPU; those to be replayed with have the same shape and dtype.
+        clone: return copies; False returns the graph's own memory, which the next replay overwrites.
+        warm_up: forwards before the capture, at least 1.
+
+    Returns:
+        What is called as the model is, ``graph(images)``, with its `trace`.
+
+    Raises:
+        ValueError: images that are not on a GPU, or a model in training mode.
+        RuntimeError: the forward does what cannot be captured, such as a wait for the GPU.
+    """
+    if not is_floating(images, 4):
+        raise ValueError(f"images must be a dense floating tensor [B, 3, H, W], got {described(images)}")
+    if not images.is_cuda:
+        raise ValueError(f"images must be on a GPU, got {described(images)}: {_CAPTURABLE}")
+    return CudaGraph(model, images, clone, warm_up)
+
+
+def _check_mode(model: nn.Module) -> None:
+    if model.training:
+        raise ValueError("a CUDA graph is of a model in evaluation mode, without gradients: call model.eval() first")
+
+
+def _check_images(images: Tensor, captured: Tensor) -> None:
+    """Refuse what the captured graph cannot be replayed with."""
+    same = isinstance(images, Tensor) and (images.shape, images.dtype, images.device, images.layout) == (
+        *(captured.shape, captured.dtype, captured.device, captured.layout),
+    )
+    if not same:
+        raise ValueError(f"this CUDA graph was captured for images {described(captured)}, got {described(images)}")
+
+
+def _autocast_without_cache() -> AbstractContextManager[Any]:
+    """Autocast as it is now; its cache of weights would be filled by a capture and used outside of it."""
+    if not torch.is_autocast_enabled("cuda"):
+        return nullcontext()
+    return torch.autocast("cuda", dtype=torch.get_autocast_dtype("cuda"), cache_enabled=False)

@@ -1,0 +1,131 @@
+"""Forwards captured as CUDA graphs: on a GPU, and recorded on a CPU."""
+
+import pytest
+import recorded_graph
+import timm
+import torch
+
+import atc
+from atc.config.build import names
+from atc.vit.cuda_graph import CudaGraph
+
+
+def vit():
+    torch.manual_seed(0)
+    return timm.create_model("vit_tiny_patch16_224", img_size=96, depth=4, num_classes=5).eval()
+
+
+def wrapped(name, **options):
+    return atc.wrap(vit(), name, **({} if name == "none" else {"keep_rate": 0.5, "blocks": (2, 3)}), **options)
+
+
+def images(seed, size=96):
+    return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", names("reducer"))
+def test_every_method_can_be_captured(name, monkeypatch):
+    recorded_graph.replace(monkeypatch)
+    model = wrapped(name)
+    graph = CudaGraph(model, images(0))
+    for seed in (1, 2):
+        with torch.no_grad():
+            alone = model(images(seed))
+        sources = [stage.source for stage in model.trace]
+        assert torch.equal(graph(images(seed)), alone)
+        assert all(torch.equal(a, b.source) for a, b in zip(sources, model.trace, strict=True))
+        assert model.trace is graph.trace
+
+
+def test_what_it_returns_is_kept_or_not(monkeypatch):
+    recorded_graph.replace(monkeypatch)
+    model = wrapped("tome")
+    first, graph = images(1), CudaGraph(model, images(0))
+    kept = graph(first)
+    before = kept.clone()
+    graph(images(2))
+    assert torch.equal(kept, before)
+    graph = CudaGraph(model, images(0), clone=False)
+    assert graph(first) is graph(images(2))
+
+
+def test_it_draws_new_random_numbers_at_each_replay(monkeypatch):
+    class Drawn(atc.core.Reducer):
+        def forward(self, view, keep):
+            drawn = self.draw(view.size.shape, view.size)
+            return atc.core.Select(drawn.topk(keep, dim=1).indices, num_in=view.x.shape[1])
+
+    recorded_graph.replace(monkeypatch)
+    graph = CudaGraph(wrapped(Drawn), images(0))
+    graph(images(0))
+    first = graph.trace[0].labels.clone()
+    graph(images(0))
+    assert not torch.equal(first, graph.trace[0].labels)
+
+
+def test_a_draw_of_numpy_is_refused(monkeypatch):
+    recorded_graph.replace(monkeypatch)
+    model = wrapped("kmedoids", as_released=True, reducer_args={"equal_weight": True})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(ValueError, match="as_released draws from NumPy, which a CUDA graph cannot repeat"):
+        CudaGraph(model, images(0))
+
+
+def test_wrong_use_is_refused_in_a_line(monkeypatch):
+    recorded_graph.replace(monkeypatch)
+    model = wrapped("topk")
+    with pytest.raises(ValueError, match=r"images must be on a GPU, got torch.float32 \[2, 3, 96, 96\]: torch"):
+        atc.cuda_graph(model, images(0))
+    with pytest.raises(ValueError, match=r"images=photograph\.jpg must be a Tensor"):
+        atc.cuda_graph(model, "photograph.jpg")
+    graph = CudaGraph(model, images(0))
+    for other in (images(0)[:1], images(0).double(), images(0).to("meta"), None):
+        with pytest.raises(ValueError, match="was captured for images"):
+            graph(other)
+    model.train()
+    with pytest.raises(ValueError, match="evaluation mode"):
+        graph(images(0))
+    with pytest.raises(ValueError, match="evaluation mode"):
+        CudaGraph(model, images(0))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("name", names("reducer"))
+def test_a_replay_is_the_eager_forward(name, dtype):
+    model = wrapped(name).cuda()
+    with torch.autocast("cuda", dtype=dtype, enabled=dtype is not None), torch.no_grad():
+        graph = atc.cuda_graph(model, images(0).cuda())
+        for seed in (1, 2):
+            alone = model(images(seed).cuda())
+            sources = [stage.source for stage in model.trace]
+            torch.testing.assert_close(graph(images(seed).cuda()), alone)
+            assert all(torch.equal(a, b.source) for a, b in zip(sources, model.trace, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [224, 518, 1024])
+@pytest.mark.parametrize("name", ["atc_average", "atc_complete", "atc_single"])
+def test_clustering_of_any_number_of_tokens_is_captured(name, size):
+    torch.manual_seed(0)
+    host = timm.create_model("vit_tiny_patch16_224", img_size=size, depth=3, num_classes=5).cuda().eval()
+    model = atc.wrap(host, name, 0.5, (2,))
+    graph = atc.cuda_graph(model, images(0, size).cuda())
+    with torch.no_grad():
+        alone = model(images(1, size).cuda())
+    torch.testing.assert_close(graph(images(1, size).cuda()), alone)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", names("reducer"))
+def test_no_method_waits_for_the_gpu(name):
+    model = wrapped(name).cuda()
+    with torch.no_grad():
+        model(images(0).cuda())
+        some = images(1).cuda()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            model(some)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

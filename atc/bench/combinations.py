@@ -1,4 +1,4 @@
-"""What `python -m atc.bench throughput` measures: models, batch sizes, precisions, eager and compiled."""
+"""What `python -m atc.bench throughput` measures: models, batch sizes, precisions, modes."""
 
 import copy
 from collections.abc import Sequence
@@ -37,6 +37,7 @@ class Combination(NamedTuple):
     batch_size: int
     precision: str
     compile: bool
+    cuda_graph: bool = False
 
     @property
     def dense(self) -> "Combination":
@@ -71,17 +72,24 @@ class Models:
         for choice in choices:
             combination = _combination(choice, self.device)
             precision = combination.precision
+            modes = _modes(choice.cfg.cuda_graph, combination, self.device)
             if precision not in self._vits:
                 self._vits[precision] = copy.deepcopy(vit).to(self.device, PRECISIONS[precision])
             if combination != combination.dense and (combination.reduction, precision) not in self._reduced:
                 self._reduced[combination.reduction, precision] = self._reduce(choice.cfg, precision)
-            found |= {combination.dense: None, combination: None}
+            found |= {one: None for mode in modes for one in (mode.dense, mode)}
         place = {one.reduction: number for number, one in reversed(list(enumerate(found)))}  # where it comes first
         self._check_memory(max(one.batch_size for one in found))
         precisions = list(self._vits)
         self.combinations = sorted(
             found,
-            key=lambda one: (one.batch_size, precisions.index(one.precision), one.compile, place[one.reduction]),
+            key=lambda one: (
+                one.batch_size,
+                precisions.index(one.precision),
+                one.compile,
+                one.cuda_graph,
+                place[one.reduction],
+            ),
         )
 
     def _check_memory(self, number: int) -> None:
@@ -135,6 +143,16 @@ def device(cfg: DictConfig) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda: PyTorch finds no GPU here; device=cpu measures on the CPU")
     return torch.device(name)
+
+
+def _modes(cuda_graph: bool | None, combination: Combination, where: torch.device) -> list[Combination]:
+    """The combination as it is, replayed as a CUDA graph, or (not said, eager, on a GPU) both."""
+    if cuda_graph and where.type != "cuda":
+        raise ValueError(f"cuda_graph=true needs a GPU, and device={where.type}")
+    replayed = combination._replace(cuda_graph=True)
+    if cuda_graph is None and where.type == "cuda" and not combination.compile:
+        return [combination, replayed]
+    return [replayed] if cuda_graph else [combination]
 
 
 def _combination(choice: Choice, where: torch.device) -> Combination:

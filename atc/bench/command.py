@@ -28,11 +28,12 @@ from atc.values import Blocks, Count, KeepRates, Positive, Seed, Whole, check
 
 CONFIG = "throughput"
 RANDOM_WEIGHTS = "backbone.pretrained=false"  # no download, for numbers that do not depend on weights
-SEVERAL = ("reducer", "keep_rate", "t", "batch_size", "precision", "compile")
+SEVERAL = ("reducer", "keep_rate", "t", "batch_size", "precision", "compile", "cuda_graph")
 _TYPES: dict[str, Any] = {
     "batch_size": Count,
     "precision": Literal["fp32", "fp16", "bf16"],
     "compile": bool,
+    "cuda_graph": bool | None,
     "device": Literal["cpu", "cuda"] | None,
     "warmup": Whole,
     "seconds": Positive,

@@ -22,6 +22,7 @@ from atc.cost.interleaved import Timing, interleave
 from atc.cost.memory import peak_growth
 from atc.cost.throughput_table import table
 from atc.printable import printable
+from atc.vit.cuda_graph import Replayed
 from atc.vit.reduced import ReducedViT
 
 LEAST_RUNS, MOST_RUNS = 3, 100
@@ -73,7 +74,8 @@ def _measure_batch(models: Models, wanted: Sequence[Combination], cfg: DictConfi
     forwards: dict[Combination, Attempt] = {}
     for one in wanted:
         model = models.get(one)
-        call = torch.compile(model, fullgraph=True, dynamic=False) if one.compile else model
+        call: Callable[..., Any] = torch.compile(model, fullgraph=True, dynamic=False) if one.compile else model
+        call = Replayed(call) if one.cuda_graph else call
         forwards[one] = Attempt(functools.partial(call, typed[one.precision]))
     with torch.inference_mode():
         seconds = [_warm_up(forward, cfg.warmup, cfg.seconds, wait) for forward in forwards.values()]
@@ -99,8 +101,9 @@ def _images(models: Models, wanted: Sequence[Combination]) -> dict[str, Tensor]:
 def _row(models: Models, one: Combination, forward: "Attempt", timing: Timing | None, images: Tensor | None) -> Row:
     """What is reported of a combination, but for the comparison with the dense one; no images: they did not fit."""
     model, share = models.get(one), None
-    growth = peak_growth(forward, models.device)
-    if isinstance(model, ReducedViT) and not one.compile and not forward.failure and images is not None:
+    growth = None if one.cuda_graph else peak_growth(forward, models.device)  # a replay takes no memory, it has it
+    eager = not one.compile and not one.cuda_graph
+    if isinstance(model, ReducedViT) and eager and not forward.failure and images is not None:
         share = Attempt(functools.partial(reducers_share, model, images))()
     row: Row = {
         "backbone": models.backbone,
@@ -108,6 +111,7 @@ def _row(models: Models, one: Combination, forward: "Attempt", timing: Timing | 
         "batch_size": one.batch_size,
         "precision": one.precision,
         "compile": one.compile,
+        "cuda_graph": one.cuda_graph,
         "status": forward.failure or MEASURED,
         **models.cost(one),
     }

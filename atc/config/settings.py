@@ -28,6 +28,7 @@ class _Run(_Reduction):
 
 class _Evaluate(_Run):
     baselines: bool
+    cuda_graph: bool | None
     use_ema: bool | None
 
 

@@ -44,7 +44,9 @@ def tokens(per_block: Sequence[int]) -> str:
 
 def mode(row: Row) -> str:
     """How a row was computed."""
-    return "compiled" if row["compile"] else "eager"
+    modes = ["compiled"] if row["compile"] else []
+    modes += ["CUDA graph"] if row.get("cuda_graph") else []  # files of before have no such key
+    return ", ".join(modes) or "eager"
 
 
 def where(row: Row) -> list[str]:

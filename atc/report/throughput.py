@@ -102,7 +102,7 @@ def measurements(directories: Iterable[Path]) -> list[Row]:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{file} is no result of python -m atc.bench throughput: {error!r}") from error
     for row in sorted(rows, key=lambda row: str(row["date"])):
-        last[tuple(str(row.get(key)) for key in ("machine", "schedule", "t", *MEASURED_AXES))] = row
+        last[*(str(row.get(key)) for key in ("machine", "schedule", "t", *MEASURED_AXES)), mode(row)] = row
     return list(last.values())
 
 

@@ -18,6 +18,7 @@ from atc.tasks.compiled import compile_in_place
 from atc.tasks.sharding import shards
 from atc.tasks.teacher import Teacher
 from atc.tasks.trainer import build_trainer
+from atc.vit.cuda_graph import Replayed
 from atc.vit.reduced import ReducedViT
 
 
@@ -76,6 +77,8 @@ def build(cfg: DictConfig, *, with_weights: bool = True, resume: bool = False, t
         compile_in_place(module, cfg.get("compile"))
     trainer = build_trainer(cfg, metric, resume=resume)
     sharded = shards(trainer)
+    if cfg.get("cuda_graph"):
+        _check_replay(trainer, sharded)
     task = task_of(cfg, model, datamodule, teacher, sharded)
     parts = Parts(cfg, datamodule, vit, model, metric, teacher, trainer, task, sharded)
     if training:
@@ -103,7 +106,17 @@ def task_of(
         compile_in_place(model, cfg.get("compile"))
     task = objects.build_task(cfg, model, datamodule)
     task.teacher = teacher  # type: ignore[assignment]  # no module of the task
+    if cfg.get("cuda_graph"):
+        task.replayed = Replayed(model)  # type: ignore[assignment]  # likewise
     return task
+
+
+def _check_replay(trainer: Trainer, sharded: bool) -> None:
+    device = trainer.strategy.root_device
+    if device.type != "cuda":
+        raise ValueError(f"cuda_graph=true needs a GPU, and this run is on the {device.type}")
+    if sharded:
+        raise ValueError("cuda_graph=true needs the whole model on each GPU: trainer.strategy=ddp or auto")
 
 
 def optimizer_of(parts: Parts) -> torch.optim.Optimizer | None:

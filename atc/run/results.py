@@ -79,7 +79,7 @@ def finish(run: Run, parts: Parts) -> Record:
         images = next(iter(parts.datamodule.test_dataloader()))[0][: benchmark.batch_size]
         # A precision such as bf16-true has made the model another type for good, where a strategy does not shard.
         images = images.to(trainer.strategy.root_device, next(parts.vit.parameters()).dtype)
-        precision = trainer.precision_plugin.forward_context()
+        precision = trainer.precision_plugin.forward_context
         for measured in measure(parts.model, parts.vit, images, benchmark.seconds, precision):
             run.update(**measured)
         record = run.end("finished")

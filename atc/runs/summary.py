@@ -8,6 +8,7 @@ from rich.table import Table
 from atc.core.metric import Metric
 from atc.runs.record import Record, Result
 
+REPLAYED = "images_per_second_replayed"
 COLUMNS = {
     "dense": "without reduction",
     "off_the_shelf": "off the shelf",
@@ -51,7 +52,7 @@ def summary_text(record: Record, outputs: str) -> str:
     table.add_row(f"test {metric.label}", *(_scored(results.get(name), metric) for name in shown))
     if any("images" in results.get(name, {}) for name in shown):
         table.add_row("test images", *(_images(results.get(name, {})) for name in shown))
-    for label, key, form in (("images/s", "images_per_second", ",.0f"), ("GFLOPs per image", "gflops", ".4g")):
+    for label, key, form in _costs(record, REPLAYED in results):
         if key in results:
             table.add_row(label, *_cells(results[key], shown, form))
     console.print()
@@ -59,6 +60,18 @@ def summary_text(record: Record, outputs: str) -> str:
     console.print()
     console.print(f"outputs in {outputs}", soft_wrap=True, markup=False)  # a path is there to be copied
     return out.getvalue()
+
+
+def _costs(record: Record, both: bool) -> list[tuple[str, str, str]]:
+    """Label, key and form of each row about speed and cost; of two speeds, the first is the one of this run."""
+    speeds = [("images/s", "images_per_second", ",.0f")]
+    if both:
+        replays = bool((record.config or {}).get("cuda_graph"))
+        others = "images/s", "images/s as a CUDA graph"
+        names = ["images/s, without a CUDA graph", "images/s"] if replays else list(others)
+        speeds = [(names[0], *speeds[0][1:]), (names[1], REPLAYED, ",.0f")]
+        speeds = speeds[::-1] if replays else speeds
+    return [*speeds, ("GFLOPs per image", "gflops", ".4g")]
 
 
 def _scored(result: Result | None, metric: Metric) -> str:

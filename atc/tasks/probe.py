@@ -90,7 +90,7 @@ class Probe(Frozen):
         return torch.where(fine, logs, torch.nan)
 
     def _features(self, images: Tensor) -> Tensor:
-        found: Tensor = self.model(images).float()
+        found: Tensor = self.evaluated(images).float()
         if found.ndim != 2:
             raise ValueError(
                 f"task=probe needs one row of features per image, and the backbone returns {found.ndim - 1}"

@@ -69,6 +69,7 @@ class Task(LightningModule):
         self._configured: dict[str, Any] = {}
         self._latest: Batch | None = None  # what the model was trained on last
         self.teacher: Teacher | None = None
+        self.replayed: Callable[[Tensor], Tensor] | None = None  # what an evaluation calls in place of the model
         self.began = False  # whether a batch has been trained on
 
     @abstractmethod
@@ -82,7 +83,11 @@ class Task(LightningModule):
 
     def scores(self, images: Tensor) -> Tensor:
         """The outputs ``[B, ...]`` that an evaluation is about."""
-        return self.model(images)
+        return self.evaluated(images)
+
+    def evaluated(self, images: Tensor) -> Tensor:
+        """What the model returns in an evaluation: itself, or what replays it."""
+        return self.model(images) if self.replayed is None else self.replayed(images)
 
     @abstractmethod
     def evaluation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

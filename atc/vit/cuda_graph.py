@@ -48,6 +48,10 @@ class CudaGraph:
                 self._output = model(self._images)
         self.trace = getattr(model, "trace", None)
 
+    def takes(self, images: Tensor) -> bool:
+        """Whether images are of the shape, dtype and device that were captured."""
+        return isinstance(images, Tensor) and _kind(images) == _kind(self._images)
+
     def __call__(self, images: Tensor) -> Any:
         """Replay the forward.
 
@@ -62,13 +66,37 @@ class CudaGraph:
         Raises:
             ValueError: other images, or a model in training mode.
         """
-        _check_images(images, self._images)
+        if not self.takes(images):
+            captured = described(self._images)
+            raise ValueError(f"this CUDA graph was captured for images {captured}, got {described(images)}")
         _check_mode(self.model)
         self._images.copy_(images)
         self._graph.replay()
         if self.trace is not None:
             self.model.trace = self.trace
         return pytree.tree_map_only(Tensor, Tensor.clone, self._output) if self._clone else self._output
+
+
+class Replayed:
+    """A forward that is captured with the first images it sees in evaluation mode, and replayed with all like them.
+
+    Other images, such as a smaller last batch, and those of a training go through the model as it is.
+
+    Args:
+        model: what `cuda_graph` takes.
+    """
+
+    def __init__(self, model: Any):
+        self.model = model
+        self._graph: CudaGraph | None = None
+
+    def __call__(self, images: Tensor) -> Any:
+        """What the model returns for images ``[B, 3, H, W]``."""
+        if self.model.training:
+            return self.model(images)
+        if self._graph is None:
+            self._graph = cuda_graph(self.model, images)
+        return self._graph(images) if self._graph.takes(images) else self.model(images)
 
 
 @checked
@@ -90,7 +118,7 @@ def cuda_graph(model: nn.Module, images: Tensor, *, clone: bool = True, warm_up:
     """
     if not is_floating(images, 4):
         raise ValueError(f"images must be a dense floating tensor [B, 3, H, W], got {described(images)}")
-    if not images.is_cuda:
+    if not on_gpu(images):
         raise ValueError(f"images must be on a GPU, got {described(images)}: {_CAPTURABLE}")
     return CudaGraph(model, images, clone, warm_up)
 
@@ -100,13 +128,13 @@ def _check_mode(model: nn.Module) -> None:
         raise ValueError("a CUDA graph is of a model in evaluation mode, without gradients: call model.eval() first")
 
 
-def _check_images(images: Tensor, captured: Tensor) -> None:
-    """Refuse what the captured graph cannot be replayed with."""
-    same = isinstance(images, Tensor) and (images.shape, images.dtype, images.device, images.layout) == (
-        *(captured.shape, captured.dtype, captured.device, captured.layout),
-    )
-    if not same:
-        raise ValueError(f"this CUDA graph was captured for images {described(captured)}, got {described(images)}")
+def on_gpu(images: Tensor) -> bool:
+    """Whether a forward of these images can be captured."""
+    return images.is_cuda
+
+
+def _kind(images: Tensor) -> tuple[Any, ...]:
+    return images.shape, images.dtype, images.device, images.layout
 
 
 def _autocast_without_cache() -> AbstractContextManager[Any]:

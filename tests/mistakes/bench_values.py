@@ -65,6 +65,8 @@ _THROUGHPUT = [
     ("batch_size=[]", "nothing between the brackets"),
     ("precision=fp8", "precision=fp8 must be fp32, fp16 or bf16"),
     ("compile=no", "compile=no must be true or false"),
+    ("cuda_graph=no", "cuda_graph=no must be true or false"),
+    ("cuda_graph=true device=cpu", "cuda_graph=true needs a GPU, and device=cpu"),
     ("device=tpu", "device=tpu must be cpu or cuda"),
     ("warmup=-1", "warmup=-1 must be 0 or more"),
     ("warmup=true", "warmup=true must be a whole number"),

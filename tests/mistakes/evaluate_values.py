@@ -59,6 +59,7 @@ VALUES = {
     "threads=1025": "must lie in [1, 1024], or null",
     "threads=all": "must be a whole number in [1, 1024], or null",
     "threads=false": "must be a whole number in [1, 1024], or null",
+    "cuda_graph=on": MAYBE,
     "compile=on": "must be true or false or settings",
     "compile=[max-autotune]": "must be true or false or settings",
     "baselines=off_the_shelf": BOOLEAN,

@@ -1,13 +1,18 @@
 """Forwards captured as CUDA graphs: on a GPU, and recorded on a CPU."""
 
 import pytest
-import recorded_graph
 import timm
 import torch
 
 import atc
+from atc import run
 from atc.config.build import names
-from atc.vit.cuda_graph import CudaGraph
+from atc.cost import measure
+from atc.run import parts
+from atc.runs.summary import summary_text
+from atc.vit.cuda_graph import CudaGraph, Replayed
+from tests import recorded_graph
+from tests.harness.commands import composed
 
 
 def vit():
@@ -72,11 +77,16 @@ def test_a_draw_of_numpy_is_refused(monkeypatch):
         CudaGraph(model, images(0))
 
 
+def test_images_on_a_cpu_are_refused():
+    with pytest.raises(ValueError, match=r"images must be on a GPU, got torch.float32 \[2, 3, 96, 96\]: torch"):
+        atc.cuda_graph(wrapped("topk"), images(0))
+
+
 def test_wrong_use_is_refused_in_a_line(monkeypatch):
     recorded_graph.replace(monkeypatch)
     model = wrapped("topk")
-    with pytest.raises(ValueError, match=r"images must be on a GPU, got torch.float32 \[2, 3, 96, 96\]: torch"):
-        atc.cuda_graph(model, images(0))
+    with pytest.raises(ValueError, match="images must be a dense floating tensor"):
+        atc.cuda_graph(model, images(0)[0])
     with pytest.raises(ValueError, match=r"images=photograph\.jpg must be a Tensor"):
         atc.cuda_graph(model, "photograph.jpg")
     graph = CudaGraph(model, images(0))
@@ -88,6 +98,57 @@ def test_wrong_use_is_refused_in_a_line(monkeypatch):
         graph(images(0))
     with pytest.raises(ValueError, match="evaluation mode"):
         CudaGraph(model, images(0))
+
+
+def test_other_images_go_through_the_model_as_it_is(monkeypatch):
+    recorded_graph.replace(monkeypatch)
+    model = wrapped("tome")
+    replayed = Replayed(model)
+    with torch.no_grad():
+        for some in (images(0), images(1), images(1)[:1], images(2)):
+            assert torch.equal(replayed(some), model(some))
+    assert len(recorded_graph.made) == 1
+
+
+def test_an_evaluation_replays(tmp_path, monkeypatch):
+    recorded_graph.replace(monkeypatch)
+    monkeypatch.setattr(parts, "_check_replay", lambda *_: None)
+    settings = ["reducer=tome", "datamodule.eval_batch_size=80", "trainer.limit_test_batches=1.0"]
+    eager = run.evaluate(composed("evaluate", tmp_path / "eager", *settings))
+    replayed = run.evaluate(composed("evaluate", tmp_path / "replayed", *settings, "cuda_graph=true"))
+    assert replayed.results["off_the_shelf"] == eager.results["off_the_shelf"]
+    assert len(recorded_graph.made) == 1
+
+
+def test_both_speeds_are_measured_and_shown(tmp_path, monkeypatch):
+    recorded_graph.replace(monkeypatch)
+    monkeypatch.setattr(measure, "replays", lambda images: True)
+    record = run.evaluate(composed("evaluate", tmp_path, "reducer=tome"))
+    assert set(record.results["images_per_second_replayed"]) == {"dense", "reduced"}
+    speeds = record.results | {
+        "images_per_second": {"dense": 100.0, "reduced": 50.0},
+        "images_per_second_replayed": {"dense": 200.0, "reduced": 300.0},
+    }
+    text = summary_text(record.replace(results=speeds), outputs="x")
+    assert [line.split()[-2:] for line in text.splitlines() if "images/s" in line] == [
+        ["50", "(x0.50)"],
+        ["300", "(x1.50)"],
+    ]
+    config = dict(record.config) | {"cuda_graph": True}
+    text = summary_text(record.replace(results=speeds, config=config), outputs="x")
+    first, second = (line for line in text.splitlines() if "images/s" in line)
+    assert first.split()[-2:] == ["300", "(x1.50)"]
+    assert "without a CUDA graph" in second
+
+
+def test_what_cannot_be_captured_ends_no_run(tmp_path, monkeypatch, caplog):
+    recorded_graph.replace(monkeypatch)
+    monkeypatch.setattr(measure, "replays", lambda images: True)
+    monkeypatch.setattr(recorded_graph.Graph, "replay", lambda self: (_ for _ in ()).throw(RuntimeError("no\nmemory")))
+    record = run.evaluate(composed("evaluate", tmp_path, "reducer=tome"))
+    assert "images_per_second_replayed" not in record.results
+    assert record.status == "finished"
+    assert "no speed as a CUDA graph: no memory" in caplog.text
 
 
 @pytest.mark.gpu

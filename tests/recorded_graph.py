@@ -10,8 +10,12 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from atc.core import checking
+from atc.vit import cuda_graph
 
 WAITS = {"_local_scalar_dense", "item", "nonzero", "masked_select", "unique", "_unique2", "equal", "is_nonzero"}
+
+
+made = []  # the graphs of this test
 
 
 class Recording(TorchDispatchMode):
@@ -61,12 +65,15 @@ class Stream:
 def recording(graph, stream=None):
     """As `torch.cuda.graph`."""
     graph.recording = Recording()
+    made.append(graph)
     with graph.recording:
         yield
 
 
 def replace(monkeypatch):
     """Let PyTorch's graphs, streams and devices be these; values of plans are not looked at, as in a real capture."""
+    made.clear()
+    monkeypatch.setattr(cuda_graph, "on_gpu", lambda images: True)
     monkeypatch.setattr(checking, "_ALWAYS", False)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import atc
 from atc.config import build
 from atc.config.check import check
 from atc.vit.hosts.transformers.heads import HEADS
+from tests.harness.commands import ROOT, environment
+from tests.test_docs_own_parts import FILES, QUICK
 
 PAGE = (Path(__file__).parent.parent / "docs" / "hosts.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
@@ -48,15 +52,20 @@ def test_there_are_commands() -> None:
     assert len(COMMANDS) == 3
 
 
-@torch.no_grad()
-def test_a_host_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_models.py").write_text(BLOCKS[2])
+def package(place: Path) -> None:
+    """What `pip install` would leave of the page's package."""
+    (place / "my_models.py").write_text(BLOCKS[2])
     (points,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.S | re.M)
-    info = tmp_path / "mine-1.0.dist-info"
+    info = place / "mine-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(points.replace('[project.entry-points."atc.hosts"]', "[atc.hosts]").replace(
         '"', ""))  # fmt: skip
+
+
+@torch.no_grad()
+def test_a_host_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     import my_models  # type: ignore[import-not-found]
 
@@ -68,6 +77,32 @@ def test_a_host_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     model.layers[0].register_forward_hook(print)
     with pytest.raises(ValueError, match="hook"):
         atc.wrap(model, "atc_average", 0.5, blocks=(2, 3))
+
+
+@pytest.mark.slow
+def test_a_backbone_of_a_package(tmp_path: Path) -> None:
+    """Trained, evaluated, resumed and drawn by the commands."""
+    package(tmp_path)
+    for name, content in FILES.findall(PAGE):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (line,) = re.findall(r"^    PYTHONPATH=\. python (.*)$", PAGE, re.M)
+    quick = ["benchmark.seconds=0.02", "trainer.limit_test_batches=1"]
+    trained = [*shlex.split(line)[1:], *QUICK, "paths.output_dir=run"]
+    report = ["-m", "atc.visualise", "--config-dir", "my_conf", "backbone=mine", "blocks=[2,3]", "image=digits:1"]
+    for command in (
+        [str(ROOT / "train.py"), *trained],
+        [str(ROOT / "train.py"), *trained, "resume=run"],
+        [str(ROOT / "evaluate.py"), "--config-dir", "my_conf", "checkpoint=run", *quick],
+        [*report, "output=drawn.png"],
+    ):
+        env = environment()
+        env["PYTHONPATH"] = f"{tmp_path}:{env.get('PYTHONPATH', '')}"
+        done = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "drawn.png").is_file()
 
 
 def test_a_package_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

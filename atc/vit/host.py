@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from atc.vit.hooks import patched
+from atc.vit.parts import missing
 
 
 class Host(ABC):
@@ -181,11 +182,21 @@ def host_of(model: nn.Module) -> Host:
     for family in families():
         if family.knows(model):
             host = family(model)
-            reason = host.refusal() or host.patched()
+            reason = host.refusal() or _lacking(host) or host.patched()
             if reason is not None:
                 raise ValueError(f"cannot wrap this backbone: {reason}")
             return host
     raise ValueError(f"cannot wrap this backbone: {_unknown(model)}")
+
+
+def _lacking(host: Host) -> str | None:
+    for number, block in enumerate(host.blocks, start=1):
+        if lacks := missing(block):
+            return (
+                f"its host {type(host).__name__} shows block {number} without {', '.join(lacks)}; block_part and "
+                f"attention_part of atc.vit.parts fill in what a layer does not have (docs/hosts.md)"
+            )
+    return None
 
 
 def _unknown(model: nn.Module) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atc.vit.parts import FloatDropout, Part, identity
+from atc.vit.parts import FloatDropout, Part, attention_part
 
 
 class _Projection:
@@ -29,12 +29,10 @@ def multihead(attention: Any, names: dict[str, str] | None = None, **fixed: Any)
     Returns:
         The module under other names.
     """
-    values: dict[str, Any] = dict.fromkeys(("q_norm", "k_norm", "norm", "proj_drop"), identity)
-    values |= {"qkv": _Projection(attention), "fused_attn": True, "scale": attention.head_dim**-0.5}
+    own: dict[str, Any] = {"qkv": _Projection(attention)}
     if not names:
-        values["attn_drop"] = FloatDropout(attention, "dropout")
-    paths = {"proj": "out_proj", "head_dim": "head_dim"} | (names or {})
-    return Part(attention, paths, {key: value for key, value in values.items() if key not in paths} | fixed)
+        own["attn_drop"] = FloatDropout(attention, "dropout")
+    return attention_part(attention, {"proj": "out_proj", "head_dim": "head_dim"} | (names or {}), **own | fixed)
 
 
 def refusal(attention: nn.Module) -> str | None:

@@ -1,7 +1,8 @@
 """Modules of other libraries under the names that `atc.vit.blocks` and `atc.vit.attention` read.
 
 A `Part` looks a name up anew whenever it is read, so that a submodule that was replaced (by an adapter, a
-quantised layer) is the one that runs.
+quantised layer) is the one that runs. `block_part` and `attention_part` make the parts of a layer, and fill in what it
+does not have.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,69 @@ class Part:
     def skipped(self) -> list[nn.Module]:
         """The module and those within it whose forward is not called."""
         return [self.module, *(look_up(self.module, path) for path in self.within)]
+
+
+def block_part(layer: nn.Module, names: Mapping[str, str], attn: Any, within: Sequence[str] = (), **fixed: Any) -> Part:
+    """A layer as a block of timm.
+
+    Args:
+        layer: which adds an attention of its normalised input, then an MLP of its normalised input.
+        names: where in it, dotted, norm1, norm2 and mlp are, and of ls1, ls2 (layer scales), drop_path1 and
+            drop_path2 those that it has; the others do nothing.
+        attn: its attention, see `attention_part`.
+        within: see `Part`.
+        **fixed: names with values of their own.
+    """
+    nothing = dict.fromkeys(_OF_SOME_BLOCKS, identity)
+    return Part(layer, names, _others(nothing, names) | {"attn": attn} | fixed, within)
+
+
+def attention_part(attention: nn.Module, names: Mapping[str, str], within: Sequence[str] = (), **fixed: Any) -> Part:
+    """An attention as one of timm.
+
+    Args:
+        attention: softmax attention between all tokens.
+        names: where in it, dotted, qkv or q_proj, k_proj and v_proj are, and proj; head_dim, the width of a head,
+            unless it is given below; and of q_norm, k_norm, norm (before proj), attn_drop and proj_drop those that it
+            has; the others do nothing.
+        within: see `Part`.
+        **fixed: names with values of their own: head_dim=64, or scale, what logits are multiplied by (otherwise
+            ``head_dim ** -0.5``).
+    """
+    others = dict.fromkeys(_OF_SOME_ATTENTIONS, identity) | {"qkv": None, "fused_attn": True, "attn_drop": _NO_DROPOUT}
+    part = Part(attention, names, _others(others, names) | fixed, within)
+    if "scale" not in names and "scale" not in fixed and first(part, "head_dim"):
+        part._fixed["scale"] = part.head_dim**-0.5
+    return part
+
+
+def missing(block: Any) -> list[str]:
+    """The names that a block is read by and does not show, those of its attention as ``attn.NAME``."""
+    lacks = [name for name in ("norm1", "norm2", "mlp", "drop_path1", "drop_path2", "attn") if not _shows(block, name)]
+    lacks += [f"ls{half}" for half in (1, 2) if not (_shows(block, f"ls{half}") or _shows(block, f"gamma_{half}"))]
+    if "attn" in lacks:
+        return lacks
+    asked = ["proj", "head_dim", "scale", "qkv", "fused_attn", "attn_drop", *_OF_SOME_ATTENTIONS]
+    if not first(block.attn, "qkv"):
+        asked += ["q_proj", "k_proj", "v_proj"]
+    return lacks + [f"attn.{name}" for name in asked if not _shows(block.attn, name)]
+
+
+_OF_SOME_BLOCKS = ("ls1", "ls2", "drop_path1", "drop_path2")
+_OF_SOME_ATTENTIONS = ("q_norm", "k_norm", "norm", "proj_drop")
+_NO_DROPOUT = nn.Dropout(0.0)
+
+
+def _others(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _shows(module: Any, name: str) -> bool:
+    try:
+        look_up(module, name)
+    except AttributeError:
+        return False
+    return True
 
 
 class FloatDropout:

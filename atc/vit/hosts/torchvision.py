@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from atc.vit.host import HostOfParts, overridden
 from atc.vit.multihead import multihead, refusal
-from atc.vit.parts import Part, identity
+from atc.vit.parts import Part, block_part
 
 _MODULE = "torchvision.models.vision_transformer"
 
@@ -64,7 +64,7 @@ class TorchvisionViT(HostOfParts):
                 f"{vit.image_size} x {vit.image_size}"
             )
         patches = vit.conv_proj(images).flatten(2).transpose(1, 2)
-        x = torch.cat([vit.class_token.expand(len(images), -1, -1), patches], dim=1)
+        x = torch.cat([vit.class_token.expand(images.shape[0], -1, -1), patches], dim=1)
         return vit.encoder.dropout(x + vit.encoder.pos_embedding), None
 
     @override
@@ -82,8 +82,8 @@ class TorchvisionViT(HostOfParts):
 
 
 def _block(layer: Any) -> Part:
-    fixed = dict.fromkeys(("ls1", "ls2", "drop_path2"), identity) | {"attn": multihead(layer.self_attention)}
-    return Part(layer, {"norm1": "ln_1", "norm2": "ln_2", "mlp": "mlp", "drop_path1": "dropout"}, fixed)
+    names = {"norm1": "ln_1", "norm2": "ln_2", "mlp": "mlp", "drop_path1": "dropout"}
+    return block_part(layer, names, attn=multihead(layer.self_attention))
 
 
 HOST = TorchvisionViT

@@ -10,7 +10,7 @@ from typing_extensions import override
 from atc.vit import multihead, poolings
 from atc.vit.host import Host, HostOfParts, overridden
 from atc.vit.hosts.timm import TimmViT
-from atc.vit.parts import Chain, Part, identity
+from atc.vit.parts import Chain, Part, block_part
 
 _PACKAGE = "open_clip."
 _OWN = ("forward", "_embeds", "_pool", "_global_pool")
@@ -84,7 +84,7 @@ class OpenClipTower(HostOfParts):
                 "patch_dropout=0 to train it with its tokens reduced"
             )
         patches = vit.conv1(images).flatten(2).transpose(1, 2)
-        cls = vit.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+        cls = vit.class_embedding.to(patches.dtype).expand(images.shape[0], 1, -1)
         x = torch.cat([cls, patches], dim=1)
         if x.shape[1] != len(vit.positional_embedding):
             rows, columns = vit.image_size
@@ -148,8 +148,8 @@ class OpenClipTower(HostOfParts):
         pool = self.model.attn_pool
         if size is None:
             return pool(x)
-        keys, query = pool.ln_k(x), pool.ln_q(pool.query).unsqueeze(0).expand(len(x), -1, -1)
-        whole = torch.cat([size.new_ones(len(size), 1), size], dim=1)
+        keys, query = pool.ln_k(x), pool.ln_q(pool.query).unsqueeze(0).expand(x.shape[0], -1, -1)
+        whole = torch.cat([size.new_ones(size.shape[0], 1), size], dim=1)
         mask = poolings.attention_mask(whole, pool.attn.num_heads, x.dtype).expand(-1, query.shape[1], -1)
         return pool.attn(query, keys, keys, attn_mask=mask, need_weights=False)[0]
 
@@ -223,16 +223,11 @@ def _unfit(layer: Any) -> str | None:
 
 def _block(layer: Any) -> Part:
     names = {"norm1": "ln_1", "norm2": "ln_2", "mlp": "mlp", "ls1": "ls_1", "ls2": "ls_2"}
-    fixed: dict[str, Any] = {"drop_path1": identity, "drop_path2": identity}
     if type(layer.attn) is nn.MultiheadAttention:
-        return Part(layer, names, fixed | {"attn": multihead.multihead(layer.attn)})
+        return block_part(layer, names, attn=multihead.multihead(layer.attn))
     own = {"q_norm": "ln_q", "k_norm": "ln_k", "norm": "ln_inner", "attn_drop": "attn_drop", "proj_drop": "out_drop"}
     del names["ls1"]
-    return Part(layer, names, fixed | {"ls1": Chain(layer, "ln_attn", "ls_1"), "attn": _custom(layer.attn, own)})
-
-
-def _custom(attention: Any, names: dict[str, str]) -> Part:
-    return multihead.multihead(attention, names)
+    return block_part(layer, names, attn=multihead.multihead(layer.attn, own), ls1=Chain(layer, "ln_attn", "ls_1"))
 
 
 def _unknown(model: Any) -> str:

@@ -136,7 +136,7 @@ class ReducedPretrained(ReducedViT):
         own, shared = modules[host.known.__module__], modules["transformers.modeling_outputs"]
         if name == "ViTMAEModel":
             mask = x.new_zeros(stream.source.shape)
-            order = stream.source.new_tensor(range(mask.shape[1])).expand(len(mask), -1)
+            order = stream.source.new_tensor(range(mask.shape[1])).expand(mask.shape[0], -1)
             return own.ViTMAEModelOutput(last_hidden_state=x, mask=mask, ids_restore=order, **found)
         if name == "CLIPVisionModelWithProjection":
             return own.CLIPVisionModelOutput(image_embeds=classified[0], last_hidden_state=x, **found)

@@ -168,7 +168,7 @@ class TransformersViT(HostOfParts):
         if self.family == "vit_mae":  # it shuffles even what it keeps whole; this noise leaves patches in place
             rows, columns = self.grid(images)
             noise = torch.arange(rows * columns, device=images.device, dtype=torch.float32)
-            return trunk.embeddings(images, noise=noise.expand(len(images), -1), **options)[0], None
+            return trunk.embeddings(images, noise=noise.expand(images.shape[0], -1), **options)[0], None
         x = trunk.embeddings(images, **options)
         if self.family == "clip":
             x = trunk.pre_layrnorm(x)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from atc.vit.parts import Chain, FloatDropout, Part, first, identity
+from atc.vit.parts import Chain, FloatDropout, Part, block_part, first, identity
 
 
 def shown(layer: Any) -> Part:
@@ -24,11 +24,11 @@ def shown(layer: Any) -> Part:
         "drop_path2": first(layer, "drop_path", "output.dropout", "dropout"),
         "mlp": first(layer, "mlp"),
     }
-    fixed = {name: identity for name, path in names.items() if path is None} | {"attn": _attention(attention)}
-    within = []
-    if names["mlp"] is None:
-        fixed["mlp"], within = Chain(layer, "intermediate", "output.dense"), ["output"]
-    return Part(layer, {name: path for name, path in names.items() if path is not None}, fixed, within)
+    there = {name: path for name, path in names.items() if path is not None}
+    if "mlp" in there:
+        return block_part(layer, there, attn=_attention(attention))
+    chain = Chain(layer, "intermediate", "output.dense")
+    return block_part(layer, there, attn=_attention(attention), within=["output"], mlp=chain)
 
 
 def _attention(attention: Any) -> Part:

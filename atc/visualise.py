@@ -7,7 +7,7 @@
     python -m atc.visualise image=digits:12                                             an image of a data set
 
 reducer, keep_rate and t take one value or several in brackets. A backbone's weights are downloaded, or come from
-backbone.checkpoint=PATH. All settings with their meaning: --help.
+backbone.checkpoint=PATH. --config-dir DIR adds settings files of your own. All settings with their meaning: --help.
 """
 
 import logging
@@ -19,9 +19,9 @@ from pathlib import Path
 
 from hydra import initialize_config_dir
 
-from atc.config import build, installed, streams
+from atc.config import build, installed, search_path, streams
 from atc.config.arguments import quoted
-from atc.config.combinations import Choice, combinations
+from atc.config.combinations import Choice, combinations, not_lists
 from atc.config.errors import one_line
 from atc.pictures import settings
 from atc.printable import Printable, printable, printable_message
@@ -62,7 +62,7 @@ def _run(given: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        line = None if "debug=true" in given else one_line(error, CONFIG, [said for said in given if "[" not in said])
+        line = None if "debug=true" in given else one_line(error, CONFIG, not_lists(given))
         if line is None:
             traceback.print_exception(error)
             return 1
@@ -72,8 +72,8 @@ def _run(given: list[str]) -> int:
 
 
 def overrides(arguments: Sequence[str]) -> list[str]:
-    """The command line in Hydra's terms: `--html FILE`, `image=NAME:INDEX` and paths with any characters."""
-    given, waiting = [], iter(arguments)
+    """The command line in Hydra's terms: options, `image=NAME:INDEX`, and paths with any characters."""
+    given, waiting = search_path.override(arguments), iter(search_path.without(arguments))
     for argument in waiting:
         if argument.startswith("--html"):
             value = argument.partition("=")[2] or next(waiting, "")
@@ -82,7 +82,8 @@ def overrides(arguments: Sequence[str]) -> list[str]:
             argument = f"html={value}"
         elif argument.startswith("-"):
             raise ValueError(
-                f"{argument}: settings have no dashes, as in output=merging.png; the only option is --html FILE"
+                f"{argument}: settings have no dashes, as in output=merging.png; there are the options --html FILE and "
+                "--config-dir DIR"
             )
         key, _, value = argument.partition("=")
         place = re.fullmatch(r"(\w+):(\d+)", value) if key == "image" else None

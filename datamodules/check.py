@@ -1,9 +1,9 @@
 """Is a data set complete?
 
-    python -m datamodules.check datamodule=nabirds datamodule.root=PATH [--decode]
+    python -m datamodules.check datamodule=nabirds datamodule.root=PATH [--decode] [--config-dir DIR]
 
 Prints what was found beside the published counts, and how much was passed over, by kind. --decode opens every picture
-as well (slow) and counts those that had to be converted.
+as well (slow) and counts those that had to be converted. --config-dir names a directory with data sets of your own.
 
 Exit status: 0; 1 if data are incomplete: anything missing, unreadable, damaged or counted differently; 2 for a mistake
 in the command line.
@@ -146,9 +146,11 @@ def _answer(arguments: Sequence[str]) -> tuple[str, int]:
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
     """The data set's configuration. _Failed for a command line that does not give one."""
-    known = sorted(path.stem for path in (CONF / "datamodule").glob("*.yaml"))
+    directory, overrides = _own_directory(overrides)
+    places = [CONF, *([directory] if directory else [])]
+    known = sorted(path.stem for place in places for path in (place / "datamodule").glob("*.yaml"))
     if strange := [override for override in overrides if override.startswith("-")]:
-        raise _Failed(f"unknown option {strange[0]}: there is --decode")
+        raise _Failed(f"unknown option {strange[0]}: there are --decode and --config-dir DIR")
     named = [override.partition("=")[2].strip("'\"") for override in overrides if override.startswith("datamodule=")]
     if not named:
         raise _Failed(f"which data set? Give datamodule=NAME datamodule.root=PATH; there are: {', '.join(known)}")
@@ -159,7 +161,8 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", [_literal(override) for override in overrides])
+            own = [f"hydra.searchpath=[{_quoted(f'file://{directory.absolute()}')}]"] if directory else []
+            cfg = compose("train", [*own, *(_literal(override) for override in overrides)])
         node = cfg.get("datamodule")
         if not isinstance(node, DictConfig):
             raise _Failed(f"datamodule={node} is no data set; there are: {', '.join(known)}")
@@ -177,6 +180,21 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         raise _Failed(_flat(error)) from error
 
 
+def _own_directory(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The directory of --config-dir DIR, which holds datamodule/NAME.yaml, and the other arguments."""
+    rest, found, waiting = [], None, iter(arguments)
+    for argument in waiting:
+        option, equals, value = argument.partition("=")
+        if option not in ("--config-dir", "-cd"):
+            rest.append(argument)
+            continue
+        said = value if equals else next(waiting, "")
+        found = Path(said).expanduser()
+        if not said or not found.is_dir():
+            raise _Failed(f"{option} {said}: there is no such directory")
+    return found, rest
+
+
 def _literal(override: str) -> str:
     """An override whose path is taken as it is: 2017, a,b or ${x} are names of folders."""
     key, _, value = override.partition("=")
@@ -185,8 +203,13 @@ def _literal(override: str) -> str:
     escaped = value
     if Path(value).expanduser().exists():  # else ${...} refers to another setting
         escaped = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
-    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), escaped)
-    return f"{key}='{escaped}'"
+    return f"{key}={_quoted(escaped)}"
+
+
+def _quoted(text: str) -> str:
+    """Text as Hydra's grammar reads it whatever is in it."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
+    return f"'{escaped}'"
 
 
 def _flat(error: BaseException) -> str:

@@ -88,7 +88,7 @@ def test_a_backbone_of_a_package(tmp_path: Path) -> None:
         (tmp_path / name).write_text(content)
     (line,) = re.findall(r"^    PYTHONPATH=\. python (.*)$", PAGE, re.M)
     quick = ["benchmark.seconds=0.02", "trainer.limit_test_batches=1"]
-    trained = [*shlex.split(line)[1:], *QUICK, "paths.output_dir=run"]
+    trained = [*shlex.split(line)[1:], *QUICK, "hydra.run.dir=run"]
     report = ["-m", "atc.visualise", "--config-dir", "my_conf", "backbone=mine", "blocks=[2,3]", "image=digits:1"]
     for command in (
         [str(ROOT / "train.py"), *trained],

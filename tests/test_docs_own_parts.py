@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.harness.commands import ROOT, TINY, environment
 
@@ -19,21 +20,41 @@ QUICK = [
 ]
 
 
+LIST = "## A list of picture files"
+
+
+def pictures(folder: Path) -> None:
+    """What the page's list of pictures names."""
+    (folder / "garden").mkdir()
+    lines = ["file,class,part"]
+    for number in range(24):
+        colour = ("red", "blue", "green")[number % 3]
+        Image.new("RGB", (40, 30 + number), colour).save(folder / "garden" / f"{number}.png")
+        lines.append(f"{number}.png,{colour},{'test' if number >= 18 else 'train'}")
+    (folder / "garden" / "list.csv").write_text("\n".join(lines) + "\n")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["schedule.md", "data_set.md"])
-def test_what_it_says_works(page: str, tmp_path: Path) -> None:
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("page", "part"), [("schedule.md", 0), ("data_set.md", 0), ("data_set.md", 1)], ids=["schedule", "own", "list"]
+)
+def test_what_it_says_works(page: str, part: int, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(LIST)[part]
     files = FILES.findall(text)
     assert len(files) == 2
     for name, content in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
-    (command,) = COMMAND.findall(text)
-    script, *arguments = shlex.split(command)
-    quick = QUICK if script == "train.py" else ["benchmark.seconds=0.02", "trainer.limit_test_batches=1"]
-    env = environment()
-    env["PYTHONPATH"] = f"{tmp_path}:{env.get('PYTHONPATH', '')}"
-    line = [sys.executable, str(ROOT / script), *arguments, *quick]
-    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "test accuracy" in done.stdout
+    pictures(tmp_path)
+    commands = COMMAND.findall(text)
+    assert len(commands) == 1 + part
+    for command in commands:
+        script, *arguments = shlex.split(command)
+        quick = {"train.py": QUICK, "evaluate.py": ["benchmark.seconds=0.02", "trainer.limit_test_batches=1"]}
+        env = environment()
+        env["PYTHONPATH"] = f"{tmp_path}:{env.get('PYTHONPATH', '')}"
+        own = str(ROOT / script) if script.endswith(".py") else script
+        line = [sys.executable, own, *arguments, *quick.get(script, [])]
+        done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("test accuracy" if own != script else "complete") in done.stdout

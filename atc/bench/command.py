@@ -19,8 +19,8 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from atc.bench.options import MOST_THREADS, Parser, unwritable
-from atc.config import build, installed
-from atc.config.combinations import combinations
+from atc.config import build, installed, search_path
+from atc.config.combinations import combinations, not_lists
 from atc.config.errors import one_line
 from atc.files import same_file
 from atc.printable import printable
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     except BrokenPipeError:
         raise
     except Exception as error:
-        line = None if "debug=true" in given else one_line(error, CONFIG, [said for said in given if "[" not in said])
+        line = None if "debug=true" in given else one_line(error, CONFIG, not_lists(given))
         if line is None:
             traceback.print_exception(error)
             raise SystemExit(1) from None
@@ -87,8 +87,9 @@ def overrides(arguments: Sequence[str]) -> list[str]:
     parser.add_argument("--config-name", "-cn")
     parser.add_argument("settings", nargs="*")
     given = parser.parse_args(arguments)
+    own = search_path.override(arguments)
     if given.config_name is None:
-        return list(given.settings)
+        return [*own, *given.settings]
     file = (given.config_dir or Path()) / f"{given.config_name}.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"there is no {file}; sweeps are named as in --config-dir sweeps -cn throughput")
@@ -98,7 +99,7 @@ def overrides(arguments: Sequence[str]) -> list[str]:
         raise ValueError(f"{file} has no `bench` section of settings: it is a sweep for train.py or evaluate.py")
     said = {setting.partition("=")[0] for setting in given.settings}
     items: Any = OmegaConf.to_container(section)
-    return [*(f"{key}={_typed(value)}" for key, value in items.items() if key not in said), *given.settings]
+    return [*own, *(f"{key}={_typed(value)}" for key, value in items.items() if key not in said), *given.settings]
 
 
 def check_values(cfg: DictConfig) -> None:

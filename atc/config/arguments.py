@@ -47,7 +47,7 @@ def readable(name: str, arguments: Sequence[str]) -> list[str]:
     found = [said if _is_option(said) else _literal(said, several) for said in arguments if said != _DRY_RUN]
     found = _over_saved(found, name)
     if _DRY_RUN in arguments:
-        sweeper = _option(arguments, *_NAME) or any(said.startswith("hydra/sweeper=") for said in arguments)
+        sweeper = option(arguments, *_NAME) or any(said.startswith("hydra/sweeper=") for said in arguments)
         if not sweeper:
             raise ValueError(f"{_DRY_RUN} lists the runs of a sweep, as in {_EXAMPLE} {_DRY_RUN}")
         # Beside the other settings: argparse takes them from one place only.
@@ -107,8 +107,13 @@ def _options_first(arguments: Sequence[str]) -> list[str]:
     return [argument for argument in arguments if argument not in settings] + settings
 
 
-def _option(arguments: Sequence[str], *names: str) -> str | None:
-    """The value of an option, as `-cn NAME` or `--config-name=NAME`."""
+def option(arguments: Sequence[str], *names: str) -> str | None:
+    """The value of an option, as `-cn NAME` or `--config-name=NAME`; None if it is not given.
+
+    Args:
+        arguments: a command line.
+        *names: of the option, long and short.
+    """
     for place, argument in enumerate(arguments):
         key, equals, value = argument.partition("=")
         if key in names:
@@ -118,7 +123,7 @@ def _option(arguments: Sequence[str], *names: str) -> str | None:
 
 def _check_sweep(arguments: Sequence[str]) -> None:
     """ValueError if the file that -cn names is not there or only for reports."""
-    directory, name = _option(arguments, "--config-dir", "-cd"), _option(arguments, *_NAME)
+    directory, name = option(arguments, "--config-dir", "-cd"), option(arguments, *_NAME)
     if directory is None or name is None or not Path(directory).is_dir():
         return
     file = Path(directory) / f"{name.removesuffix('.yaml')}.yaml"

@@ -28,6 +28,11 @@ def chosen_options(choices: Mapping[str, Any]) -> dict[str, Any]:
     return {group: choices[group] for group in choices if "hydra" not in group and "@" not in group}
 
 
+def not_lists(given: Sequence[str]) -> list[str]:
+    """The part of a command line that is no list of values: options, and settings of one value."""
+    return [said for said in given if "[" not in said or "=" not in said or said.startswith("hydra.")]
+
+
 def combinations(config: str, given: Sequence[str], several: Collection[str]) -> Iterator[Choice]:
     """Every combination of the settings given as lists, as if it had been given alone.
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from atc import faults
-from atc.config import build
+from atc.config import build, search_path
 from atc.config import settings as of_the_command
 from atc.values import shown
 
@@ -193,11 +193,19 @@ def _composed(config_name: str, overrides: Iterable[str]) -> tuple[DictConfig, l
     named = [said for said in groups if said.split("=")[-1] not in ("", "null") and "," not in said]
     GlobalHydra.instance().clear()  # the run that failed has initialised it
     with initialize_config_dir(str(directory), version_base="1.3"):
-        cfg = compose(config_name, named, return_hydra_config=True)
+        cfg = compose(config_name, [*_search_path(overrides), *named], return_hydra_config=True)
     groups = [group for group in cfg.hydra.runtime.choices if "@" not in group and "/" not in group]
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg, groups
+
+
+def _search_path(arguments: Iterable[str]) -> list[str]:
+    arguments = list(arguments)
+    try:
+        return [said for said in arguments if said.startswith("hydra.searchpath=")] or search_path.override(arguments)
+    except ValueError:  # no such directory, which is another error
+        return []
 
 
 def _whole(error: BaseException) -> str:

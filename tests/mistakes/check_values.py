@@ -52,7 +52,7 @@ MISTAKES = [
     Mistake("check datamodule=", ("unknown datamodule ''",), without_torch=True),
     Mistake("check datamodule=coco,nabirds", ("unknown datamodule 'coco,nabirds'",), without_torch=True),
     Mistake("check datamodule=[coco]", ("unknown datamodule '[coco]': did you mean 'coco'",), without_torch=True),
-    Mistake("check datamodule=nabirds --decod", ("unknown option --decod: there is --decode",), without_torch=True),
+    Mistake("check datamodule=nabirds --decod", ("unknown option --decod: there are --decode",), without_torch=True),
     Mistake("check datamodule=nabirds datamodule.rot=x", ("Could not override 'datamodule.rot'",), without_torch=True),
     Mistake("check datamodule=nabirds root", ("Error parsing override 'root'",), without_torch=True),
     Mistake("check datamodule=nabirds datamodule.root=???", ("datamodule.root=??? is not set",), without_torch=True),

@@ -20,6 +20,7 @@ from tests.test_docs_own_parts import FILES, QUICK
 
 PAGE = (Path(__file__).parent.parent / "docs" / "hosts.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
+BRIEFLY = ["batch_size=2", "seconds=0.02", "output=throughput.json"]
 COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    python ")]
 
 
@@ -95,6 +96,7 @@ def test_a_backbone_of_a_package(tmp_path: Path) -> None:
         [str(ROOT / "train.py"), *trained, "resume=run"],
         [str(ROOT / "evaluate.py"), "--config-dir", "my_conf", "checkpoint=run", *quick],
         [*report, "output=drawn.png"],
+        ["-m", "atc.bench", "throughput", "--config-dir", "my_conf", "backbone=mine", "blocks=[2,3]", *BRIEFLY],
     ):
         env = environment()
         env["PYTHONPATH"] = f"{tmp_path}:{env.get('PYTHONPATH', '')}"

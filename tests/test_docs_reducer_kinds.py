@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 import atc
+from tests.reducers import test_contract as contract
+from tests.reducers.kinds import KINDS
 from tests.vit.wrapped import images, vit
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reducer_kinds.md"
@@ -40,6 +43,27 @@ def test_a_mask_is_learned_with_a_teacher() -> None:
     assert all(reducer.score.weight.grad.abs().sum() > 0 for reducer in model.reducers.values())
     model.eval()(images(4))
     assert model.trace.tokens() == [8, 4]
+
+
+@pytest.mark.parametrize("kind", ["Transport", "AboveMean", "LearnedMask"])
+def test_each_keeps_the_contract(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "documented", examples()[kind])
+    contract.test_exactly_keep("documented", keep=contract.KEEP)
+    contract.test_outputs_are_covered_and_sizes_add_up("documented")
+    contract.test_no_image_depends_on_its_batch("documented")
+    contract.test_expand_gives_each_token_its_output("documented")
+    contract.test_gradients_reach_tokens_and_every_parameter("documented")
+    contract.test_ties_and_zeros_give_no_nan("documented", kind="zero")
+    contract.test_other_dtypes_and_autocast("documented", dtype=torch.bfloat16)
+
+
+def test_shares_are_unmerged_and_drawn() -> None:
+    model = atc.wrap(vit(), examples()["Transport"], 0.5, blocks=(2, 3)).eval()
+    with torch.no_grad(), atc.check_plans():
+        tokens = model.forward_features(images())
+    assert model.trace.tokens() == [8, 4]
+    assert model.trace.unmerge(tokens[:, model.prefix :]).shape == (2, 16, tokens.shape[-1])
+    assert atc.draw(torch.rand(3, 32, 32), model.trace).mode == "RGB"
 
 
 def test_a_gate() -> None:

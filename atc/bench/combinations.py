@@ -14,6 +14,7 @@ from atc.cost.flops import gflops_by_formula, gflops_per_image
 from atc.cost.memory import memory
 from atc.cost.tokens import smooth
 from atc.vit.host import host_of
+from atc.vit.images import data_config
 from atc.vit.reduced import ReducedViT, reducer_class
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -116,7 +117,7 @@ class Models:
         """[number, 3, H, W] float32 on the device: slowly varying fields, regions and noise, a few different ones."""
         vit: Any = next(iter(self._vits.values()))
         embedding = getattr(vit, "patch_embed", None)
-        height, width = getattr(embedding, "img_size", None) or vit.pretrained_cfg["input_size"][-2:]
+        height, width = getattr(embedding, "img_size", None) or data_config(vit)["input_size"][-2:]
         drawn = smooth(min(number, DIFFERENT_IMAGES), height * width, channels=3).mT.unflatten(-1, (height, width))
         return drawn[torch.arange(number) % len(drawn)].to(self.device)
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig
-from timm.data import resolve_model_data_config
 from torch import nn
 from torch.optim import Optimizer
 
@@ -16,6 +15,7 @@ from atc.config.selecting import direction
 from atc.core import Stages
 from atc.core.metric import Metric
 from atc.runs import csv_log, wandb_log
+from atc.vit.images import data_config
 from atc.vit.reduced import ReducedViT
 
 
@@ -56,13 +56,19 @@ def build_model(cfg: DictConfig, *, with_weights: bool = True) -> Built:
     check_labels(cfg, task, datamodule)
     weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
     vit: nn.Module = frozen.build_backbone(cfg, datamodule.num_classes, **weights)
-    datamodule.adapt(resolve_model_data_config(vit))
+    datamodule.adapt(data_config(vit))
     reducer, schedule = instantiate(cfg.reducer), instantiate(cfg.schedule)
     model = ReducedViT(vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
     learnt_from = _build_teacher(cfg, model, datamodule.num_classes)
     if cfg.get("activation_checkpointing"):
-        vit.set_grad_checkpointing()  # type: ignore[operator]  # timm's, not declared by nn.Module
+        _recompute(vit)
     return Built(datamodule, vit, model, task.func.metric_named(cfg.score), learnt_from)
+
+
+def _recompute(vit: Any) -> None:
+    if not hasattr(vit, "set_grad_checkpointing"):
+        raise ValueError(f"activation_checkpointing=true: this {type(vit).__name__} has no set_grad_checkpointing")
+    vit.set_grad_checkpointing()
 
 
 def _build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> ReducedViT | None:

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from atc.core.plan import Plan, Select
-from atc.core.reducer import LossContext, TokenView
+from atc.core.reducer import TokenView
 
 
 class BlockGate(nn.Module, ABC):
@@ -21,6 +22,6 @@ class BlockGate(nn.Module, ABC):
     def forward(self, view: TokenView) -> Select:
         """Which of the N tokens the block computes; keys and attention are those of the block before."""
 
-    def losses(self, plans: Sequence[Plan], context: LossContext | None = None) -> dict[str, Tensor]:
+    def losses(self, plans: Sequence[Plan], *context: Any) -> dict[str, Tensor]:
         """Extra training losses by name, as `Reducer.losses`."""
         return {}

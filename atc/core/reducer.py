@@ -124,12 +124,12 @@ class Reducer(nn.Module, ABC):
     def forward(self, view: TokenView, keep: int) -> Plan:
         """How to get from `view.x.shape[1]` tokens to `keep`, with 1 <= keep < N (for keep = N it is not called)."""
 
-    def losses(self, plans: Sequence[Plan], context: LossContext | None = None) -> dict[str, Tensor]:
-        """Extra training losses by name.
+    def losses(self, plans: Sequence[Plan], *context: Any) -> dict[str, Tensor]:
+        """Extra training losses by name; a method has ``losses(self, plans)`` or ``losses(self, plans, context)``.
 
         Args:
             plans: what this instance made in the latest forward.
-            context: what came of that forward. A method that does not need it may leave out the parameter.
+            *context: the `LossContext`, what came of that forward, for a method that has the parameter `context`.
 
         Returns:
             Scalars; those of all instances are added up by name.

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from timm.data.config import resolve_model_data_config
 
 from atc.config import build
 from atc.config.combinations import Choice
 from atc.files import write_whole
 from atc.pictures import animation, figure, methods, page, photo, settings
+from atc.vit.images import data_config
 
 Combine = Callable[[Sequence[str]], Iterator[Choice]]
 
@@ -30,7 +30,7 @@ def write(given: Sequence[str], choices: Combine, wanted: Path | None) -> list[P
     name = settings.image_name(first)
     picture = None if first.image is None else photo.opened(first.image)
     vit = build.instantiate(first.backbone).eval()
-    data = resolve_model_data_config(vit)
+    data = data_config(vit)
     if picture is None:
         datamodule = build.instantiate(first.datamodule)
         shown = photo.from_data_set(datamodule, first.part, first.index, data, name)

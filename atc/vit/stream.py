@@ -51,6 +51,8 @@ class Stream:
         also: frozenset[str] = frozenset(),
     ):
         host = model.host
+        if isinstance(images, Tensor) and images.dim() != 4:
+            raise ValueError(f"images must be [B, 3, H, W], got {list(images.shape)}; one image is images[None]")
         self.model, self.prefix, self.grid = model, host.prefix, host.grid(images)
         self.x, self.rope = host.embed(images, **(options or {}))
         # What only a reduction or a trace reads is made when it is read: a dense forward launches nothing for it.

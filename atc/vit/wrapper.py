@@ -6,6 +6,8 @@ from torch import nn
 
 from atc.vit.host import Host
 
+_WIDTHS = ("embed_dim", "num_features")  # timm's names, which models of other libraries do not have
+
 
 class Wrapper(nn.Module):
     """Holds a model and looks like it: state dict, parameters and modules have the names that they have in the model.
@@ -51,6 +53,8 @@ class Wrapper(nn.Module):
             if host is None or name.startswith("_") or not hasattr(host.model, name):
                 if name == "vit" and host is not None:
                     return host.model
+                if name in _WIDTHS and host is not None:
+                    return host.width
                 raise
         value = getattr(host.model, name)
         if not callable(value) or isinstance(value, nn.Module) or name in host.methods:

@@ -44,7 +44,7 @@ def _a_linked_class(folder: Path) -> None:
 LAYOUT = 8  # lines that show what lies where
 
 MISTAKES = [
-    Mistake("check", ("which data set? Give datamodule=NAME", "there are: cifar100, coco"), without_torch=True),
+    Mistake("check", ("which data set? Give datamodule=NAME", "there are: ", "cifar100, coco"), without_torch=True),
     Mistake("check --decode", ("which data set?",), without_torch=True),
     Mistake("check datamodule.root=x", ("which data set?",), without_torch=True),
     Mistake("check datamodule=nabird", ("unknown datamodule 'nabird'", "'nabirds'"), without_torch=True),

@@ -31,7 +31,10 @@ def test_replayed_to_the_end_of_a_stage_every_method_is_where_the_model_was(name
             source = order.replay(history, mark.steps)
             assert golden.same_partition(torch.from_numpy(source[None]), stage.source[image][None].numpy())
             assert ((source < 0) == (stage.source[image] < 0).numpy()).all()
-            assert source.max() + 1 == stage.source[image].max() + 1 == mark.tokens
+            held = {int(token) for token in stage.source[image] if token >= 0}
+            assert source.max() + 1 == len(held)
+            if stage.shares is None:  # of a soft method, a token may hold no patch's largest share
+                assert held == set(range(mark.tokens))
 
 
 def test_every_step_merges_two_tokens_into_one(vit, images):

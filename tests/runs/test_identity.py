@@ -92,11 +92,14 @@ def test_pictures_of_ones_own_count_by_their_files(tmp_path: Path) -> None:
 
 
 def test_which_data_sets_are_the_same_everywhere(tmp_path: Path) -> None:
-    """All that have a root, but for folders of one's own."""
+    """All that ATC brings and that have a root, but for folders of one's own; none that somebody adds."""
+    modules = set()
     for name in build.names("datamodule"):
         cfg = composed("train", tmp_path, f"datamodule={name}")
         if "root" in cfg.datamodule:
-            assert (cfg.datamodule._target_.split(".")[-2] in identity.PUBLISHED) is (name != "folder")
+            modules.add(cfg.datamodule._target_.split(".")[-2])
+    assert set(identity.PUBLISHED) == {"coco", "imagenet", "nabirds", "nus_wide", "public"}
+    assert {*identity.PUBLISHED, "folder"} <= modules
 
 
 def test_where_a_sweep_finds_its_weights_counts_not(tmp_path: Path) -> None:

@@ -54,7 +54,11 @@ class OtherNames(nn.Module):
 
 
 class OtherNamesHost(HostOfParts):
-    """A host of `OtherNames`; `shown` makes the part of a layer."""
+    """A host of `OtherNames`; `shown` makes the part of a layer.
+
+    Args:
+        model: the model to describe.
+    """
 
     prefix, width, num_patches = 1, 32, 64
 

@@ -9,9 +9,12 @@ import pytest
 import torch
 
 import atc
-from atc.config import build
+from atc.config import build, frozen
+from atc.config.objects import build_model
 from atc.vit import host as hosts
+from atc.vit.images import data_config
 from atc.vit.parts import Part, attention_part, block_part
+from tests.harness.commands import composed
 from tests.vit.other_names import OtherNames, OtherNamesHost
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "hosts.md").read_text(encoding="utf-8")
@@ -91,3 +94,36 @@ def test_what_a_block_lacks_is_said_at_wrapping(
     said = f"cannot wrap this backbone: its host ItsHost shows block 1 without {lacks}; block_part and attention_part"
     with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
         atc.wrap(model, "topk", 0.5, blocks=(2, 3))
+
+
+def test_the_width_has_the_names_that_timm_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = atc.wrap(served(monkeypatch, documented()), "none")
+    assert wrapped.embed_dim == wrapped.num_features == 32
+    with pytest.raises(AttributeError, match="no attribute 'head_hidden_size'"):
+        _ = wrapped.head_hidden_size
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (32, 32), (1, 2, 3, 32, 32)])
+def test_what_is_no_batch_of_images_is_said(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = atc.wrap(served(monkeypatch, documented()), "tome", 0.5, blocks=(2,))
+    with pytest.raises(ValueError, match=re.escape(f"images must be [B, 3, H, W], got {list(shape)}; one image is")):
+        wrapped(torch.zeros(shape))
+
+
+def test_a_backbone_that_does_not_say_which_images_it_takes() -> None:
+    model = OtherNames()
+    with pytest.raises(ValueError, match=r"^this OtherNames does not say which images it takes: set its pretrained_c"):
+        data_config(model)
+    model.pretrained_cfg = {"input_size": (3, 32, 32), "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    assert data_config(model)["input_size"] == (3, 32, 32)
+    assert data_config(model)["std"] == (0.25,) * 3
+
+
+def test_what_cannot_be_computed_again_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = served(monkeypatch, documented())
+    model.pretrained_cfg = {"input_size": (3, 32, 32), "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    monkeypatch.setattr(frozen, "build_backbone", lambda *_, **__: model)
+    cfg = composed("train", tmp_path, "blocks=[2,3]", "activation_checkpointing=true")
+    with pytest.raises(ValueError, match=r"^activation_checkpointing=true: this OtherNames has no set_grad_checkp"):
+        build_model(cfg)
+    assert build_model(composed("train", tmp_path, "blocks=[2,3]")).vit is model

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from atc.core.checking import check_plan, check_reduced, values_are_checked
+from atc.core.checking import check_plan, values_are_checked
 from atc.core.plan import Mix, Plan
+from atc.core.plan_checks import check_reduced
 from atc.core.reducer import Reducer, TokenView
 from atc.core.schedule import StageCount
 from atc.core.trace import StageTrace, count_real, follow
@@ -16,7 +17,7 @@ class Reduction(NamedTuple):
 
     Attributes:
         plan: what the reducer decided.
-        x: ``[B, K, C]`` tokens that are left.
+        x: ``[B, P+K, C]`` tokens that are left, behind the prefix tokens.
         stage: what became of the tokens: their sizes and sources too.
     """
 
@@ -25,11 +26,14 @@ class Reduction(NamedTuple):
     stage: StageTrace
 
 
-def reduce_tokens(reducer: Reducer, view: TokenView, count: StageCount, num_out: int, weight: Tensor) -> Reduction:
+def reduce_tokens(
+    reducer: Reducer, x: Tensor, view: TokenView, count: StageCount, num_out: int, weight: Tensor
+) -> Reduction:
     """Have a reducer make a plan, and apply it to tokens, sizes and the source map.
 
     Args:
         reducer: the method.
+        x: ``[B, P+N, C]`` the whole sequence, P as in ``view.prefix``.
         view: what it sees: ``[B, N, C]`` tokens, their sizes and sources.
         count: the stage: its block, and how many tokens to keep.
         num_out: how many tokens have to come out, those of the method beside the kept ones included.
@@ -45,8 +49,8 @@ def reduce_tokens(reducer: Reducer, view: TokenView, count: StageCount, num_out:
     try:
         plan: Plan = reducer(view, count.keep)
         check_plan(plan, view.x, num_out, values, reducer.exceptions)
-        reduced, size = plan.reduce(view.x, weight), plan.reduce_size(view.size)
-        check_reduced(reduced, size, view.x, num_out, values)
+        reduced, size = plan.apply(x, weight, view.size, view.prefix)
+        check_reduced(reduced, size, x, view.prefix, num_out, values)
     except ValueError as error:
         raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
     counts, source = (view.x.shape[1], plan.num_out), follow(view.source, plan.labels)

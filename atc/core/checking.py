@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from atc.core.plan import Plan
+from atc.ops.exporting import inside_transform
 
 _ALWAYS = os.environ.get("ATC_CHECK_PLANS", "").strip().lower() not in ("", "0", "false", "no", "off")
 _lock = threading.Lock()
@@ -40,20 +41,11 @@ def values_are_checked(tokens: Tensor) -> bool:
     """Whether to look at what is made of these tokens here and now, which they are to be asked before it is made."""
     if torch.compiler.is_compiling() or not (_ALWAYS or _blocks_entered > 0):
         return False
-    if type(tokens) is not Tensor or tokens.is_meta or _stands_for_many(tokens):  # shapes without numbers
+    if type(tokens) is not Tensor or tokens.is_meta or inside_transform(tokens):  # shapes without numbers
         return False
     if tokens.is_cuda and torch.cuda.is_current_stream_capturing():  # a GPU that may not be waited for
         return False
     return bool(tokens.isfinite().all())
-
-
-def _stands_for_many(tensor: Tensor) -> bool:
-    """Whether this is a tensor inside torch.vmap or the like; False where PyTorch does not say."""
-    try:
-        from torch._C._functorch import is_functorch_wrapped_tensor
-    except ImportError:
-        return False
-    return bool(is_functorch_wrapped_tensor(tensor))
 
 
 def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions: dict[str, str]) -> None:
@@ -74,25 +66,3 @@ def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions
     plan.check_shapes(batch, num_in)
     if values:
         plan.check_contents(distinct="distinct_outputs" not in exceptions)
-
-
-def check_reduced(x: Tensor, size: Tensor, tokens: Tensor, num_out: int, values: bool) -> None:
-    """Raise ValueError where a plan's own arithmetic went wrong.
-
-    Args:
-        x: what the plan made of the tokens, to be ``[B, K, C]``.
-        size: what it made of their sizes, to be ``[B, K]``.
-        tokens: ``[B, N, C]``, of which it made them.
-        num_out: as for `check_plan`.
-        values: as for `check_plan`.
-    """
-    batch, _, channels = tokens.shape
-    if x.shape != (batch, num_out, channels) or x.dtype != tokens.dtype:
-        wanted = f"{tokens.dtype} {[batch, num_out, channels]}"
-        raise ValueError(f"reduced tokens must be {wanted}, got {x.dtype} {list(x.shape)}")
-    if size.shape != (batch, num_out) or not size.is_floating_point():
-        raise ValueError(f"sizes must be floating {[batch, num_out]}, got {size.dtype} {list(size.shape)}")
-    if values:
-        for name, made in (("reduced tokens", x), ("sizes", size)):
-            if not made.isfinite().all():
-                raise ValueError(f"{name} are not finite, although the tokens were")

@@ -10,6 +10,7 @@ from typing_extensions import override
 from atc.core.plan_base import Plan as Plan
 from atc.core.plan_checks import check_range, check_tensor, check_valid, check_valid_contents, refuse
 from atc.ops.arguments import described
+from atc.ops.merge import merge, select
 from atc.ops.segment import group_sum
 
 
@@ -66,7 +67,14 @@ class Select(Plan):
 
     @override
     def reduce(self, x: Tensor, size: Tensor) -> Tensor:
-        return x.gather(1, self.indices.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+        return select(x, self.indices)[0]
+
+    @override
+    def apply(self, x: Tensor, weight: Tensor, size: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+        if not self.reduces_as(Select):
+            return super().apply(x, weight, size, prefix)
+        tokens, kept = select(x, self.indices, size=None if self.clustered else size, prefix=prefix)
+        return tokens, self.reduce_size(size) if kept is None else self.without_padding(kept)
 
     @override
     def reduce_size(self, size: Tensor) -> Tensor:
@@ -130,20 +138,37 @@ class Assign(Plan):
 
     @override
     def reduce(self, x: Tensor, size: Tensor) -> Tensor:
-        # Half-precision token streams are summed and divided in float32, then cast back once.
-        exact = x.to(torch.promote_types(x.dtype, torch.float32))
-        if not self.average:
-            return group_sum(exact, self.labels, self.num_out, self.weight).to(x.dtype)
-        weight = size if self.weight is None else size * self.weight
-        weight = weight.to(exact.dtype)
-        total = group_sum(weight, self.labels, self.num_out) + self.eps
-        if self.valid is not None:  # nothing goes to padding: 0 / 1, not 0 / 0
-            total = torch.where(total == 0, 1, total)
-        return (group_sum(exact, self.labels, self.num_out, weight) / total.unsqueeze(-1)).to(x.dtype)
+        return self._merged(x, size, None, 0)[0]
 
     @override
     def reduce_size(self, size: Tensor) -> Tensor:
         return group_sum(size, self.labels, self.num_out)
+
+    @override
+    def apply(self, x: Tensor, weight: Tensor, size: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+        if not self.reduces_as(Assign):
+            return super().apply(x, weight, size, prefix)
+        tokens, merged = self._merged(x, weight, size, prefix)
+        assert merged is not None
+        return tokens, merged
+
+    def _merged(self, x: Tensor, weight: Tensor, size: Tensor | None, prefix: int) -> tuple[Tensor, Tensor | None]:
+        own: Tensor | None = weight
+        if not self.average:
+            own = self.weight
+        elif self.weight is not None:
+            own = weight * self.weight
+        # Half-precision token streams are summed and divided in float32, then cast back once. Nothing goes to padding:
+        # 0 / 1, not 0 / 0.
+        return merge(
+            *(x, self.labels, self.num_out),
+            weight=own,
+            size=size,
+            prefix=prefix,
+            average=self.average,
+            eps=self.eps,
+            empty_groups=self.valid is not None,
+        )
 
 
 class Mix(Plan):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atc.core.plan_checks import check_range, check_tensor, check_valid, check_valid_contents, refuse
+from atc.core.plan_checks import check_range, check_reduced, check_tensor, check_valid, check_valid_contents, refuse
 
 
 class Plan(tuple[Tensor, ...], ABC):
@@ -51,6 +51,28 @@ class Plan(tuple[Tensor, ...], ABC):
     @abstractmethod
     def reduce_size(self, size: Tensor) -> Tensor:
         """[B, N] source patches per input token -> [B, K] source patches per output token."""
+
+    def apply(self, x: Tensor, weight: Tensor, size: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+        """Reduce a whole sequence, prefix tokens included, as `reduce` and `reduce_size` do it apart.
+
+        Args:
+            x: ``[B, P+N, C]`` tokens.
+            weight: ``[B, N]`` how much each token counts in a mean.
+            size: ``[B, N]`` source patches of each token.
+            prefix: P, tokens in front that stay as they are.
+
+        Returns:
+            ``[B, P+K, C]`` tokens and ``[B, K]`` sizes.
+        """
+        patches = x[:, prefix:] if prefix else x
+        reduced, sizes = self.reduce(patches, weight), self.reduce_size(size)
+        check_reduced(reduced, sizes, patches, 0, self.num_out, values=False)  # what is put together hides a mistake
+        return torch.cat([x[:, :prefix], reduced], dim=1) if prefix else reduced, sizes
+
+    def reduces_as(self, kind: type["Plan"]) -> bool:
+        """Whether `reduce` and `reduce_size` are those of `kind`: a subclass may have arithmetic of its own."""
+        own = type(self)
+        return own.reduce is kind.reduce and own.reduce_size is kind.reduce_size
 
     def check_shapes(self, batch: int, num_in: int) -> None:
         """Raise ValueError where shapes or dtypes are not those of B images of N tokens; free, looks at no value."""

@@ -47,3 +47,27 @@ def check_valid_contents(valid: Tensor) -> None:
     else:
         # A straight-through estimate is 0 or 1 up to a rounding.
         refuse(~((valid >= -1e-6) & (valid <= 1 + 1e-6)), "valid must lie in [0, 1]: token {1} of image {0} does not")
+
+
+def check_reduced(x: Tensor, size: Tensor, before: Tensor, prefix: int, num_out: int, values: bool) -> None:
+    """Raise ValueError where a plan's own arithmetic went wrong.
+
+    Args:
+        x: what the plan made of the sequence, to be ``[B, P+K, C]``.
+        size: what it made of the sizes of the tokens, to be ``[B, K]``.
+        before: ``[B, P+N, C]``, the sequence of which it made it.
+        prefix: P.
+        num_out: K, as it has to be.
+        values: whether they are looked at, not only shapes.
+    """
+    batch, _, channels = before.shape
+    if x.shape != (batch, prefix + num_out, channels) or x.dtype != before.dtype:
+        wanted = f"{before.dtype} {[batch, num_out, channels]}"
+        got = f"{x.dtype} {[batch, x.shape[1] - prefix, *x.shape[2:]]}" if x.ndim > 1 else f"{x.dtype} {list(x.shape)}"
+        raise ValueError(f"reduced tokens must be {wanted}, got {got}")
+    if size.shape != (batch, num_out) or not size.is_floating_point():
+        raise ValueError(f"sizes must be floating {[batch, num_out]}, got {size.dtype} {list(size.shape)}")
+    if values:
+        for name, made in (("reduced tokens", x[:, prefix:]), ("sizes", size)):
+            if not made.isfinite().all():
+                raise ValueError(f"{name} are not finite, although the tokens were")

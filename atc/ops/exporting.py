@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+is_functorch_wrapped_tensor: Any
+try:  # not public; without it, operators of ours are called, which say that they know no transforms
+    from torch._C._functorch import is_functorch_wrapped_tensor
+except ImportError:
+    is_functorch_wrapped_tensor = None
 
 
 def exporting() -> bool:
     """Whether `torch.export` or `torch.onnx.export` is reading the model."""
     return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+
+
+def inside_transform(*tensors: Tensor | None) -> bool:
+    """Whether a tensor belongs to `torch.vmap`, `torch.func.grad` or the like, or carries a forward derivative.
+
+    Args:
+        tensors: None stands for a tensor that there is not.
+
+    Returns:
+        True where an operation has to be written in operators of PyTorch. False while a graph is made, and where
+        PyTorch does not say.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if is_functorch_wrapped_tensor is not None and is_functorch_wrapped_tensor(tensor):
+            return True
+        if forward_ad.unpack_dual(tensor).tangent is not None:
+            return True
+    return False
 
 
 def euclidean_distance(x: Tensor) -> Tensor:

@@ -136,14 +136,13 @@ class Stream:
         """Have the reducer make a plan, and apply it to tokens, sizes, source map and rotary positions."""
         model = self.model
         reducer = self._reducer(count)
-        head, patches = self.x[:, : self.prefix], self.x[:, self.prefix :]
-        view, weight = self._view(patches), self._weight()
+        view, weight = self._view(self.x[:, self.prefix :]), self._weight()
         stays = model.method.masks_training and model.training
-        num_out = patches.shape[1] if stays else count.keep + model.method.extra
+        num_out = self.num_tokens if stays else count.keep + model.method.extra
         if self._keep_pruned:
             self.left = self.expanded()
-        plan, reduced, stage = reduce_tokens(reducer, view, count, num_out, weight)
-        self.x, self._size, self._source = torch.cat([head, reduced], dim=1), stage.size, stage.source
+        plan, self.x, stage = reduce_tokens(reducer, self.x, view, count, num_out, weight)
+        self._size, self._source = stage.size, stage.source
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)
         self._reduced = True
@@ -175,16 +174,16 @@ class Stream:
 
     def _gated(self, block: Any, gate: BlockGate, x: Tensor) -> Tensor:
         """The block over the tokens that a gate chooses, [B, P+N, C] -> [B, P+N, C]."""
-        head, patches = x[:, : self.prefix], x[:, self.prefix :]
+        patches = x[:, self.prefix :]
         plan = gate(self._view(patches))
         try:
             check_plan(plan, patches, plan.num_out, values_are_checked(patches), {})
         except ValueError as error:
             raise ValueError(f"{type(gate).__name__}: {error}") from error
-        size = plan.reduce_size(self.size) if self._bias is not None and self.model.proportional_attention else None
-        bias = key_bias(size, plan.valid, self.prefix)
+        chosen, size = plan.apply(x, self.size, self.size, self.prefix)
+        known = self._bias is not None and self.model.proportional_attention
+        bias = key_bias(size if known else None, plan.valid, self.prefix)
         rope = None if self.rope is None else merge_rope(self.rope, plan, torch.ones_like(self.size))
-        chosen = torch.cat([head, plan.reduce(patches, self.size)], dim=1)
         chosen, _ = self._run(attention_half, block, chosen, self.prefix, bias, rope, frozenset())
         chosen = self._run(mlp_half, block, chosen)
         self.gates.append((gate, plan))

@@ -25,7 +25,7 @@ class Halves(Reducer):
 
 def view() -> TokenView:
     tokens, source = torch.tensor([[[1.0], [4.0], [3.0], [5.0]]]), torch.tensor([[3, 2, -1, 1, 0, 0]])
-    return TokenView(tokens, tokens, torch.tensor([[2.0, 1.0, 1.0, 1.0]]), source, (2, 3))
+    return TokenView(tokens, tokens, torch.tensor([[2.0, 1.0, 1.0, 1.0]]), source, (2, 3), prefix=0)
 
 
 def weight() -> Tensor:
@@ -33,7 +33,7 @@ def weight() -> Tensor:
 
 
 def test_tokens_sizes_and_sources() -> None:
-    plan, tokens, stage = reduce_tokens(Halves(), view(), StageCount(4, 4, 2, 2), 2, weight())
+    plan, tokens, stage = reduce_tokens(Halves(), view().x, view(), StageCount(4, 4, 2, 2), 2, weight())
     assert tokens.tolist() == [[[2.0], [4.0]]]  # (2 * 1 + 4) / 3, (3 + 5) / 2
     assert (stage.block, stage.tokens_in, stage.tokens_out) == (4, 4, 2)
     assert stage.size.tolist() == [[3.0, 2.0]]
@@ -43,7 +43,7 @@ def test_tokens_sizes_and_sources() -> None:
 
 
 def test_a_soft_plan_leaves_its_shares() -> None:
-    _, tokens, stage = reduce_tokens(Halves(soft=True), view(), StageCount(4, 4, 2, 2), 2, weight())
+    _, tokens, stage = reduce_tokens(Halves(soft=True), view().x, view(), StageCount(4, 4, 2, 2), 2, weight())
     assert tokens.tolist() == [[[2.5], [4.0]]]
     assert stage.shares is not None
     assert stage.shares.tolist() == [[[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]]
@@ -51,4 +51,4 @@ def test_a_soft_plan_leaves_its_shares() -> None:
 
 def test_a_plan_that_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match="Halves at block 4: 2 of 4 tokens have to come out, got num_out=3"):
-        reduce_tokens(Halves(num_out=3), view(), StageCount(4, 4, 2, 2), 2, weight())
+        reduce_tokens(Halves(num_out=3), view().x, view(), StageCount(4, 4, 2, 2), 2, weight())

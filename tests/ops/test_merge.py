@@ -12,6 +12,7 @@ from atc.ops.merge import merge, select
 from atc.ops.segment import group_sum
 
 GROUPS = 4
+X, LABELS = torch.zeros(2, 4, 3), torch.zeros(2, 3, dtype=torch.int64)
 
 
 def example(dtype=torch.float64, prefix=2, empty_groups=False, seed=0):
@@ -169,6 +170,16 @@ def test_empty_things(batch):
     assert found.shape == (batch, 0, 4)
     found.sum().backward()
     assert x.grad.shape == x.shape
+    for prefix in (0, 1):
+        kept, _ = select(x, torch.zeros(batch, 0, dtype=torch.int64), prefix=prefix)
+        assert kept.shape == (batch, prefix, 4)
+        kept.sum().backward()
+
+
+def test_an_index_reaches_no_other_image():
+    for wrong in (-1, 3):
+        with pytest.raises((IndexError, RuntimeError), match="out of"):
+            select(X, LABELS[:, :1] + wrong, prefix=1)
 
 
 def test_a_plan_with_arithmetic_of_its_own_is_asked():
@@ -187,9 +198,6 @@ def test_a_plan_with_arithmetic_of_its_own_is_asked():
     assert torch.equal(found[0][:, 2:], 2 * plain[0][:, 2:])
     assert torch.equal(found[1], plain[1])
     assert Ones(labels[:, :GROUPS], 9).apply(x, weight, size, 2)[1].unique().tolist() == [1.0]
-
-
-X, LABELS = torch.zeros(2, 4, 3), torch.zeros(2, 3, dtype=torch.int64)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,26 @@ def take_by_label(rows: Tensor, labels: Tensor) -> Tensor:
     return padded.index_select(0, index.flatten()).unflatten(0, labels.shape)
 
 
+def rows_of(indices: Tensor, num_in: int, prefix: int) -> Tensor:
+    """Where the rows of prefix tokens and of chosen ones stand among all rows of a batch.
+
+    Args:
+        indices: ``[B, K]`` int64 in ``[0, num_in)``.
+        num_in: N.
+        prefix: P.
+
+    Returns:
+        ``[B * (P + K)]`` int64; an index out of range stays one, and reaches no other image.
+    """
+    batch, length = indices.shape[0], prefix + num_in
+    first = torch.arange(0, batch * length, max(length, 1), device=indices.device)[:batch].unsqueeze(1)
+    within = indices.clamp(0, max(num_in - 1, 0)) == indices
+    rows = torch.where(within, indices + (first + prefix), batch * length)
+    if prefix:
+        rows = torch.cat([first + torch.arange(prefix, device=indices.device), rows], dim=1)
+    return rows.flatten()
+
+
 def _refuse_out_of_range(labels: Tensor, num_groups: int) -> None:
     outside = (labels < -1) | (labels >= num_groups)
     if outside.any():

@@ -129,7 +129,7 @@ def test_compiles_without_spills(capability, tmp_path, monkeypatch):
             kernel.merge_rows, options, x=f"*{kind}", out=f"*{kind}", lists="*i32", **factors
         )
         assert stack <= (16 if capability == 75 else 0), stack  # a division's subroutine
-        assert registers <= (64 if kind != "fp64" else 128), registers
+        assert registers <= (72 if kind != "fp64" else 128), registers
         assert f"fma.rn.{'f64' if kind == 'fp64' else 'f32'}" not in assembly  # a CPU rounds twice
         assert ".v4" in assembly or kind == "fp64"  # neighbouring channels are read together
     assembly, stack, _ = compiled(kernel.list_members, {"TILE": 64, **launch.OPTIONS}, labels="*i64", lists="*i32")

@@ -1,22 +1,27 @@
 """What a configuration describes, built: one function for each part, that returns what it builds."""
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
 from atc.config import frozen, teacher
-from atc.config.build import find_reducer, instantiate
+from atc.config.build import find_reducer, instantiate, nearest
 from atc.config.labels import check_labels
 from atc.config.selecting import direction
 from atc.core import Stages
 from atc.core.metric import Metric
+from atc.faults import first_words
 from atc.runs import csv_log, wandb_log
 from atc.vit.images import data_config
 from atc.vit.reduced import ReducedViT
+
+log = logging.getLogger(__name__)
 
 
 class Built(NamedTuple):
@@ -83,13 +88,44 @@ def _build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> Redu
     if not model.losses_ask:
         name = model.method.__name__
         raise ValueError(f"teacher={cfg.teacher}: {name} has no losses(plans, context) to learn from it with")
-    return ReducedViT(instantiate(node, num_classes=num_classes), find_reducer("none"), Stages(1.0))
+    built = ReducedViT(instantiate(node, num_classes=num_classes), find_reducer("none"), Stages(1.0))
+    _check_images(cfg, model, built)
+    return built
+
+
+def _check_images(cfg: DictConfig, model: ReducedViT, of_teacher: ReducedViT) -> None:
+    """A teacher sees the images of the backbone: ValueError if it cannot, a warning if it is used to others."""
+    ours, theirs = data_config(model.host.model), data_config(of_teacher.host.model)
+    height, width = ours["input_size"][-2:]
+    if (height, width) != tuple(theirs["input_size"][-2:]):
+        try:
+            with torch.no_grad():
+                of_teacher.host.embed(torch.zeros(1, 3, height, width))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"teacher={cfg.teacher}: it sees the backbone's images of {height} x {width} pixels, and cannot: "
+                f"{first_words(error)}"
+            ) from error
+    for key in ("mean", "std"):
+        if tuple(ours[key]) != tuple(theirs[key]):
+            log.warning("teacher: it sees images of the backbone's %s %s; its own is %s", key, ours[key], theirs[key])
 
 
 def build_task(cfg: DictConfig, model: nn.Module, datamodule: Any) -> LightningModule:
     """The task on a model, which makes the optimizer of the configuration when the training begins."""
     configure = instantiate(cfg.optimizer) if cfg.get("optimizer") else None
-    return instantiate(cfg.task)(model, datamodule.num_classes, configure)
+    task: LightningModule = instantiate(cfg.task)(model, datamodule.num_classes, configure)
+    _check_score(cfg, task)
+    return task
+
+
+def _check_score(cfg: DictConfig, task: Any) -> None:
+    """ValueError for a score that no epoch would have; a task of somebody's own may log more than its metrics."""
+    if not type(task).__module__.startswith("atc.") or not hasattr(task, "val_metrics"):
+        return
+    known = sorted({key.rpartition("/")[2] for key in task.val_metrics} | {"loss"})
+    if cfg.get("score") not in (None, *known):
+        raise ValueError(f"score={cfg.score}: {nearest(str(cfg.score), known)}")
 
 
 def build_trainer(

@@ -32,8 +32,11 @@ def node(said: Any) -> DictConfig | None:
         raise ValueError(f"teacher={shown(plain)}: its backbone is none there is: {build.nearest(str(name), options)}")
     found: Any = OmegaConf.load(build.conf_dir() / "backbone" / f"{name}.yaml")
     found = found.backbone if "backbone" in found else found
-    unknown = [key for key in own if key not in found]
-    if unknown:
-        left = build.nearest(str(unknown[0]), [str(key) for key in found if key[0] != "_"])
+    known = [str(key) for key in found]  # those without a default, ???, are not "in" it
+    if unknown := [key for key in own if key not in known]:
+        left = build.nearest(str(unknown[0]), [key for key in known if key[0] != "_"])
         raise ValueError(f"teacher.{unknown[0]}: the backbone {name} has no such setting: {left}")
-    return OmegaConf.merge(found, own)  # type: ignore[return-value]  # of two mappings
+    merged: Any = OmegaConf.merge(found, own)
+    for key in OmegaConf.missing_keys(merged):
+        raise ValueError(f"teacher={shown(plain)}: {key} has no default: teacher={{backbone:{name},{key}:...}}")
+    return merged

@@ -56,6 +56,8 @@ def draw(
     if not trace:
         raise ValueError("there is nothing to draw: the trace has no stages; run a wrapped model that reduces tokens")
     sources = trace[0].source
+    if isinstance(index, bool) or not isinstance(index, int | np.integer):
+        raise ValueError(f"index={described(index)} must be a whole number: which image of the batch")
     if not -len(sources) <= index < len(sources):
         raise ValueError(f"index={index}: the trace is of {len(sources)} images, 0 to {len(sources) - 1}")
     patches = sources.shape[1]
@@ -77,6 +79,8 @@ def _photo(image: Image.Image | Tensor) -> Image.Image:
         return image.convert("RGB")
     if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image must be a PIL image or a tensor [3, H, W], got {described(image)}")
+    if not image.numel():
+        raise ValueError(f"image has no pixels: {described(image)}")
     if image.is_floating_point():
         low, high = (float(value) for value in image.detach().aminmax())
         if not (low >= 0 and high <= 1):

@@ -32,5 +32,5 @@ def check_needs(model: "ReducedViT") -> None:
         if "cls_attn" in reducer.needs and not model.host.has_cls:
             raise ValueError(
                 f"{model.method.__name__} ranks patches by the attention of a CLS token, which this "
-                f"{type(model.host.model).__name__} does not have"
+                f"{model.host.name} does not have"
             )

@@ -62,6 +62,11 @@ class Host(ABC):
         """N at the image size the model is built for."""
 
     @property
+    def name(self) -> str:
+        """What messages call the model."""
+        return type(self.model).__name__
+
+    @property
     def has_cls(self) -> bool:
         """Whether the first prefix token is a CLS token."""
         return self.prefix > 0

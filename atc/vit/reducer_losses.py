@@ -7,6 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from atc.core import LossContext, Plan, Reducer
+from atc.ops.arguments import described
+
+_TAKEN = ("loss", "lr")  # names under which a training logs others
 
 
 def takes_context(reducer: nn.Module) -> bool:
@@ -28,11 +31,29 @@ def total_losses(
         reducers: by block.
         plans: of the latest forward, by block.
         context: what came of that forward; given to the reducers that take it.
+
+    Raises:
+        ValueError: a reducer returns anything but scalars by name, or calls one as the loss of all is called.
     """
     total: dict[str, Tensor] = {}
     for block, made in plans.items():
         reducer: Any = reducers[block]
         found = reducer.losses(made, context) if takes_context(reducer) else reducer.losses(made)
-        for name, value in found.items():
+        for name, value in _scalars(found, type(reducer).__name__).items():
             total[name] = total[name] + value if name in total else value
     return total
+
+
+def _scalars(found: Any, method: str) -> dict[str, Any]:
+    if not isinstance(found, Mapping):
+        raise ValueError(
+            f"{method}.losses must return scalars by name, such as {{'ratio': loss}}, got {described(found)}"
+        )
+    for name, value in found.items():
+        if not isinstance(name, str) or name in _TAKEN:
+            raise ValueError(
+                f"{method}.losses names a loss {name!r}; a name is text, other than {' and '.join(_TAKEN)}"
+            )
+        if not isinstance(value, float | int) and not (isinstance(value, Tensor) and value.numel() == 1):
+            raise ValueError(f"{method}.losses: {name} must be a scalar, got {described(value)}")
+    return {name: value.reshape(()) if isinstance(value, Tensor) else value for name, value in found.items()}

@@ -60,7 +60,7 @@ class Wrapper(nn.Module):
         if not callable(value) or isinstance(value, nn.Module) or name in host.methods:
             return value
         raise AttributeError(
-            f"a wrapped {type(host.model).__name__} has no {name}: the model's own would run without reduction; "
+            f"a wrapped {host.name} has no {name}: the model's own would run without reduction; "
             f"atc.unwrap(model).{name} is that"
         )
 

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from atc import run
 from atc.config import build, teacher
+from atc.config.objects import build_model
 from atc.runs import identity
 from tests.harness.commands import composed
 from tests.reducers.kinds import Learned
@@ -56,11 +57,32 @@ def test_a_teacher_that_nobody_asks_is_refused(tmp_path: Path) -> None:
         run.train(composed("train", tmp_path, "reducer=tome", "teacher=digits"))
 
 
+def test_a_teacher_of_other_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = r"^teacher=\{.*\}: it sees the backbone's images of 28 x 28 pixels, and cannot: Input height \(28\) doesn't"
+    other = "teacher={backbone:deit_tiny,pretrained:false}"
+    with pytest.raises(ValueError, match=said) as error:
+        run.train(composed("train", tmp_path, *REDUCER, other))
+    assert "\n" not in str(error.value)
+    name = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    size = f"teacher={{backbone:timm,name:{name},pretrained:false,img_size:32}}"
+    with pytest.raises(ValueError, match=r"images of 28 x 28 pixels, and cannot: Input height \(28\)"):
+        build_model(composed("train", tmp_path, *REDUCER, size))
+    assert not caplog.records
+    fits = "teacher={backbone:deit_tiny,pretrained:false,img_size:32}"
+    with caplog.at_level("WARNING", logger="atc"):
+        build_model(composed("train", tmp_path, *REDUCER, fits, "backbone.img_size=32"))
+    assert "it sees images of the backbone's mean (0.5, 0.5, 0.5); its own is (0.485" in caplog.text
+
+
 def test_settings_of_the_teacher() -> None:
     assert teacher.node(None) is None
     plain = teacher.node("deit_small")
     assert plain == OmegaConf.load(build.conf_dir() / "backbone" / "deit_small.yaml")
     assert teacher.node({"backbone": "digits", "checkpoint": "x.ckpt"}).checkpoint == "x.ckpt"
+    for library in ("timm", "transformers", "torchvision", "open_clip"):  # whose `name` has no default
+        assert teacher.node({"backbone": library, "name": "x"}).name == "x"
+        with pytest.raises(ValueError, match=rf"^teacher={library}: name has no default: .*backbone:{library},name:"):
+            teacher.node(library)
     for wrong in ("deit", {"checkpoint": "x"}, {"backbone": "digits", "chekpoint": "x"}):
         with pytest.raises(ValueError, match="teacher") as error:
             teacher.node(wrong)

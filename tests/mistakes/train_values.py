@@ -294,6 +294,10 @@ MISTAKES = [
         ("score=loss must be one of accuracy, top5",),
         slow=True,
     ),
+    Mistake("train score=nothing", ("score=nothing: there are: accuracy, loss, top5",)),
+    Mistake("train score=top-5", ("score=top-5: did you mean 'top5'?",)),
+    Mistake("train experiment=shapes_multilabel score=accuracy", ("score=accuracy: ", "there are: ", "map")),
+    Mistake("evaluate score=nothing", ("score=nothing: there are: accuracy, loss, top5",)),
     Mistake("train +optimizer.opt_args={betas:abc}", ("optimizer.opt_args={betas: abc}: ",)),
     *(_mistake(setting, says) for setting, says in VALUES.items()),
 ]

@@ -58,9 +58,14 @@ def test_a_grid_that_is_no_square() -> None:
         ((torch.randn(3, 64, 64), 0), r"image must lie in \[0, 1\], got -.*: undo its normalisation first"),
         ((torch.zeros(3, 64, 64, dtype=torch.int32), 0), "image must be uint8 or floating, got torch.int32"),
         ((photo(64, 64), 2), "index=2: the trace is of 2 images, 0 to 1"),
+        ((photo(64, 64), 1.0), "index=1.0 must be a whole number: which image of the batch"),
+        ((photo(64, 64), True), "index=True must be a whole number"),
+        ((photo(64, 64), "0"), "index='0' must be a whole number"),
+        ((torch.rand(3, 0, 5), 0), r"image has no pixels: torch.float32 \[3, 0, 5\]"),
+        ((torch.zeros(3, 5, 0, dtype=torch.uint8), 0), r"image has no pixels: torch.uint8 \[3, 5, 0\]"),
     ],
 )
-def test_what_does_not_fit_is_said(trace: Trace, arguments: tuple[object, int], said: str) -> None:
+def test_what_does_not_fit_is_said(trace: Trace, arguments: tuple[object, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         atc.draw(arguments[0], trace, arguments[1])  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import atc
 from atc.core import Reducer, Select, Trace
 from atc.vit.attention import masked_softmax
 from atc.vit.valid import key_bias
-from tests.reducers.kinds import Learned, Masked, Padded, Soft, exponential
+from tests.reducers.kinds import Masked, Padded, Soft, exponential
 from tests.vit.wrapped import images, vit
 
 POOLS = ("token", "avg", "avgmax", "max")
@@ -186,39 +186,6 @@ def test_wrong_masks_are_refused(broken, said):
     with torch.no_grad(), pytest.raises(ValueError, match=f"Broken at block 2: .*{said}") as error:
         model(Broken)(pictures())
     assert "\n" not in str(error.value)
-
-
-class Context(Learned):
-    seen: list = []
-
-    def losses(self, plans, context):
-        self.seen.append(context)
-        return super().losses(plans, context)
-
-
-def test_losses_see_the_outcome_and_the_teacher():
-    reduced = model(Context).train()
-    logits = reduced(pictures())
-    labels, teacher, features = torch.zeros(4).long(), torch.randn(4, 5), torch.randn(4, 16, 24)
-    found = reduced.losses(labels, teacher, features)
-    context = Context.seen[-1]
-    assert torch.equal(context.logits, logits)
-    assert context.features.shape == (4, reduced.trace[-1].tokens_out, 24)
-    assert (context.labels is labels, context.teacher_logits is teacher) == (True, True)
-    assert (context.teacher_features is features, context.valid) == (True, None)
-    assert set(found) == {"score"}
-    copy.deepcopy(reduced)  # after a training forward
-    assert set(reduced.losses()) == {"score"}
-
-
-def test_losses_of_plans_alone_still_work():
-    class Plain(Soft):
-        def losses(self, plans):
-            return {"entropy": sum(plan.weights.square().mean() for plan in plans)}
-
-    reduced = model(Plain).train()
-    reduced(pictures())
-    assert reduced.losses()["entropy"] > 0
 
 
 @torch.no_grad()

@@ -44,6 +44,11 @@ class OfLogits(Host):
 
     @property
     @override
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    @override
     def has_cls(self) -> bool:
         return self._inner.has_cls
 

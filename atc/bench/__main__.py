@@ -13,6 +13,7 @@ BENCHMARKS = {
     "linkage": "atc.bench.linkage",  # distances in, labels out
     "pipeline": "atc.bench.pipeline",  # keys in, merged tokens out
     "throughput": "atc.bench.command",  # images in, logits out
+    "training": "atc.bench.training",  # images and labels in, updated weights out
     "export": "atc.bench.export",  # exported models, images in, logits out
     "targets": "atc.bench.targets",  # what result files say of the project's aims
 }

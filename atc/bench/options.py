@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from atc import provenance
+from atc.config import build
 from atc.printable import printable
 
 LINKAGES = ("single", "complete", "average")
@@ -124,7 +125,25 @@ def export() -> Parser:
     return found
 
 
-PARSERS = {"linkage": linkage, "pipeline": pipeline, "export": export}
+def training() -> Parser:
+    """The command line of `python -m atc.bench training`."""
+    found = Parser(
+        prog="python -m atc.bench training",
+        description="Training steps of reduced models beside those of the dense model: steps per second, peak memory.",
+    )
+    found.add_argument("--model", default="deit_small", choices=MODELS)
+    found.add_argument("--methods", nargs="+", default=["topk", "tome", "atc_average"], help="names of conf/reducer")
+    found.add_argument("--keep-rate", type=share, default=0.5)
+    found.add_argument("--batch", type=whole(1, 65536), default=128)
+    found.add_argument("--size", type=whole(32, 4096), default=224, help="pixels of an image's side")
+    found.add_argument("--precision", choices=["fp32", "bf16"], default="bf16", help="of autocast")
+    found.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"])
+    _machine(found)
+    found.add_argument("--out", type=result_file, help="result file, such as benchmarks/training_cuda.json")
+    return found
+
+
+PARSERS = {"linkage": linkage, "pipeline": pipeline, "export": export, "training": training}
 
 
 def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
@@ -132,6 +151,9 @@ def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
     command = PARSERS[name]()
     options = command.parse_args(arguments)
     if name == "export":
+        return options
+    if name == "training":
+        _check_training(command, options)
         return options
     if name == "pipeline" and not 0 <= options.every_block < options.tokens:
         command.error(f"--every-block {options.every_block}: there are {options.tokens} tokens to begin with")
@@ -144,6 +166,15 @@ def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
             f"{needed / 1e9:,.0f} GB, this machine has {there / 1e9:,.0f}"
         )
     return options
+
+
+def _check_training(command: Parser, options: argparse.Namespace) -> None:
+    if options.size % 16:
+        command.error(f"--size {options.size} must be a multiple of 16, the side of a patch")
+    known = build.names("reducer")
+    for method in options.methods:
+        if method not in known:
+            command.error(f"--methods {method}: {build.nearest(method, known)}")
 
 
 def batch_of(batch: int, tokens: int) -> int:

@@ -18,7 +18,7 @@ def _occupied(directory: Path) -> None:
 
 _CLUSTERING = [
     ("", "no benchmark is named", "usage: python -m atc.bench"),
-    ("nothing", "unknown benchmark 'nothing'", "linkage,pipeline,throughput,export,targets"),
+    ("nothing", "unknown benchmark 'nothing'", "linkage,pipeline,throughput,training,export,targets"),
     ("linkage --tokens 0", "--tokens: 0 must be a whole number, 2 or more"),
     ("linkage --tokens -5", "--tokens: -5 must be a whole number, 2 or more"),
     ("linkage --tokens 1", "--tokens: 1 must be a whole number, 2 or more"),
@@ -55,6 +55,10 @@ _CLUSTERING = [
     ("targets --folder list", "linkage_cpu.json is no result of"),
     ("targets --folder cut", "linkage_cpu.json is no result of"),
     ("targets --folder rows", "linkage_cpu.json is no result of"),
+    ("training --size 225", "--size 225 must be a multiple of 16"),
+    ("training --methods tomee", "--methods tomee: did you mean"),
+    ("training --precision fp8", "invalid choice: 'fp8'"),
+    ("training --keep-rate 0", "0 must lie in (0, 1]"),
     ("targets --nothing", "unrecognized arguments"),
 ]
 _THROUGHPUT = [

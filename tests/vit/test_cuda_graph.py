@@ -1,5 +1,9 @@
 """Forwards captured as CUDA graphs: on a GPU, and recorded on a CPU."""
 
+import re
+import textwrap
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -190,3 +194,13 @@ def test_no_method_waits_for_the_gpu(name):
             model(some)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+def test_the_example_of_the_documentation():
+    text = (Path(__file__).parents[2] / "docs" / "speed.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names = {"atc": atc, "vit": timm.create_model("vit_tiny_patch16_224").eval(), "images": images(0, 224).cuda()}
+    exec(textwrap.dedent(example), names)
+    assert names["logits"].shape == (2, 1000)
+    assert names["trace"].tokens() == [98, 49, 24]

@@ -11,14 +11,16 @@ from torch import Tensor
 
 from atc.ops.arguments import described, is_floating
 from atc.ops.exporting import exporting
+from atc.ops.gpu import triton_reads
 from atc.ops.scale import unit_vectors, unit_vectors_on_host
 
 
 def cosine_distance(keys: Tensor) -> Tensor:
     """``1 - <x, y> / (|x| |y|)`` for all pairs of tokens (Eq. 1, arXiv 2409.11923).
 
-    Computed in float32 (float64 for float64 keys) whatever autocast or the matmul precision say: with TF32 or
-    float16 products one image in six gets another partition, with bfloat16 three in four. A zero vector has
+    Computed to the accuracy of float32 (float64 for float64 keys) whatever autocast or the matmul precision say: with
+    TF32 or float16 products one image in six gets another partition, with bfloat16 three in four. On a GPU one kernel
+    reads the keys as they are, and splits each number into two of TF32 where that is faster. A zero vector has
     distance 1 to everything. Not differentiable; one operator under torch.compile. Keys may be of any finite size, from
     subnormal numbers to the largest: each is scaled by a power of two where its square would not be representable.
 
@@ -47,6 +49,8 @@ def cosine_distance(keys: Tensor) -> Tensor:
 @torch.library.custom_op("atc::cosine_distance", mutates_args=())
 def _cosine_distance(keys: Tensor) -> Tensor:
     check_keys(keys)
+    if has_kernel(keys):
+        return by_kernel(keys, None, both=True)
     with full_float32(keys.device.type):
         return distance_of_units(normalised(keys))
 
@@ -56,6 +60,18 @@ def _(keys: Tensor) -> Tensor:
     check_keys(keys)
     dtype = torch.float64 if keys.dtype == torch.float64 else torch.float32
     return keys.new_empty((keys.shape[0], keys.shape[1], keys.shape[1]), dtype=dtype)
+
+
+def has_kernel(keys: Tensor) -> bool:
+    """Whether the kernel of `atc.ops.linkage.triton.distance` reads these keys; its results are float32."""
+    return triton_reads(keys, dtypes=(torch.float16, torch.bfloat16, torch.float32))
+
+
+def by_kernel(keys: Tensor, out: Tensor | None, both: bool) -> Tensor:
+    """The distances of keys for which `has_kernel` holds, as `atc.ops.linkage.triton.distance.distances`."""
+    from atc.ops.linkage.triton.distance import distances
+
+    return distances(keys, out, both=both)
 
 
 def normalised(keys: Tensor) -> Tensor:

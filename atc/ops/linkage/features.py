@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from atc.ops.exporting import exporting
-from atc.ops.linkage.cosine import check_keys, cosine_distance, distance_of_units, full_float32, normalised
+from atc.ops.linkage.cosine import (
+    by_kernel,
+    check_keys,
+    cosine_distance,
+    distance_of_units,
+    full_float32,
+    has_kernel,
+    normalised,
+)
 from atc.ops.linkage.dispatch import check_options, cluster
 from atc.ops.linkage.exportable import labels_by_loop
 
@@ -57,15 +65,19 @@ def _linkage_from_features(keys: Tensor, keep: int, method: str, backend: str | 
     check_options(keep, method, backend, check_finite)
     batch, tokens, _ = keys.shape
     labels = torch.empty(batch, tokens, dtype=torch.int64, device=keys.device)
+    whole = has_kernel(keys)
     with full_float32(keys.device.type):
-        unit = normalised(keys)
+        source = keys if whole else normalised(keys)
         images = max(1, _CELLS.get(keys.device.type, 1 << 28) // max(1, tokens * tokens))
         if keys.device.type == "cpu":
             images = max(images, torch.get_num_threads())
-        space = unit.new_empty(min(images, batch), tokens, tokens)
+        dtype = torch.float32 if whole else source.dtype
+        space = torch.empty(min(images, batch), tokens, tokens, dtype=dtype, device=keys.device)
         for start in range(0, batch, images):
-            some = unit[start : start + images]
-            distance = distance_of_units(some, out=space[: len(some)])
+            some = source[start : start + images]
+            out = space[: len(some)]
+            # No backend reads what is below the diagonal.
+            distance = by_kernel(some, out, both=False) if whole else distance_of_units(some, out=out)
             labels[start : start + images] = cluster(distance, keep, method, backend, check_finite, first_image=start)
     return labels
 

@@ -54,8 +54,13 @@ def where(row: Row) -> list[str]:
     shown = []
     for key in WHERE:
         value = mode(row) if key == "compile" else row.get(key)
-        shown.append("" if value is None else str(value))
+        shown.append("" if value is None else _as_typed(value))
     return shown
+
+
+def _as_typed(value: Any) -> str:
+    """A share for each stage as on the command line, measured just now or read from a file; else the value."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def texts(row: Row) -> list[str]:

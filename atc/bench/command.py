@@ -110,12 +110,12 @@ def check_values(cfg: DictConfig) -> None:
     for name, annotation in _TYPES.items():
         value = cfg.get(name)
         check(name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, annotation)
+    if cfg.cuda_graph and cfg.device == "cpu":
+        raise ValueError("cuda_graph=true needs a GPU, and device=cpu")
     if cfg.output is None:
         return
     if reason := unwritable(Path(str(cfg.output))):
         raise ValueError(f"output={cfg.output} {reason}")
-    if cfg.cuda_graph and cfg.device == "cpu":
-        raise ValueError("cuda_graph=true needs a GPU, and device=cpu")
     weights = cfg.backbone.get("checkpoint")
     if weights is not None and same_file(Path(str(weights)).expanduser(), str(cfg.output)):
         raise ValueError(f"output={cfg.output} is backbone.checkpoint={weights}, which would be overwritten")

@@ -1,27 +1,46 @@
 #!/usr/bin/env bash
-# All measurements that need a GPU, in one command: benchmarks/run_gpu.sh
-# Writes benchmarks/linkage_gpu.json, pipeline_gpu.json and throughput_*_cuda*.json, and prints their tables.
-set -euo pipefail
+# Everything that needs one GPU, tests included, in at most six minutes: benchmarks/run_gpu.sh
+#
+# The most valuable parts come first. Each has a time limit and writes its result file in benchmarks/ as it ends, so that
+# what was measured stays, whatever happens to the rest. The last lines say which parts failed.
+set -uo pipefail
 cd "$(dirname "$0")/.."
 
-python - <<'PYTHON'
+python - <<'PYTHON' || exit 1
 import torch
 assert torch.cuda.is_available(), "no CUDA device"
 print(torch.cuda.get_device_name(), "torch", torch.__version__)
 PYTHON
-python -m pytest -q -m gpu tests/ops
-# Each backend is a candidate too: where cuda beats triton, CUDA_UP_TO_TOKENS in atc/ops/linkage/dispatch.py is to say so.
-python -m atc.bench linkage --device cuda --threads "$(nproc)" --batch 256 --tokens 196 98 49 \
-    --data smooth --methods complete average --out benchmarks/linkage_gpu.json
-python -m atc.bench pipeline --device cuda --threads "$(nproc)" --batch 256 --model deit_base \
-    --out benchmarks/pipeline_gpu.json
-python -m atc.bench pipeline --device cuda --threads "$(nproc)" --batch 256 --model deit_base --every-block 16 \
-    --out benchmarks/pipeline_gpu_every.json
-python -m atc.bench linkage --device cuda --threads "$(nproc)" --batch 256 --tokens 4096 --keep-rates 0.5 \
-    --data smooth --methods complete average --out benchmarks/linkage_gpu_large.json
-# A second or so for each of 45 combinations; then five compilations, which take most of the time.
-python -m atc.bench throughput --config-dir sweeps -cn throughput compile=false seconds=1 \
-    output=benchmarks/throughput_deit_small_cuda.json
-python -m atc.bench throughput --config-dir sweeps -cn throughput compile=true precision=bf16 batch_size=256 seconds=1 \
-    output=benchmarks/throughput_deit_small_cuda_compiled.json
-python -m atc.bench targets
+
+failed=()
+part() { # NAME SECONDS COMMAND...
+  local name=$1 seconds=$2
+  shift 2
+  printf '\n=== %s (%ss of this run so far, at most %ss for this part)\n' "$name" "$SECONDS" "$seconds"
+  timeout --kill-after=10 "$seconds" "$@" || failed+=("$name (exit $?)")
+}
+threads=$(nproc)
+
+part "tests" 75 python -m pytest -q -m gpu -p no:cacheprovider tests/ops tests/vit
+part "whole models, eager and as CUDA graphs" 40 python -m atc.bench throughput --config-dir sweeps -cn throughput \
+  compile=false precision=bf16 seconds=0.3 output=benchmarks/throughput_deit_small_cuda.json
+part "reduction steps of ViT-B" 25 python -m atc.bench pipeline --device cuda --threads "$threads" --batch 256 \
+  --model deit_base --out benchmarks/pipeline_gpu.json
+part "clustering, 196 tokens and fewer" 30 python -m atc.bench linkage --device cuda --threads "$threads" --batch 256 \
+  --tokens 196 98 49 --data smooth --methods single complete average --out benchmarks/linkage_gpu.json
+part "clustering, 4,096 tokens" 20 python -m atc.bench linkage --device cuda --threads "$threads" --batch 2 \
+  --tokens 4096 --keep-rates 0.5 --data smooth --methods single complete average --out benchmarks/linkage_gpu_large.json
+part "training steps" 30 python -m atc.bench training --device cuda --modes eager --out benchmarks/training_cuda.json
+part "reduction steps at every block" 15 python -m atc.bench pipeline --device cuda --threads "$threads" --batch 256 \
+  --model deit_base --every-block 16 --out benchmarks/pipeline_gpu_every.json
+part "compiled training steps" 60 python -m atc.bench training --device cuda --modes compiled \
+  --methods topk atc_average --out benchmarks/training_cuda_compiled.json
+part "compiled models" 55 python -m atc.bench throughput --config-dir sweeps -cn throughput \
+  compile=true precision=bf16 batch_size=256 seconds=0.3 output=benchmarks/throughput_deit_small_cuda_compiled.json
+part "aims" 10 python -m atc.bench targets
+
+printf '\n%s seconds\n' "$SECONDS"
+if [ "${#failed[@]}" -gt 0 ]; then
+  printf 'failed: %s\n' "${failed[@]}"
+  exit 1
+fi

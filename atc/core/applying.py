@@ -27,7 +27,7 @@ class Reduction(NamedTuple):
 
 
 def reduce_tokens(
-    reducer: Reducer, x: Tensor, view: TokenView, count: StageCount, num_out: int, weight: Tensor
+    reducer: Reducer, x: Tensor, view: TokenView, count: StageCount, num_out: int, weight: Tensor, first: bool = False
 ) -> Reduction:
     """Have a reducer make a plan, and apply it to tokens, sizes and the source map.
 
@@ -38,6 +38,7 @@ def reduce_tokens(
         count: the stage: its block, and how many tokens to keep.
         num_out: how many tokens have to come out, those of the method beside the kept ones included.
         weight: ``[B, N]`` how much each token counts in a mean.
+        first: no stage came before: the tokens are the source patches, and labels the source map.
 
     Returns:
         The plan, and what it made of tokens, sizes and the source map.
@@ -53,7 +54,8 @@ def reduce_tokens(
         check_reduced(reduced, size, x, view.prefix, num_out, values)
     except ValueError as error:
         raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
-    counts, source = (view.x.shape[1], plan.num_out), follow(view.source, plan.labels)
+    counts = view.x.shape[1], plan.num_out
+    source = plan.labels if first else follow(view.source, plan.labels)
     shares = plan.shares() if isinstance(plan, Mix) else None
     stage = StageTrace(count.block, *counts, plan.labels, size, source, plan.valid, count_real(plan.valid), shares)
     return Reduction(plan, reduced, stage)

@@ -141,7 +141,7 @@ class Stream:
         num_out = self.num_tokens if stays else count.keep + model.method.extra
         if self._keep_pruned:
             self.left = self.expanded()
-        plan, self.x, stage = reduce_tokens(reducer, self.x, view, count, num_out, weight)
+        plan, self.x, stage = reduce_tokens(reducer, self.x, view, count, num_out, weight, first=not self.stages)
         self._size, self._source = stage.size, stage.source
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def with_prefix(values: Tensor, prefix: int) -> Tensor:
@@ -21,7 +22,7 @@ def key_bias(size: Tensor | None, valid: Tensor | None, prefix: int) -> Tensor |
         ``[B, P+N]`` float; None where nothing is added.
     """
     if valid is None:
-        return None if size is None else with_prefix(size, prefix).log()
+        return None if size is None else F.pad(size.log(), (prefix, 0))
     seen = valid.to(torch.get_default_dtype()) if valid.dtype == torch.bool else valid
     # The logarithm of 0 would send NaN back to what made a mask.
     bias = seen.clamp_min(torch.finfo(seen.dtype).tiny).log()

@@ -35,3 +35,11 @@ def test_a_wrapped_dense_model_dispatches_no_more_than_timms_own(name):
     of_timm = dispatched(vit, images)
     wrapped = dispatched(atc.wrap(vit, "none"), images)
     assert wrapped.total() <= of_timm.total(), wrapped - of_timm
+
+
+def test_a_stage_of_atc_adds_twelve_and_the_size_bias_two_to_a_later_block():
+    vit = timm.create_model("deit_small_patch16_224").eval()
+    images = torch.rand(1, 3, 224, 224)
+    dense = dispatched(vit, images).total()
+    reduced = dispatched(atc.wrap(vit, "atc_average", 0.5), images).total()
+    assert reduced <= dense + 3 * 12 + 8 * 2

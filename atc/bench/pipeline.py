@@ -23,7 +23,9 @@ from atc.bench.linkage import OURS, Watch
 from atc.cost.interleaved import interleave
 from atc.cost.tokens import smooth
 from atc.ops.linkage import cosine_distance, labels, labels_from_features
-from atc.ops.segment import group_sum
+from atc.ops.linkage.cosine import distance_of_units, full_float32, normalised
+from atc.ops.merge import merge
+from atc.ops.merge.plain import merge_plainly
 
 Step = Callable[[], object]
 
@@ -106,11 +108,17 @@ def steps(batch: int, tokens: int, keep: int, channels: int, method: str, device
     size = torch.ones(batch, tokens, device=device)
     distance = cosine_distance(keys)
     found = labels(distance, keep, method)
+    stream = torch.cat([x[:, :1], x], dim=1)  # with a CLS token, as a model has it
+    half = stream.bfloat16()
     result: dict[str, Step] = {
-        OURS: lambda: merge(x, size, labels_from_features(keys, keep, method), keep),
+        OURS: lambda: merged(stream, size, labels_from_features(keys, keep, method), keep),
         f"{OURS}: distances": lambda: cosine_distance(keys),
+        f"{OURS}: distances, plain operators": lambda: plain_distance(keys),
         f"{OURS}: clustering": lambda: labels(distance, keep, method),
-        f"{OURS}: merge": lambda: merge(x, size, found, keep),
+        f"{OURS}: distances and clustering": lambda: labels_from_features(keys, keep, method),
+        f"{OURS}: merge": lambda: merged(stream, size, found, keep),
+        f"{OURS}: merge, plain operators": lambda: merge_plainly(stream, found, keep, size, size, 1, True, 0.0, False),
+        f"{OURS}: merge, bfloat16": lambda: merged(half, size, found, keep),
         "authors' code (scikit-learn)": partial(as_released, keys, x, size, keep, method, baselines.scikit_learn),
         "the same with SciPy": partial(as_released, keys, x, size, keep, method, baselines.scipy),
     }
@@ -121,10 +129,15 @@ def steps(batch: int, tokens: int, keep: int, channels: int, method: str, device
     return result
 
 
-def merge(x: Tensor, size: Tensor, found: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """Means of each cluster weighted by size, and the new sizes."""
-    total = group_sum(size, found, keep)
-    return group_sum(x, found, keep, size) / total.unsqueeze(-1), total
+def merged(stream: Tensor, size: Tensor, found: Tensor, keep: int) -> tuple[Tensor, Tensor | None]:
+    """Means of each cluster weighted by size behind the CLS token, and the new sizes."""
+    return merge(stream, found, keep, weight=size, size=size, prefix=1)
+
+
+def plain_distance(keys: Tensor) -> Tensor:
+    """The distances without a kernel of ours: unit vectors, a batched product and a subtraction."""
+    with full_float32(keys.device.type):
+        return distance_of_units(normalised(keys))
 
 
 def as_released(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that needs one GPU, tests included, in at most six minutes: benchmarks/run_gpu.sh
+# Everything that needs one GPU, tests included, in about six minutes: benchmarks/run_gpu.sh
 #
 # The most valuable parts come first. Each has a time limit and writes its result file in benchmarks/ as it ends, so that
 # what was measured stays, whatever happens to the rest. The last lines say which parts failed.
@@ -31,6 +31,16 @@ part "clustering, 196 tokens and fewer" 30 python -m atc.bench linkage --device 
 part "clustering, 4,096 tokens" 20 python -m atc.bench linkage --device cuda --threads "$threads" --batch 2 \
   --tokens 4096 --keep-rates 0.5 --data smooth --methods single complete average --out benchmarks/linkage_gpu_large.json
 part "training steps" 30 python -m atc.bench training --device cuda --modes eager --out benchmarks/training_cuda.json
+part "ViT-B" 25 python -m atc.bench throughput backbone=deit_base reducer=[tome,atc_average,random] batch_size=256 \
+  precision=bf16 cuda_graph=false seconds=0.3 output=benchmarks/throughput_deit_base_cuda.json
+part "ViT-B at 384 pixels" 25 python -m atc.bench throughput backbone=deit_base backbone.img_size=384 \
+  reducer=[tome,atc_average,random] batch_size=64 precision=bf16 cuda_graph=false seconds=0.3 \
+  output=benchmarks/throughput_deit_base_384_cuda.json
+part "DINOv2 at 518 pixels" 25 python -m atc.bench throughput backbone=timm backbone.name=vit_small_patch14_dinov2 \
+  reducer=[atc_average,atc_complete,atc_single] batch_size=16 precision=bf16 cuda_graph=true seconds=0.3 \
+  output=benchmarks/throughput_dinov2_small_518_cuda.json
+part "the other methods" 25 python -m atc.bench throughput backbone=deit_small reducer=[random,dpc_knn,kmedoids,evit] \
+  batch_size=256 precision=bf16 cuda_graph=false seconds=0.3 output=benchmarks/throughput_methods_cuda.json
 part "reduction steps at every block" 15 python -m atc.bench pipeline --device cuda --threads "$threads" --batch 256 \
   --model deit_base --every-block 16 --out benchmarks/pipeline_gpu_every.json
 part "compiled training steps" 60 python -m atc.bench training --device cuda --modes compiled \

@@ -78,3 +78,30 @@ def test_every_block_removes_as_many_each_time(tmp_path, capsys):
     assert steps["ToMe"] == "11 of 12", "16 of 20 tokens are more than half"
     assert all(row["every_block"] == 16 and row["percent_of_dense"] > 0 for row in rows)
     assert "every block" in capsys.readouterr().out
+
+
+def test_speeds_are_compared_within_one_mode(tmp_path):
+    same = {"keep_rate": 0.5, "batch_size": 256, "precision": "bf16", "compile": False, "status": "measured"}
+    rows = [
+        {**same, "reducer": "random", "cuda_graph": False, "images_per_second": 200.0, "speed_up": 1.5},
+        {**same, "reducer": "random", "cuda_graph": True, "images_per_second": 400.0, "speed_up": 1.5},
+        {**same, "reducer": "atc_average", "cuda_graph": False, "images_per_second": 196.0, "speed_up": 1.4},
+        {**same, "reducer": "atc_average", "cuda_graph": True, "images_per_second": 100.0, "speed_up": 0.4},
+        {
+            **same,
+            "reducer": "atc_average",
+            "cuda_graph": True,
+            "batch_size": 1,
+            "speed_up": 0.7,
+            "images_per_second": 9.0,
+        },
+    ]
+    write(tmp_path, "throughput_deit_small_cuda", rows)
+    write(tmp_path, "training_cuda", [{"method": "atc_average", "mode": "eager", "speed_up": 1.1}])
+    lines = [line for line in shown(tmp_path).splitlines() if "abc1234" in line and "not measured" not in line]
+    random, one, training = lines
+    assert "98 %" in random
+    assert "yes" in random
+    assert "0.7 x" in one
+    assert "no" in one
+    assert "1.1 x" in training

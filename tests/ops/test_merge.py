@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from atc.core import Assign, Select
 from atc.ops.merge import merge, select
@@ -124,6 +125,20 @@ def test_a_compiled_graph_holds_the_operators_and_an_exported_one_does_not():
     assert "atc" not in str(program.graph)
     for one, other in zip(program.module()(x), expected, strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_plan_dispatches_one_operator():
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            names.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    x, labels, _, size = example(torch.float32)
+    for plan, name in ((Assign(labels, GROUPS), "merge"), (Select(labels[:, :GROUPS].clone(), 9), "select")):
+        names: list[str] = []
+        with torch.no_grad(), Seen():
+            plan.apply(x, size, size, 2)
+        assert names == [f"atc.{name}.default"]
 
 
 def test_transforms_of_functions():

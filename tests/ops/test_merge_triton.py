@@ -76,6 +76,12 @@ def interpreted():
                 if average:
                     sums = group_sum(weight if weighted else torch.ones_like(weight), labels, groups) + eps
                     torch.testing.assert_close(total, sums)
+                leaf = x.clone().requires_grad_()
+                merged = merge(leaf, labels, groups, weight=options[1], prefix=prefix, average=average, eps=eps)[0]
+                grad = torch.randn(merged.shape, dtype=torch.float64).to(dtype)
+                divisor = total if average else None
+                found = launch.spread(grad, labels, options[1], divisor, prefix, False)
+                torch.testing.assert_close(found, torch.autograd.grad(merged, leaf, grad)[0], equal_nan=True)
             indices = torch.stack([torch.randperm(tokens)[: tokens // 2] for _ in range(batch)])
             for one, other in zip(
                 launch.select(x, indices, size, prefix), select_plainly(x, indices, size, prefix), strict=True
@@ -110,11 +116,11 @@ def test_interpreter_equals_the_plain_operators():
 @compiles
 @pytest.mark.parametrize("capability", [75, 80, 89, 90])
 def test_compiles_without_spills(capability, tmp_path, monkeypatch):
-    from atc.ops.merge.triton import kernel, launch
+    from atc.ops.merge.triton import copies, kernel, launch
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
-    integers = ("x_image", "x_token", "tokens", "groups", "kept", "prefix", "tiles", "channels")
-    rounded = ("x_image", "x_token", "channels")
+    integers = ("x_image", "x_token", "of_image", "of_row", "tokens", "groups", "kept", "prefix", "tiles", "channels")
+    rounded = ("x_image", "x_token", "of_image", "of_row", "channels")
 
     def compiled(kernel, options, **pointers):
         signature = {name: pointers.get(name, "i32") for name in (*integers, *pointers) if name in kernel.arg_names}
@@ -136,8 +142,12 @@ def test_compiles_without_spills(capability, tmp_path, monkeypatch):
     assert stack == 0
     assert "__assertfail" in assembly
     assert "atom" not in assembly
+    pointers = {"of_rows": "*bf16", "out": "*bf16", "labels": "*i64", "weight": "*fp32", "totals": "*fp32"}
+    options = launch.spread_options(True, True, False, torch.bfloat16, 128)
+    _, stack, _ = compiled(copies.spread_gradients, options, **pointers)
+    assert stack <= (16 if capability == 75 else 0), stack
     pointers = {"x": "*bf16", "out": "*bf16", "indices": "*i64", "size": "*fp32", "sizes": "*fp32"}
-    assembly, stack, _ = compiled(kernel.select_rows, launch.select_options(True, 128), **pointers)
+    assembly, stack, _ = compiled(copies.select_rows, launch.select_options(True, 128), **pointers)
     assert stack == 0
     assert "__assertfail" in assembly
 
@@ -176,6 +186,22 @@ def test_gpu_gradients_and_operators():
     assert torch.autograd.gradgradcheck(whole, leaves)
     torch.library.opcheck(torch.ops.atc.merge, (x, labels, 6, weight, size, 1, True, 1e-6, False))
     torch.library.opcheck(torch.ops.atc.select, (x, labels[:, :6], size, 1))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("average", [True, False])
+def test_gpu_gradients_are_those_of_a_cpu(dtype, average):
+    x, labels, weight, size = example(4, 1, 196, 192, 98, dtype)
+    found = []
+    for device in ("cpu", "cuda", "cuda"):
+        leaf = x.to(device).requires_grad_()
+        given = {"weight": weight.to(device), "size": size.to(device), "average": average, "eps": 1e-6}
+        merged = merge(leaf, labels.to(device), 98, prefix=1, **given)[0]
+        grad = torch.ones_like(merged).cumsum(-1)
+        found.append(torch.autograd.grad(merged, leaf, grad)[0].cpu())
+    torch.testing.assert_close(found[1], found[0])
+    assert torch.equal(found[1], found[2])
 
 
 @pytest.mark.gpu

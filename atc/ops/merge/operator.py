@@ -92,13 +92,15 @@ def _merge_saves(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor
 
 
 def _merge_gradients(ctx: Any, of_tokens: Tensor | None, of_sizes: Tensor | None, of_total: Tensor | None) -> Any:
-    """Gathers; in operators of PyTorch, so that gradients have gradients."""
+    """Gathers; in operators of PyTorch, so that gradients have gradients, where a kernel cannot do it at once."""
     labels, weight, total, x, tokens = ctx.saved_tensors
     to_x, _, _, to_weight, to_size, *_ = ctx.needs_input_grad
     x_grad = weight_grad = size_grad = None
     if to_size and of_sizes is not None:
         size_grad = take_by_label(of_sizes, labels)
-    if of_tokens is not None and (to_x or to_weight):
+    if of_tokens is not None and to_x and not to_weight and _is_plain_gradient(of_tokens, weight):
+        x_grad = dispatch.launch().spread(of_tokens, labels, weight, total, ctx.prefix, ctx.empty_groups)
+    elif of_tokens is not None and (to_x or to_weight):
         exact = torch.promote_types(ctx.x_dtype, torch.float32)
         grad = of_tokens[:, ctx.prefix :].to(exact)
         divisor = None
@@ -123,6 +125,13 @@ def _merge_gradients(ctx: Any, of_tokens: Tensor | None, of_sizes: Tensor | None
     if weight_grad is not None:
         weight_grad = weight_grad.to(weight.dtype)
     return x_grad, None, None, weight_grad, size_grad, None, None, None, None
+
+
+def _is_plain_gradient(of_tokens: Tensor, weight: Tensor | None) -> bool:
+    """Whether a kernel may compute it: numbers on a GPU, of which no further gradients are taken, in no graph."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or type(of_tokens) is not Tensor:
+        return False
+    return dispatch.has_kernel(of_tokens, weight) and not inside_transform(of_tokens, weight)
 
 
 def _means(ctx: Any, x: Tensor, tokens: Tensor, labels: Tensor, weight: Tensor, exact: torch.dtype) -> Tensor:

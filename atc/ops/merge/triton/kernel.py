@@ -1,4 +1,4 @@
-"""The kernels; `atc.ops.merge.triton.launch` launches them. ``README.md`` says why their sums never vary."""
+"""The kernels of a merge; `atc.ops.merge.triton.launch` launches them. ``README.md`` says why their sums never vary."""
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 # Triton gives the parameters of a kernel their types when it compiles it.
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
-
-_ANY = ["tokens", "groups", "prefix", "tiles"]  # their values make no other kernel
 
 
 @triton.jit(do_not_specialize=["tokens", "groups"])
@@ -61,7 +59,7 @@ def list_members(labels, lists, tokens, groups, TILE: tl.constexpr):
         tl.store(order + place, at, mask=member)
 
 
-@triton.jit(do_not_specialize=_ANY)
+@triton.jit(do_not_specialize=["tokens", "groups", "prefix", "tiles"])  # their values make no other kernel
 def merge_rows(
     x,
     x_image,
@@ -176,41 +174,3 @@ def merge_rows(
             tl.store(of_size, sizes.to(sums_of_sizes.dtype.element_ty), mask=is_group)
         if AVERAGE:
             tl.store(totals + image * groups + group, total, mask=is_group)
-
-
-@triton.jit(do_not_specialize=["tokens", "kept", "prefix", "tiles"])
-def select_rows(
-    x,
-    x_image,
-    x_token,
-    indices,
-    size,
-    out,
-    sizes,
-    tokens,
-    kept,
-    prefix,
-    tiles,
-    channels,
-    SIZED: tl.constexpr,
-    ROWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-):
-    """Copy some rows: prefix tokens, and those that are kept."""
-    program = tl.program_id(0)
-    image = (program // tiles).to(tl.int64)
-    row = (program % tiles) * ROWS + tl.arange(0, ROWS)
-    is_prefix = row < prefix
-    is_kept = (row >= prefix) & (row < prefix + kept)
-    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    token = tl.load(indices + image * kept + row - prefix, mask=is_kept, other=0)
-    tl.device_assert((token >= 0) & (token < tl.maximum(tokens, 1)), "indices must lie in [0, N)")
-    there = is_kept & (token >= 0) & (token < tokens)
-    place = tl.where(is_prefix, row, token + prefix)
-    mask = (is_prefix | there)[:, None] & (channel < channels)[None, :]
-    found = tl.load(x + image * x_image + place[:, None].to(tl.int64) * x_token + channel[None, :], mask=mask, other=0)
-    tl.store(out + (image * (prefix + kept) + row[:, None]) * channels + channel[None, :], found, mask=mask)
-    if SIZED:  # noqa: SIM102 (a constant, and a value of the program)
-        if tl.program_id(1) == 0:
-            own = tl.load(size + image * tokens + token, mask=there, other=0)
-            tl.store(sizes + image * kept + row - prefix, own, mask=there)

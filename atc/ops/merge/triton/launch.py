@@ -14,7 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from atc.ops.merge.triton.kernel import list_members, merge_rows, select_rows
+from atc.ops.merge.triton.copies import select_rows, spread_gradients
+from atc.ops.merge.triton.kernel import list_members, merge_rows
 
 _TILE = 64  # tokens of which a program finds the ranks at once
 _ROWS, _CHANNELS = 8, 128
@@ -94,6 +95,46 @@ def select(x: Tensor, indices: Tensor, size: Tensor | None, prefix: int) -> tupl
                 **select_options(size is not None, block),
             )
     return out, sizes
+
+
+def spread(
+    of_tokens: Tensor, labels: Tensor, weight: Tensor | None, total: Tensor | None, prefix: int, empty_groups: bool
+) -> Tensor:
+    """The gradient with respect to ``x`` of `merge`.
+
+    Args:
+        of_tokens: ``[B, P+K, C]`` gradient with respect to merged tokens.
+        labels: ``[B, N]`` int64.
+        weight: ``[B, N]``, or None.
+        total: ``[B, K]`` sums of weights by which means were divided, or None for sums.
+        prefix: P.
+        empty_groups: as for `merge`.
+
+    Returns:
+        ``[B, P+N, C]`` of the dtype of ``of_tokens``.
+    """
+    of_tokens = _rows(of_tokens)
+    batch, rows, channels = of_tokens.shape
+    tokens = labels.shape[1]
+    out = of_tokens.new_empty(batch, prefix + tokens, channels)
+    factor = _plain(of_tokens if weight is None else weight)
+    divisor = _plain(of_tokens if total is None else total)
+    tiles, parts, block = _grid(prefix + tokens, channels)
+    if batch and tiles:
+        with torch.cuda.device_of(of_tokens):
+            spread_gradients[(batch * tiles, parts)](
+                *(of_tokens, of_tokens.stride(0), of_tokens.stride(1), _plain(labels), factor, divisor, out),
+                *(tokens, rows - prefix, prefix, tiles, channels),
+                **spread_options(weight is not None, total is not None, empty_groups, of_tokens.dtype, block),
+            )
+    return out
+
+
+def spread_options(weighted: bool, average: bool, empty: bool, dtype: torch.dtype, block: int) -> dict[str, Any]:
+    """Constants of `spread_gradients`, and how it is compiled."""
+    sums = torch.promote_types(dtype, torch.float32)
+    constants = {"WEIGHTED": weighted, "AVERAGE": average, "EMPTY": empty, "SUM": _triton(sums)}
+    return constants | {"WIDE": sums == torch.float64, "ROWS": _ROWS, "CHANNELS": block, **OPTIONS}
 
 
 def merge_options(

@@ -40,17 +40,17 @@ def distances(keys: Tensor, out: Tensor | None = None, *, both: bool = True) -> 
     if batch and tokens:
         with torch.cuda.device_of(keys):
             cosine_distances[(batch * tiles * tiles,)](
-                *(keys, *keys.stride(), out, out.stride(0), tokens, tiles, width),
-                **launch_options(width, both, precision(keys.device)),
+                *(keys, *keys.stride(), out, out.stride(0), tokens, tiles, int(both), width),
+                **launch_options(width, precision(keys.device)),
             )
     return out
 
 
-def launch_options(width: int, both: bool, precision: str) -> dict[str, Any]:
-    """Compile-time constants: none depends on the batch."""
+def launch_options(width: int, precision: str) -> dict[str, Any]:
+    """Compile-time constants: none depends on the batch, or on which halves are written."""
     whole = width <= _WHOLE
     block = max(16, triton.next_power_of_2(width)) if whole else 32
-    constants = {"BOTH": both, "WHOLE": whole, "TILE": _TILE, "BLOCK": block, "PRECISION": precision}
+    constants = {"WHOLE": whole, "TILE": _TILE, "BLOCK": block, "PRECISION": precision}
     return constants | {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": False}
 
 

@@ -56,7 +56,7 @@ def units(part, scale, length):
     return tl.div_rn(part * scale[:, None], length[:, None] + tl.zeros_like(part))
 
 
-@triton.jit(do_not_specialize=["tokens", "tiles"])
+@triton.jit(do_not_specialize=["tokens", "tiles", "both"])
 def cosine_distances(
     keys,
     image_stride,
@@ -66,14 +66,14 @@ def cosine_distances(
     out_image_stride,
     tokens,
     tiles,
+    both,
     width,
-    BOTH: tl.constexpr,
     WHOLE: tl.constexpr,
     TILE: tl.constexpr,
     BLOCK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Write a tile of an image's distances on or above the diagonal, and its mirror image if ``BOTH``."""
+    """Write a tile of an image's distances on or above the diagonal, and its mirror image if ``both`` is not 0."""
     program = tl.program_id(0)
     image = (program // (tiles * tiles)).to(tl.int64)
     tile = program % (tiles * tiles)
@@ -109,6 +109,5 @@ def cosine_distances(
             distance = tl.where(row[:, None] <= other[None, :], distance, tl.trans(distance))
         inside = (row < tokens)[:, None] & (other < tokens)[None, :]
         tl.store(out + row[:, None].to(tl.int64) * tokens + other[None, :], distance, mask=inside)
-        if BOTH:  # noqa: SIM102 (a constant, and a value of the program)
-            if j > i:
-                tl.store(out + other[None, :].to(tl.int64) * tokens + row[:, None], distance, mask=inside)
+        if (both != 0) & (j > i):
+            tl.store(out + other[None, :].to(tl.int64) * tokens + row[:, None], distance, mask=inside)

@@ -46,6 +46,7 @@ def list_members(labels, lists, tokens, groups, TILE: tl.constexpr):
     for top in range(0, groups, TILE):
         at = top + lane
         count = tl.load(end + at, mask=at < groups, other=0)
+        tl.debug_barrier()  # several threads may hold the same count
         ends = tl.cumsum(count, axis=0) + earlier
         tl.store(begin + at, ends - count, mask=at < groups)
         tl.store(end + at, ends, mask=at < groups)

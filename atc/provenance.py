@@ -69,6 +69,19 @@ def origin() -> dict[str, Any]:
     return {"commit": commit(), "versions": versions(), "machine": machine()}
 
 
+def tf32(on_gpu: bool) -> dict[str, bool]:
+    """Whether float32 is rounded to TF32's 10 bits in products and convolutions: PyTorch's settings, on a GPU alone.
+
+    Args:
+        on_gpu: whether it computes on a GPU; a CPU has no TF32.
+    """
+    import torch
+
+    convolutions: Any = torch.backends.cudnn
+    backends = {"matrix_products": torch.backends.cuda.matmul, "convolutions": convolutions.conv}
+    return {name: on_gpu and backend.fp32_precision == "tf32" for name, backend in backends.items()}
+
+
 def memory() -> int | None:
     """Bytes of memory that this process may use: the machine's, or what its container is given; None if unknown."""
     try:

@@ -52,3 +52,11 @@ def test_machine() -> None:
     assert (found["cores"], found["threads"]) == (os.cpu_count(), torch.get_num_threads())
     assert found["processor"]
     assert len(found["gpus"]) == torch.cuda.device_count()
+
+
+def test_tf32_is_pytorchs_setting_and_a_gpus_alone(monkeypatch):
+    assert provenance.tf32(on_gpu=False) == {"matrix_products": False, "convolutions": False}
+    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32")
+    assert provenance.tf32(on_gpu=True)["convolutions"] is True
+    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")
+    assert provenance.tf32(on_gpu=True)["convolutions"] is False

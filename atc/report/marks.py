@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from atc import code
-from atc.report import expected
-from atc.report.cells import RESULT, Cell
+from atc.report import expected, remarks
+from atc.report.cells import Cell
 from atc.report.layout import Layout
 from atc.report.matching import BASELINE
 from atc.report.same_settings import Runs, Settings
@@ -53,7 +53,8 @@ def mark_cells(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
         if differing:
             one.cell.remarks.append(differing)
     _mark_code(last_runs)
-    _mark_images(measured)
+    remarks.mark_tf32(measured)
+    remarks.mark_images(measured)
     if len(set(map(reader, measured))) > 1:
         for cell in measured:
             if reader(cell):
@@ -173,33 +174,6 @@ def _mark_code(runs: Sequence[_Run]) -> None:
             if newest[group, str(record.part(group))] != value and (group != "reducer" or _reduced(one.cell))
         }
         one.cell.remarks += earlier
-
-
-def _mark_images(cells: Sequence[Cell]) -> None:
-    """Cells measured on fewer images than there are, or than the others of the data set."""
-    behind = {id(cell): images(cell) for cell in cells}
-    usual: dict[str | None, int] = {}
-    for cell in cells:
-        used, of = behind[id(cell)]
-        if used is not None:
-            place = cell.records[-1].datamodule
-            usual[place] = max(usual.get(place, 0), of or 0, used)
-    for cell in cells:
-        used, _ = behind[id(cell)]
-        whole = usual.get(cell.records[-1].datamodule)
-        if used is not None and whole is not None and used < whole:
-            cell.remarks.append(f"measured on {used:,} of {whole:,} images")
-
-
-def images(cell: Cell) -> tuple[int | None, int | None]:
-    """How many images a cell was measured on, the least of its runs, and how many there are; None if not known."""
-    results = [record.result(RESULT[cell.where["setting"]]) or {} for record in cell.records]
-    used, of = (_counts(result.get(key) for result in results) for key in ("images", "images_of"))
-    return min(used, default=None), max(of, default=None)
-
-
-def _counts(values: Iterable[object]) -> list[int]:
-    return [value for value in values if isinstance(value, int)]
 
 
 def reader(cell: Cell) -> str | None:

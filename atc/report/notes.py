@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from math import sqrt
 
 from atc import provenance
-from atc.report import marks, same_settings
+from atc.report import marks, remarks, same_settings
 from atc.report.cells import Cell
 from atc.report.layout import Layout
 from atc.report.matching import BASELINE
@@ -56,7 +56,7 @@ def _left_out(cells: Sequence[Cell]) -> list[str]:
 
 def _images(cells: Sequence[Cell]) -> list[str]:
     """That a whole table was measured on a part of the images; a cell that was is marked by itself."""
-    known = [marks.images(cell) for cell in cells if cell.records]
+    known = [remarks.images(cell) for cell in cells if cell.records]
     if not known or any(used is None or of is None or used >= of for used, of in known):
         return []
     shares = dict.fromkeys(f"{used:,} of {of:,}" for used, of in known)
@@ -115,7 +115,7 @@ def _floor(layout: Layout, cells: Sequence[Cell]) -> list[str]:
         if floor.mean is None or not means:
             continue
         share = min(max(floor.mean / floor.metric.scale, 0.0), 1.0)
-        images = marks.images(floor)[0] or layout.images
+        images = remarks.images(floor)[0] or layout.images
         margin = 200 * sqrt(2 * share * (1 - share) / images)
         level = sum(value <= floor.mean + margin for value in means)
         if level:

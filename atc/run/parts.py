@@ -9,6 +9,7 @@ from lightning import LightningDataModule, LightningModule, Trainer, seed_everyt
 from omegaconf import DictConfig
 from torch import nn
 
+from atc import provenance
 from atc.config import frozen, objects
 from atc.config.together import check_length
 from atc.core.metric import Metric
@@ -179,6 +180,8 @@ def _settings(parts: Parts) -> dict[str, Any]:
         "seed": cfg.seed,
         "selection": getattr(parts.datamodule, "selection", "validation") if "optimizer" in cfg else None,
         "reader": getattr(parts.datamodule, "reader", None),
+        "precision": str(parts.trainer.precision),
+        "tf32": provenance.tf32(parts.trainer.strategy.root_device.type == "cuda"),
         **frozen.described(cfg),
     }
 

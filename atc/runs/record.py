@@ -47,6 +47,8 @@ class Record:
         seed: of random numbers.
         selection: what the epoch was chosen by.
         reader: the version of the code that reads pictures; None for data that are not files of pictures.
+        precision: what the trainer computes in, such as "bf16-mixed".
+        tf32: whether products and convolutions round float32 to TF32.
         notices: lines that a reader of the results should know.
         error: what ended the run, if something did.
         results: by evaluation its metrics, `images`, how many images they are over, and `images_of`, how many there
@@ -84,6 +86,8 @@ class Record:
     seed: int | None = None
     selection: str | None = None
     reader: int | None = 1  # records without it are of the first version
+    precision: str | None = None
+    tf32: Mapping[str, bool] | None = None
     notices: Sequence[str] | None = None
     error: str | None = None
     results: Mapping[str, Result | float | None] = field(default_factory=dict)

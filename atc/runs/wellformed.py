@@ -118,6 +118,10 @@ def _maps_to_text(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
 
 
+def _maps_to_truth(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, bool) for one in value.values())
+
+
 def _is_machine(value: object) -> bool:
     gpus = value.get("gpus", []) if isinstance(value, dict) else None
     return isinstance(gpus, list) and all(isinstance(one, str) for one in gpus)
@@ -128,7 +132,7 @@ _COUNT_OR_NULL = (_is_count_or_null, "a whole number or null")
 _PARTS: dict[str, tuple[Callable[[object], bool], str]] = {
     "identity": (_is_identity, "text without spaces and slashes"),
     "status": (lambda value: value in STATES, f"one of {', '.join(STATES)}"),
-    **dict.fromkeys(("sweep", "started", "finished", "score", "commit", "selection"), _TEXT_OR_NULL),
+    **dict.fromkeys(("sweep", "started", "finished", "score", "commit", "selection", "precision"), _TEXT_OR_NULL),
     **dict.fromkeys(("reducer", "backbone", "datamodule", "schedule", "task", "optimizer"), _TEXT_OR_NULL),
     **dict.fromkeys(("seed", "reader"), _COUNT_OR_NULL),
     "wall_time_s": (_is_time_or_null, "a number of seconds or null"),
@@ -137,6 +141,7 @@ _PARTS: dict[str, tuple[Callable[[object], bool], str]] = {
     "machine": (_is_machine, "a mapping, with a list of names as gpus"),
     "versions": (_maps_to_text, "a mapping from packages to versions"),
     "metric": (is_recorded, "the name, unit, scale and direction of a metric, or null"),
+    "tf32": (lambda value: value is None or _maps_to_truth(value), "a mapping to true or false, or null"),
     "code": (lambda value: value is None or _maps_to_text(value), "a mapping from groups to hashes, or null"),
 }
 

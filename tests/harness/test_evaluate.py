@@ -18,6 +18,8 @@ def test_off_the_shelf(tmp_path: Path) -> None:
     assert len(found.notices) == 3
     assert set(found.results) >= {"off_the_shelf", "gflops", "images_per_second"}
     assert "dense" not in found.results
+    assert found.precision == "32-true"
+    assert found.tf32 == {"matrix_products": False, "convolutions": False}  # on a CPU
 
 
 def test_dense_is_better_than_next_to_nothing(tmp_path: Path) -> None:

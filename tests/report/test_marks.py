@@ -184,6 +184,19 @@ def test_pictures_read_by_an_earlier_reader(kept: list[Parts], monkeypatch: pyte
     assert not any("pictures" in note for note in made.table.notes)
 
 
+def test_tf32_is_marked_where_it_differs(kept: list[Parts]) -> None:
+    records = copy.deepcopy(kept)
+    for record in records:
+        record["tf32"] = {"matrix_products": False, "convolutions": record["reducer"] == "evit"}
+    made = report_of(layout.load("digits_all"), records)
+    assert set(made.table.letters) == {"computed with TF32 convolutions instead of no TF32"}
+    assert all("[" in cell for cell in text(made, "fine_tuned", "evit"))
+    for record in records:
+        if record["reducer"] == "evit":
+            del record["tf32"]  # of a version that did not record it
+    assert report_of(layout.load("digits_all"), records).table.letters == {}
+
+
 def test_an_axis_that_stands_nowhere_becomes_rows(tmp_path: Path, kept: list[Parts]) -> None:
     """Else one of its values would be shown, and the others not."""
     directory = sweeps(tmp_path, mine=[{"reducer": "topk", "keep_rate": 0.5, "optimizer.lr": [1e-4, 5e-4]}])

@@ -54,9 +54,13 @@ def test_machine() -> None:
     assert len(found["gpus"]) == torch.cuda.device_count()
 
 
-def test_tf32_is_pytorchs_setting_and_a_gpus_alone(monkeypatch):
+def test_tf32_is_pytorchs_setting_and_a_gpus_alone():
     assert provenance.tf32(on_gpu=False) == {"matrix_products": False, "convolutions": False}
-    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32")
-    assert provenance.tf32(on_gpu=True)["convolutions"] is True
-    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")
-    assert provenance.tf32(on_gpu=True)["convolutions"] is False
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    try:
+        for precision in ("tf32", "ieee"):
+            convolutions.fp32_precision = precision
+            assert provenance.tf32(on_gpu=True)["convolutions"] is (precision == "tf32")
+    finally:
+        convolutions.fp32_precision = before

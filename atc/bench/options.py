@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from atc import provenance
-from atc.config import build
 from atc.printable import printable
 
 LINKAGES = ("single", "complete", "average")
@@ -169,6 +168,8 @@ def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
 
 
 def _check_training(command: Parser, options: argparse.Namespace) -> None:
+    from atc.config import build  # loads Hydra, which no other of these command lines needs
+
     if options.size % 16:
         command.error(f"--size {options.size} must be a multiple of 16, the side of a patch")
     known = build.names("reducer")

@@ -64,14 +64,12 @@ def summary_text(record: Record, outputs: str) -> str:
 
 def _costs(record: Record, both: bool) -> list[tuple[str, str, str]]:
     """Label, key and form of each row about speed and cost; of two speeds, the first is the one of this run."""
-    speeds = [("images/s", "images_per_second", ",.0f")]
-    if both:
-        replays = bool((record.config or {}).get("cuda_graph"))
-        others = "images/s", "images/s as a CUDA graph"
-        names = ["images/s, without a CUDA graph", "images/s"] if replays else list(others)
-        speeds = [(names[0], *speeds[0][1:]), (names[1], REPLAYED, ",.0f")]
-        speeds = speeds[::-1] if replays else speeds
-    return [*speeds, ("GFLOPs per image", "gflops", ".4g")]
+    speeds = [("images/s", "images_per_second")]
+    if both and record.config.get("cuda_graph"):
+        speeds = [("images/s", REPLAYED), ("images/s, without a CUDA graph", "images_per_second")]
+    elif both:
+        speeds.append(("images/s as a CUDA graph", REPLAYED))
+    return [*((label, key, ",.0f") for label, key in speeds), ("GFLOPs per image", "gflops", ".4g")]
 
 
 def _scored(result: Result | None, metric: Metric) -> str:

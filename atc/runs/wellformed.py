@@ -114,12 +114,8 @@ def _is_mapping(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _maps_to_text(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-
-
-def _maps_to_truth(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, bool) for one in value.values())
+def _maps_to(value: object, kind: type) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, kind) for one in value.values())
 
 
 def _is_machine(value: object) -> bool:
@@ -139,10 +135,10 @@ _PARTS: dict[str, tuple[Callable[[object], bool], str]] = {
     "results": (_is_mapping, "a mapping from results to their scores"),
     "config": (_is_mapping, "a mapping of settings"),
     "machine": (_is_machine, "a mapping, with a list of names as gpus"),
-    "versions": (_maps_to_text, "a mapping from packages to versions"),
+    "versions": (lambda value: _maps_to(value, str), "a mapping from packages to versions"),
     "metric": (is_recorded, "the name, unit, scale and direction of a metric, or null"),
-    "tf32": (lambda value: value is None or _maps_to_truth(value), "a mapping to true or false, or null"),
-    "code": (lambda value: value is None or _maps_to_text(value), "a mapping from groups to hashes, or null"),
+    "tf32": (lambda value: value is None or _maps_to(value, bool), "a mapping to true or false, or null"),
+    "code": (lambda value: value is None or _maps_to(value, str), "a mapping from groups to hashes, or null"),
 }
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from atc.ops.arguments import boolean, described, integer, is_floating
 from atc.ops.exporting import exporting
+from atc.ops.gpu import has_triton
 from atc.ops.linkage import cpu, reference
 from atc.ops.linkage.exportable import labels_by_loop
 from atc.ops.linkage.job import METHODS, check_method
@@ -174,11 +173,6 @@ def usable_backends() -> tuple[str, ...]:
 
         usable["cuda"] = program.bindings() is not None
     return tuple(name for name in BACKENDS if usable.get(name, name != "cuda"))
-
-
-@cache
-def has_triton() -> bool:
-    return find_spec("triton") is not None
 
 
 def wide(distance: Tensor) -> Tensor:

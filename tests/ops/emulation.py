@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from atc.ops.linkage.cuda import launch, program
+from atc.ops.linkage.cuda import binaries, launch, memory
 from tests.ops.conftest import ROOT
 
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-FLAGS = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", f"-I{program.FOLDER}", "-pthread"]
+FLAGS = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", f"-I{binaries.FOLDER}", "-pthread"]
 
 
 def compile_emulation(output: Path, *flags: str, source: str = "emulate.cpp") -> None:
@@ -42,11 +42,11 @@ class Emulation:
         """What ``launch.cluster`` does on a GPU."""
         job, result = launch.prepare(distance, keep, method, want_merges=True, want_counters=True)
         if distance.shape[1]:
-            shared = launch.shared_bytes(distance.shape[1], method, distance.dtype)
+            shared = memory.shared_bytes(distance.shape[1], method, distance.dtype)
             self.library.emulate(
                 ctypes.byref(job),
                 ctypes.c_int64(len(distance)),
-                program.METHOD[method],
+                binaries.METHOD[method],
                 int(distance.element_size() == 8),
                 self.threads,
                 ctypes.c_int64(shared),
@@ -55,6 +55,35 @@ class Emulation:
 
     def shared_bytes(self, tokens, width):
         return self.library.shared_bytes(ctypes.c_int64(tokens), ctypes.c_int64(width))
+
+
+class GridEmulation:
+    """Groups of ``blocks`` blocks of ``threads`` threads in warps of ``lanes``, in device memory."""
+
+    def __init__(self, library: Path, lanes: int = 1, blocks: int = 1, threads: int = 1):
+        compile_emulation(library, "-O2", "-fPIC", "-shared", f"-DATC_LANES={lanes}", source="emulate_grid.cpp")
+        self.library, self.blocks, self.threads = ctypes.CDLL(str(library)), blocks, threads
+        self.library.grid_bytes.restype = ctypes.c_int64
+
+    def cluster(self, distance, keep, method, want_merges=True, groups=1):
+        """What ``launch.cluster`` does on a GPU."""
+        job, result = launch.prepare(distance, keep, method, want_merges=want_merges, want_counters=True)
+        if distance.shape[1]:
+            job.bytes = memory.grid_bytes(distance.shape[1], method, distance.dtype)
+            scratch = torch.full((groups * job.bytes,), 0xA5, dtype=torch.uint8)
+            job.memory, job.blocks = scratch.data_ptr(), self.blocks
+            self.library.emulate_grid(
+                ctypes.byref(job),
+                ctypes.c_int64(groups),
+                binaries.METHOD[method],
+                int(distance.element_size() == 8),
+                self.blocks,
+                self.threads,
+            )
+        return result
+
+    def grid_bytes(self, tokens, width):
+        return self.library.grid_bytes(ctypes.c_int64(tokens), ctypes.c_int64(width))
 
 
 def assert_equals(found, tree, keep, message):

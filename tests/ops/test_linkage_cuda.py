@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from atc.cost.tokens import smooth
 from atc.ops.linkage import METHODS, cosine_distance, dendrogram, labels
-from atc.ops.linkage.cuda import launch, program
-from tests.ops.emulation import Emulation, assert_equals, compile_emulation
+from atc.ops.linkage.cuda import memory
+from tests.ops.emulation import Emulation, assert_equals
 from tests.reference.distances import FINITE, KINDS, batch, thirds
 
 
@@ -144,43 +140,10 @@ def test_of_equal_distances_none_is_merged_beyond_the_cut(emulation):
 def test_shared_memory_is_what_the_block_uses(emulation):
     """AddressSanitizer, below, holds the block to the emulation's formula."""
     for tokens in (1, 2, 49, 196, 335):
-        assert emulation.shared_bytes(tokens, 4) == launch.shared_bytes(tokens, "complete", torch.float32)
-        assert emulation.shared_bytes(tokens, 8) == launch.shared_bytes(tokens, "single", torch.float64)
-        assert emulation.shared_bytes(tokens, 8) == launch.shared_bytes(tokens, "average", torch.float32)
+        assert emulation.shared_bytes(tokens, 4) == memory.shared_bytes(tokens, "complete", torch.float32)
+        assert emulation.shared_bytes(tokens, 8) == memory.shared_bytes(tokens, "single", torch.float64)
+        assert emulation.shared_bytes(tokens, 8) == memory.shared_bytes(tokens, "average", torch.float32)
     hopper = 227 * 1024
-    assert launch.most_tokens(hopper, "complete", torch.float32) == 335
-    assert launch.most_tokens(hopper, "average", torch.float32) == 237
-    assert 2 * launch.shared_bytes(196, "complete", torch.float32) < hopper  # two images at a time
-
-
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the sanitizers are run on Linux")
-
-
-@needs_linux
-@pytest.mark.slow
-def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path):
-    program_file = tmp_path / "program"
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    compile_emulation(program_file, "-O0", "-g1", "-DATC_LANES=2", "-DATC_PROGRAM", *flags)
-    done = subprocess.run([program_file], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "360 blocks, 0 disagreements\n"), done.stdout + done.stderr
-
-
-@needs_linux
-@pytest.mark.slow
-def test_thread_sanitizer_finds_nothing_and_misses_every_barrier_left_out(tmp_path):
-    program_file = tmp_path / "program"
-    flags = ["-O0", "-g1", "-DATC_LANES=2", "-DATC_PROGRAM", "-fsanitize=thread"]
-    compile_emulation(program_file, *flags)
-    done = subprocess.run([program_file, "barriers"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    barriers = done.stdout.split()
-    source = (program.FOLDER / "block.h").read_text().splitlines()
-    assert [line for line, text in enumerate(source, 1) if "thread.sync()" in text and "//" not in text] == [
-        int(line) for line in barriers
-    ]
-    environment = os.environ | {"TSAN_OPTIONS": "halt_on_error=1"}
-    for line in barriers:
-        racing = subprocess.run([program_file, line], capture_output=True, text=True, env=environment, timeout=60)
-        assert racing.returncode != 0, f"nothing needs the barrier of line {line}"
-        assert "WARNING: ThreadSanitizer: data race" in racing.stderr, f"line {line}: {racing.stderr}"
+    assert memory.most_tokens(hopper, "complete", torch.float32) == 335
+    assert memory.most_tokens(hopper, "average", torch.float32) == 237
+    assert 2 * memory.shared_bytes(196, "complete", torch.float32) < hopper  # two images at a time

@@ -13,45 +13,88 @@ import pytest
 import torch
 
 from atc.ops.linkage import METHODS, cuda, dendrogram, dispatch, labels
-from atc.ops.linkage.cuda import launch, program
+from atc.ops.linkage.cuda import binaries, launch, memory, program
+from atc.ops.linkage.cuda import bindings as found
 from tests.ops.emulation import assert_equals, compile_emulation
 from tests.reference.distances import batch, thirds
 
-needs_nvrtc = pytest.mark.skipif(program.bindings() is None, reason="cuda-bindings or NVRTC are not installed")
+needs_nvrtc = pytest.mark.skipif(found.bindings() is None, reason="cuda-bindings or NVRTC are not installed")
+
+
+KERNELS = pytest.mark.parametrize("source", [binaries.BLOCK, binaries.GRID, binaries.TREE])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Binaries are compiled once a session, into a directory of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATC_CACHE", str(tmp_path_factory.mktemp("binaries")))
+        yield
+
+
+def registers_of(binary):
+    return int(re.search(r"Used (\d+) registers", binary.report)[1])
 
 
 @needs_nvrtc
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("method", METHODS)
 def test_compiles_for_hopper_without_spills(method, dtype):
-    binary = program.compiled((9, 0), method, dtype)
+    binary = binaries.compiled((9, 0), binaries.BLOCK, method, dtype)
     assert binary.image.startswith(b"\x7fELF")
     assert "Compiling entry function 'atc_linkage' for 'sm_90'" in binary.report
     assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in binary.report
-    registers = int(re.search(r"Used (\d+) registers", binary.report)[1])
-    assert registers * launch.THREADS_ALONE <= 65536  # all that a multiprocessor has
+    assert registers_of(binary) * launch.THREADS_ALONE <= 65536  # all that a multiprocessor has
     assert "warning" not in binary.report
 
 
 @needs_nvrtc
-def test_compiles_for_older_and_for_younger_gpus():
-    assert program.supports((9, 0))
-    assert not program.supports((2, 0))
-    for capability in ((7, 5), (8, 6)):  # before and after warps could find a minimum in one instruction
-        assert "0 bytes spill stores" in program.compiled(capability, "average", torch.float32).report
-    unknown = program.compiled((99, 0), "average", torch.float32).image
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [("average", torch.float32)]
+    + [
+        pytest.param(method, dtype, marks=pytest.mark.slow)
+        for method in METHODS
+        for dtype in (torch.float32, torch.float64)
+    ],
+)
+def test_the_kernel_in_device_memory_compiles_for_hopper(method, dtype):
+    binary = binaries.compiled((9, 0), binaries.GRID, method, dtype)
+    assert registers_of(binary) * launch.THREADS_GRID <= 65536
+    assert "warning" not in binary.report
+
+
+@needs_nvrtc
+@pytest.mark.slow
+@KERNELS
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0)])
+def test_compiles_for_every_generation(capability, source):
+    """Before 8.0 a warp could not find a minimum in one instruction."""
+    for method in METHODS:
+        binary = binaries.compiled(capability, source, method, torch.float32)
+        assert f"'sm_{capability[0]}{capability[1]}'" in binary.report
+        assert registers_of(binary) * 1024 <= 65536
+
+
+@needs_nvrtc
+@KERNELS
+def test_compiles_for_older_and_for_younger_gpus(source):
+    assert found.supports((9, 0))
+    assert not found.supports((2, 0))
+    assert binaries.compiled((7, 5), source, "complete", torch.float32).image.startswith(b"\x7fELF")
+    unknown = binaries.compiled((99, 0), source, "ward", torch.float32).image
     assert b".entry atc_linkage" in unknown  # assembly language, for its driver to compile
-    assert b"div.rn.f64" in unknown
+    assert (b"div.rn.f64" in unknown) == (source != binaries.TREE)
     assert b"fma.rn.f64" not in unknown  # it would round otherwise than the oracle
 
 
 def test_what_nvrtc_says_is_not_lost(monkeypatch, tmp_path):
-    if program.bindings() is None:
+    if found.bindings() is None:
         pytest.skip("cuda-bindings or NVRTC are not installed")
     (tmp_path / "kernel.cu").write_text("int main( {}")
-    monkeypatch.setattr(program, "FOLDER", tmp_path)
+    monkeypatch.setattr(binaries, "FOLDER", tmp_path)
     with pytest.raises(RuntimeError, match=r"could not compile the clustering kernel for sm_90: atc_linkage.cu\(1\)"):
-        program.compiled.__wrapped__((9, 0), "average", torch.float32)
+        binaries.compiled.__wrapped__((9, 0), "kernel.cu", "average", torch.float32)
 
 
 def launched():
@@ -60,29 +103,56 @@ def launched():
     torch.cuda.get_device_capability = lambda device: (9, 0)
     torch.cuda.current_stream = lambda device: SimpleNamespace(cuda_stream=1)
     torch.Tensor.get_device = lambda tensor: 0
-    program.compiled = lambda capability, method, dtype: program.Binary(
-        bytes([program.METHOD[method], dtype == torch.float64]), ""
+    kinds = {binaries.BLOCK: 0, binaries.GRID: 1, binaries.TREE: 1}
+    binaries.compiled = lambda capability, source, method, dtype: binaries.Binary(
+        bytes([binaries.METHOD[method], dtype == torch.float64, kinds[source]]), ""
     )
     for method in METHODS:
         for distance in (batch(30), thirds(batch(30))):
             tree = dendrogram(distance, 1, method, backend="reference")
             for keep in (12, 40):
-                found = launch.cluster(distance, keep, method, want_merges=True)
-                assert_equals(found, tree, min(keep, 30), f"{method} {distance.dtype} keep={keep}")
-                assert torch.equal(launch.cluster(distance.mT, keep, method).labels, tree.labels(keep))
+                for source in (None, binaries.GRID):
+                    answer = launch.cluster(distance, keep, method, want_merges=True, source=source)
+                    assert_equals(answer, tree, min(keep, 30), f"{method} {distance.dtype} keep={keep} {source}")
+                    assert torch.equal(
+                        launch.cluster(distance.mT, keep, method, source=source).labels, tree.labels(keep)
+                    )
         assert launch.cluster(distance[:0], 3, method).labels.shape == (0, 30)
         assert launch.cluster(distance[:, :0, :0], 3, method).labels.shape == (len(distance), 0)
-    assert launch.most_tokens(program.shared_memory(0), "average", torch.float32) == 237
+    assert memory.most_tokens(program.shared_memory(0), "average", torch.float32) == 237
     with pytest.raises(RuntimeError, match="clustering on the GPU failed: CUDA_ERROR_INVALID_VALUE"):
-        launch.cluster(torch.zeros(1, 300, 300), 3, "average")  # more shared memory than there is
+        launch.cluster(
+            torch.zeros(1, 300, 300), 3, "average", source=binaries.BLOCK
+        )  # more shared memory than there is
+    in_device_memory(batch(300, ["regions", "few_values", "duplicates"]))
     print("equal")
+
+
+def in_device_memory(distance):
+    """More tokens than fit: several blocks an image, in turns where memory is short, one where they may not wait."""
+
+    def blocks(batch):
+        shape = launch.shape_of(0, "average", torch.float32, 300, batch, None, False, True)
+        return shape.blocks, shape.of_group
+
+    expected = labels(distance, 70, "average")
+    assert torch.equal(launch.cluster(distance, 70, "average").labels, expected)
+    assert [blocks(3), blocks(1), blocks(40), blocks(500)] == [(30, 10), (10, 10), (120, 3), (132, 1)]
+    launch.MOST_SCRATCH = 2 * memory.grid_bytes(300, "average", torch.float32)
+    launch.shape_of.cache_clear()
+    assert blocks(3) == (20, 10)
+    assert torch.equal(launch.cluster(distance, 70, "average").labels, expected)
+    os.environ["REFUSE_TOGETHER"] = "1"
+    assert torch.equal(launch.cluster(distance, 70, "average").labels, expected)
+    assert launch._refused == {0}
+    assert torch.equal(launch.cluster(distance, 70, "average").labels, expected)
 
 
 @needs_nvrtc
 @pytest.mark.no_gpu
 @pytest.mark.skipif(sys.platform != "linux", reason="emulates a driver of Linux")
 def test_launches_through_the_driver_s_interface(tmp_path):
-    compile_emulation(tmp_path / "libcuda.so.1", "-O1", "-fPIC", "-shared", source="driver.cpp")
+    compile_emulation(tmp_path / "libcuda.so.1", "-O0", "-fPIC", "-shared", source="driver.cpp")
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", "from tests.ops.test_linkage_cuda_host import launched; launched()"],
@@ -101,36 +171,70 @@ def test_a_request_that_cannot_be_met_is_refused(monkeypatch):
         device=torch.device("cuda", 0), shape=(2, 300, 300), dtype=torch.float32, get_device=lambda: 0
     )
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(program, "bindings", lambda: None)
+    monkeypatch.setattr(launch, "bindings", lambda: None)
     assert "needs the cuda-bindings package" in cuda.complaint(on_gpu, "average")
-    monkeypatch.setattr(program, "bindings", lambda: ("nvrtc", "driver"))
-    monkeypatch.setattr(program, "shared_memory", lambda device: 227 * 1024)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(launch, "bindings", lambda: ("nvrtc", "driver"))
+    monkeypatch.setattr(program, "capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla C2050")
-    monkeypatch.setattr(program, "supports", lambda capability: False)
+    monkeypatch.setattr(launch, "supports", lambda capability: False)
     assert cuda.complaint(on_gpu, "complete") == "needs a GPU that NVRTC still compiles for, got Tesla C2050"
-    monkeypatch.setattr(program, "supports", lambda capability: capability == (9, 0))
+    monkeypatch.setattr(launch, "supports", lambda capability: capability == (9, 0))
     assert cuda.complaint(on_gpu, "complete") is None
-    with pytest.raises(ValueError, match="takes up to 237 tokens on this GPU for average linkage of float32, got 300"):
+    on_gpu.shape = (1, 65537, 65537)
+    with pytest.raises(ValueError, match="backend='cuda' takes up to 65536 tokens, got 65537"):
         dispatch.chosen_backend(on_gpu, "cuda", "average")
+    with pytest.raises(ValueError, match="clustering on a GPU takes up to 65536 tokens, got 65537"):
+        dispatch.chosen_backend(on_gpu, None, "average")
 
 
-def test_the_choice_on_a_gpu_is_one_table(monkeypatch):
-    """A measurement changes CUDA_UP_TO_TOKENS; until there is one, cuda runs on request only."""
+def test_the_choice_on_a_gpu(monkeypatch):
+    """Wherever cuda runs it is the choice, at any number of tokens; without it triton, and torch beyond its tokens."""
     can_run = {"answer": None}
     monkeypatch.setattr(dispatch, "why_not_cuda", lambda distance, method: can_run["answer"])
     monkeypatch.setattr(dispatch, "has_triton", lambda: True)
 
-    def choice(tokens, method):
+    def choice(tokens, method="average"):
         return dispatch.chosen_backend(
             SimpleNamespace(device=torch.device("cuda"), shape=(1, tokens, tokens)), None, method
         )
 
-    assert {choice(tokens, method) for tokens in (0, 1, 196) for method in METHODS} == {"triton"}
-    monkeypatch.setitem(dispatch.CUDA_UP_TO_TOKENS, "average", 196)
-    assert [choice(tokens, "average") for tokens in (1, 196, 197, 5000)] == ["cuda", "cuda", "triton", "torch"]
-    assert choice(196, "complete") == "triton"
+    assert {choice(tokens, method) for tokens in (0, 1, 196, 5000, 65536) for method in METHODS} == {"cuda"}
     can_run["answer"] = "needs the cuda-bindings package"
-    assert choice(196, "average") == "triton"
+    assert [choice(tokens) for tokens in (0, 1, 196, 1024, 1025)] == ["triton"] * 4 + ["torch"]
     monkeypatch.setattr(dispatch, "has_triton", lambda: False)
-    assert choice(196, "average") == "torch"
+    assert choice(196) == "torch"
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "average", "complete"), [(64, 124, 175), (99, 155, 219), (163, 200, 283), (227, 237, 335)]
+)
+def test_which_kernel_by_shared_memory(monkeypatch, kilobytes, average, complete):
+    """A GPU of compute capability 7.5, 8.6 and 8.9, 8.0, 9.0."""
+    monkeypatch.setattr(program, "shared_memory", lambda device: kilobytes * 1024)
+    monkeypatch.setattr(program, "multiprocessors", lambda device: 100)
+    monkeypatch.setattr(program, "blocks_at_once", lambda device, *kernel: 100)
+    monkeypatch.setattr(program, "loaded", lambda device, source, method, dtype: source)
+
+    def shape(tokens, method="average", dtype=torch.float32, batch=8, together=True):
+        return launch.shape_of.__wrapped__(0, method, dtype, tokens, batch, None, False, together)
+
+    for method, most in {"average": average, "ward": average, "complete": complete, "single": complete}.items():
+        assert memory.most_tokens(kilobytes * 1024, method, torch.float32) == most
+        assert shape(most, method).kernel == binaries.BLOCK
+        assert shape(most, method)[1:] == (
+            8,
+            launch.THREADS_ALONE,
+            memory.shared_bytes(most, method, torch.float32),
+            1,
+            0,
+        )
+        assert shape(most + 1, method).kernel == (binaries.TREE if method == "single" else binaries.GRID)
+    assert shape(average, "complete", torch.float64).kernel == binaries.BLOCK
+    assert shape(average + 1, "complete", torch.float64).kernel == binaries.GRID
+    assert shape(49).threads == launch.THREADS
+    assert (shape(1024).blocks, shape(1024).of_group) == (96, 12)
+    assert (shape(1024, batch=64).blocks, shape(1024, batch=64).of_group) == (64, 1)
+    assert (shape(1024, together=False).blocks, shape(1024, together=False).of_group) == (8, 1)
+    # Four images of 8,192 tokens, with 512 MiB each, take 2 GiB: others wait their turn. One of 65,536 takes more.
+    assert shape(8000).blocks // shape(8000).of_group == 4
+    assert shape(65536).blocks // shape(65536).of_group == 1

@@ -21,9 +21,7 @@ __all__ = ["BACKENDS", "METHODS", "labels", "usable_backends"]
 
 BACKENDS = ("reference", "torch", "cpu", "triton", "cuda")
 MOST_TOKENS_TRITON = 1024  # a program of the triton backend holds the state of one image in registers
-# Up to so many tokens the choice on a GPU is cuda, where that can run; for more it is triton. 0 is never: which one is
-# faster has not been measured. `python -m atc.bench linkage --device cuda` does, and then a number changes here.
-CUDA_UP_TO_TOKENS = {"single": 0, "complete": 0, "average": 0, "ward": 0}
+MOST_TOKENS_GPU = 1 << 16  # of the cuda backend, where two slots share 32 bits; distances alone take 16 GiB an image
 
 
 def labels(
@@ -139,23 +137,26 @@ def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None
 
 
 def chosen_backend(distance: Tensor, backend: str | None, method: str) -> str:
-    """The one asked for, or the one thought fastest of those that can run here."""
+    """The one asked for, or the fastest of those that can run here: on an NVIDIA GPU cuda, else triton, else torch."""
     if backend == "cuda" and (reason := why_not_cuda(distance, method)):
         raise ValueError(f"backend='cuda' {reason}")
-    few = distance.shape[1] <= MOST_TOKENS_TRITON
+    tokens, device = distance.shape[1], distance.device.type
+    few = tokens <= MOST_TOKENS_TRITON
     if backend == "triton" and not few:
-        raise ValueError(f"backend='triton' takes up to {MOST_TOKENS_TRITON} tokens, got {distance.shape[1]}")
+        raise ValueError(f"backend='triton' takes up to {MOST_TOKENS_TRITON} tokens, got {tokens}")
     if backend == "triton" and not has_triton():
         raise ValueError("backend='triton' needs the triton package, which is not installed")
-    if backend == "triton" and distance.device.type == "cpu" and not os.environ.get("TRITON_INTERPRET"):
+    if backend == "triton" and device == "cpu" and not os.environ.get("TRITON_INTERPRET"):
         raise ValueError("backend='triton' needs a GPU tensor, got one on the CPU")
     if backend is not None:
         return backend
-    if distance.device.type == "cpu":
+    if device == "cpu":
         return "cpu" if cpu.kernel() is not None else "torch"
-    if 0 < distance.shape[1] <= CUDA_UP_TO_TOKENS[method] and why_not_cuda(distance, method) is None:
+    if device == "cuda" and tokens > MOST_TOKENS_GPU:
+        raise ValueError(f"clustering on a GPU takes up to {MOST_TOKENS_GPU} tokens, got {tokens}")
+    if why_not_cuda(distance, method) is None:
         return "cuda"
-    return "triton" if few and distance.device.type == "cuda" and has_triton() else "torch"
+    return "triton" if few and device == "cuda" and has_triton() else "torch"
 
 
 def why_not_cuda(distance: Tensor, method: str) -> str | None:
@@ -169,9 +170,9 @@ def usable_backends() -> tuple[str, ...]:
     gpu = torch.cuda.is_available()
     usable = {"cpu": cpu.kernel() is not None, "triton": has_triton() and (gpu or "TRITON_INTERPRET" in os.environ)}
     if gpu and torch.version.cuda is not None:
-        from atc.ops.linkage.cuda import program
+        from atc.ops.linkage.cuda.bindings import bindings
 
-        usable["cuda"] = program.bindings() is not None
+        usable["cuda"] = bindings() is not None
     return tuple(name for name in BACKENDS if usable.get(name, name != "cuda"))
 
 

@@ -1,4 +1,4 @@
-"""The ``cuda`` backend: a thread block an image, in shared memory. ``block.h`` says how it works."""
+"""The ``cuda`` backend: an image in shared memory (``block.h``), or in device memory (``rounds.h``, ``tree.h``)."""
 
 from atc.ops.linkage.cuda.launch import cluster, complaint
 

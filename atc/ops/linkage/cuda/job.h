@@ -9,4 +9,10 @@ struct Job {
     i64* counters;         // [B, 4] or null: rounds, merges with those undone, cells scanned, 1 if one merge a round
     i64 image_stride, row_stride, column_stride;  // in elements
     i64 tokens, keep;
+
+    // Of the kernel in device memory only.
+    unsigned char* memory;  // [groups, bytes], aligned to 16: what an image needs while it is worked on (space.h)
+    u32* barriers;          // [groups], 0 before the launch
+    i64 bytes, images;      // of a group; B
+    i64 blocks;             // of a group, which works on one image at a time
 };

@@ -1,25 +1,30 @@
 """The batch as one launch, on PyTorch's current stream and in its memory; the host never waits.
 
-So CUDA graphs can capture it, after a first call that compiles and loads the kernel. What is wanted is all the device
-memory it takes.
+So CUDA graphs can capture it, after a first call that compiles and loads the kernel. An image whose cells fit in the
+shared memory of a thread block is one block's work; a larger one is worked on in device memory by several.
 """
 
 from __future__ import annotations
 
 import ctypes
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from atc.ops.linkage.cuda import program
+from atc.ops.linkage.cuda.binaries import BLOCK, GRID, TREE
+from atc.ops.linkage.cuda.bindings import bindings, supports
+from atc.ops.linkage.cuda.memory import MOST_TOKENS, grid_bytes, shared_bytes
 from atc.ops.linkage.job import check_job
 
 # Warps hide each other's latency: where an image takes so much shared memory that only one block fits on a
 # multiprocessor, the block has more of them. Registers suffice for either. Neither number has been measured.
 THREADS, THREADS_ALONE = 512, 1024
-_METHODS_OF_KEYS = ("single", "complete")  # their cells are 32-bit keys if the distances are float32
+THREADS_GRID = 1024
+MOST_SCRATCH = 1 << 31  # bytes for the images that are worked on at a time, or one image's: more of them take turns
+_refused: set[int] = set()  # devices that refused to run blocks all at once
 
 
 class Result(NamedTuple):
@@ -45,43 +50,60 @@ class Job(ctypes.Structure):
         ("column_stride", ctypes.c_int64),
         ("tokens", ctypes.c_int64),
         ("keep", ctypes.c_int64),
+        ("memory", ctypes.c_void_p),
+        ("barriers", ctypes.c_void_p),
+        ("bytes", ctypes.c_int64),
+        ("images", ctypes.c_int64),
+        ("blocks", ctypes.c_int64),
     ]
 
 
+class Shape(NamedTuple):
+    """Of a launch: how many blocks, and what they are given."""
+
+    kernel: program.Loaded
+    blocks: int
+    threads: int
+    shared: int  # bytes of a block
+    of_group: int = 1  # blocks that work on one image
+    scratch: int = 0  # bytes of a group
+
+
 def cluster(
-    distance: Tensor, keep: int, method: str, *, want_merges: bool = False, want_counters: bool = False
+    distance: Tensor,
+    keep: int,
+    method: str,
+    *,
+    want_merges: bool = False,
+    want_counters: bool = False,
+    source: str | None = None,
 ) -> Result:
     """Cluster a batch.
 
     Args:
-        distance: ``[B, N, N]`` float32 or float64 on a GPU, of any strides, N at most ``most_tokens``; only the part
+        distance: ``[B, N, N]`` float32 or float64 on a GPU, of any strides, N at most ``MOST_TOKENS``; only the part
             above the diagonal is read.
         keep: clusters to leave, at least 1; N or more merges nothing.
         method: single, complete, average or ward.
         want_merges: also return the merges in order, and their heights.
         want_counters: also return how much work was done.
+        source: the kernel, ``BLOCK`` or ``GRID``; None chooses by the memory that an image needs.
 
     Raises:
         ValueError: one of these is not as described.
         RuntimeError: the device refuses the launch, for instance because an image needs more shared memory than it has.
     """
-    if distance.get_device() < 0:
+    device = distance.get_device()
+    if device < 0:
         raise ValueError(f"distance must be on a cuda device, got one on {distance.device}")
     distance = distance.resolve_neg()  # the kernel reads memory, where a lazy minus does not stand
     job, result = prepare(distance, keep, method, want_merges=want_merges, want_counters=want_counters)
     batch, tokens, _ = distance.shape
     if batch and tokens:
-        device = distance.get_device()
-        parameters = (ctypes.c_void_p * 1)(ctypes.addressof(job))  # copied by the launch
-        shared = shared_bytes(tokens, method, distance.dtype)
-        program.launch(
-            program.loaded(device, method, distance.dtype),
-            blocks=batch,
-            threads=THREADS_ALONE if 2 * shared > program.shared_memory(device) else THREADS,
-            shared=shared,
-            stream=torch.cuda.current_stream(distance.device).cuda_stream,
-            parameters=ctypes.addressof(parameters),
-        )
+        problem = (device, method, distance.dtype, tokens, batch, source, want_merges)
+        if not _launch(job, shape_of(*problem, device not in _refused), distance):
+            _refused.add(device)
+            _launch(job, shape_of(*problem, False), distance)
     return result
 
 
@@ -89,6 +111,8 @@ def prepare(distance: Tensor, keep: int, method: str, *, want_merges: bool, want
     """Memory for the answer, and the job that fills it."""
     check_job(distance, keep, method, distance.device.type)
     batch, tokens, _ = distance.shape
+    if tokens > MOST_TOKENS:
+        raise ValueError(f"distance must have up to {MOST_TOKENS} tokens, got {tokens}")
     keep = min(keep, tokens)
     wanted: dict[str, tuple[list[int], torch.dtype]] = {"labels": ([batch, tokens], torch.int64)}
     if want_merges:
@@ -104,37 +128,74 @@ def prepare(distance: Tensor, keep: int, method: str, *, want_merges: bool, want
         column_stride=distance.stride(2),
         tokens=tokens,
         keep=keep,
+        images=batch,
         **{name: tensor.data_ptr() for name, tensor in made.items()},
     )
     return job, Result(made["labels"], made.get("merges"), made.get("heights"), made.get("counters"))
 
 
-def shared_bytes(tokens: int, method: str, dtype: torch.dtype) -> int:
-    """Shared memory of a block: a triangle of cells, two keys and eight 16-bit numbers a token, eight 32-bit words."""
-    width = 4 if method in _METHODS_OF_KEYS and dtype == torch.float32 else 8
-    return width * (tokens * (tokens - 1) // 2 + 2 * tokens) + 2 * 8 * tokens + 4 * 8
+@lru_cache(maxsize=4096)
+def shape_of(
+    device: int,
+    method: str,
+    dtype: torch.dtype,
+    tokens: int,
+    batch: int,
+    source: str | None,
+    want_merges: bool,
+    together: bool,
+) -> Shape:
+    """The launch for a batch. Nothing of it depends on values, so that the host works it out once.
+
+    Args:
+        device: its index.
+        method: the linkage.
+        dtype: of the distances.
+        tokens: N.
+        batch: B.
+        source: ``BLOCK``, ``GRID``, or None to choose.
+        want_merges: also the merges in order.
+        together: several blocks may work on an image.
+    """
+    shared, most_shared = shared_bytes(tokens, method, dtype), program.shared_memory(device)
+    if source == BLOCK or (source is None and shared <= most_shared):
+        threads = THREADS_ALONE if 2 * shared > most_shared else THREADS
+        return Shape(program.loaded(device, BLOCK, method, dtype), batch, threads, shared)
+    source = TREE if method == "single" and not want_merges else GRID
+    scratch = grid_bytes(tokens, method, dtype)
+    most = min(batch, max(1, MOST_SCRATCH // scratch))
+    of_group, at_once = 1, program.multiprocessors(device)
+    if together:
+        may_wait = program.blocks_at_once(device, source, method, dtype, THREADS_GRID)
+        of_group = max(1, min(may_wait // most, -(-tokens // 32)))
+    groups = min(most, max(1, at_once // of_group))
+    kernel = program.loaded(device, source, method, dtype)
+    return Shape(kernel, groups * of_group, THREADS_GRID, 0, of_group, scratch)
 
 
-@cache
-def most_tokens(shared_memory: int, method: str, dtype: torch.dtype) -> int:
-    """The largest N for which a block gets by with so many bytes."""
-    tokens = 0
-    while shared_bytes(tokens + 1, method, dtype) <= shared_memory:
-        tokens += 1
-    return tokens
+def _launch(job: Job, shape: Shape, distance: Tensor) -> bool:
+    """Whether it was queued; not if several blocks cannot work on an image here."""
+    kernel, blocks, threads, shared, of_group, scratch = shape
+    if scratch:
+        groups = blocks // of_group
+        memory = torch.empty(groups * scratch, dtype=torch.uint8, device=distance.device)
+        barriers = torch.zeros(groups, dtype=torch.int32, device=distance.device) if of_group > 1 else memory
+        job.memory, job.barriers, job.bytes, job.blocks = memory.data_ptr(), barriers.data_ptr(), scratch, of_group
+    parameters = (ctypes.c_void_p * 1)(ctypes.addressof(job))  # copied by the launch
+    stream = torch.cuda.current_stream(distance.device).cuda_stream
+    address = ctypes.addressof(parameters)
+    return program.launch(kernel, blocks, threads, shared, stream, address, together=of_group > 1)
 
 
 def complaint(distance: Tensor, method: str) -> str | None:
     """Why this backend cannot cluster this batch, or None if it can."""
     if distance.device.type != "cuda" or torch.version.cuda is None:
         return f"needs a tensor on an NVIDIA GPU, got one on {distance.device}"
-    if program.bindings() is None:
+    if bindings() is None:
         return "needs the cuda-bindings package and NVRTC, which PyTorch's CUDA wheels bring"
     device = distance.get_device()
-    if not program.supports(torch.cuda.get_device_capability(device)):
+    if not supports(program.capability(device)):
         return f"needs a GPU that NVRTC still compiles for, got {torch.cuda.get_device_name(device)}"
-    most = most_tokens(program.shared_memory(device), method, distance.dtype)
-    if distance.shape[1] > most:
-        kind = str(distance.dtype).removeprefix("torch.")
-        return f"takes up to {most} tokens on this GPU for {method} linkage of {kind}, got {distance.shape[1]}"
+    if distance.shape[1] > MOST_TOKENS:
+        return f"takes up to {MOST_TOKENS} tokens, got {distance.shape[1]}"
     return None

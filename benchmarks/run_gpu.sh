@@ -28,8 +28,8 @@ part "reduction steps of ViT-B" 25 python -m atc.bench pipeline --device cuda --
   --model deit_base --out benchmarks/pipeline_gpu.json
 part "clustering, 196 tokens and fewer" 30 python -m atc.bench linkage --device cuda --threads "$threads" --batch 256 \
   --tokens 196 98 49 --data smooth --methods single complete average --out benchmarks/linkage_gpu.json
-part "clustering, 4,096 tokens" 20 python -m atc.bench linkage --device cuda --threads "$threads" --batch 2 \
-  --tokens 4096 --keep-rates 0.5 --data smooth --methods single complete average --out benchmarks/linkage_gpu_large.json
+part "clustering, 4,096 and 1,024 tokens" 25 python -m atc.bench linkage --device cuda --threads "$threads" --images 2 \
+  --tokens 4096 1024 --keep-rates 0.5 --data smooth --methods single complete average --out benchmarks/linkage_gpu_large.json
 part "training steps" 30 python -m atc.bench training --device cuda --modes eager --out benchmarks/training_cuda.json
 part "ViT-B" 25 python -m atc.bench throughput backbone=deit_base reducer=[tome,atc_average,random] batch_size=256 \
   precision=bf16 cuda_graph=false seconds=0.3 output=benchmarks/throughput_deit_base_cuda.json

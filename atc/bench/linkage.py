@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     watch = Watch(options.device, options.threads)
     rows: list[dict[str, object]] = []
     for tokens in options.tokens:
-        batch = command.batch_of(options.batch, tokens)
+        batch = command.images_of(options, tokens)
         for name in options.data:
             distance = cosine_distance(DATA[name](batch, tokens).to(options.device))
             for method in options.methods:

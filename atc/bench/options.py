@@ -17,6 +17,7 @@ DATA = ("smooth", "independent")
 MODELS = ("deit_tiny", "deit_small", "deit_base")
 RATES = [0.25, 0.5, 0.7, 0.9]
 MOST_THREADS = 1024
+MOST_TOKENS_GPU = 1 << 16  # that of atc.ops.linkage.job
 _COPIES = 4  # squares of distances that are held at a time: ours, the rivals', and what they make of it
 
 
@@ -85,6 +86,7 @@ def linkage() -> Parser:
     found.add_argument("--methods", nargs="+", choices=LINKAGES, default=list(LINKAGES))
     found.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     found.add_argument("--batch", type=whole(1), default=32, help="images of 196 tokens; fewer for more tokens")
+    found.add_argument("--images", type=whole(1), help="so many, of however many tokens; instead of --batch")
     _machine(found)
     found.add_argument("--out", type=result_file, help="result file, such as benchmarks/linkage_cpu.json")
     return found
@@ -157,11 +159,14 @@ def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
     if name == "pipeline" and not 0 <= options.every_block < options.tokens:
         command.error(f"--every-block {options.every_block}: there are {options.tokens} tokens to begin with")
     most = max(options.tokens) if name == "linkage" else options.tokens
-    images = batch_of(options.batch, most) if name == "linkage" else options.batch
+    if options.device == "cuda" and most > MOST_TOKENS_GPU:
+        command.error(f"--tokens {most}: a GPU clusters up to {MOST_TOKENS_GPU} tokens")
+    images = images_of(options, most) if name == "linkage" else options.batch
+    size = "--batch" if getattr(options, "images", None) is None else "--images"
     needed, there = _COPIES * 4 * images * most**2, provenance.memory()
     if options.device == "cpu" and there is not None and needed > there:
         command.error(
-            f"--tokens {most} with --batch {options.batch}: the distances of {images:,} images take "
+            f"--tokens {most} with {size} {getattr(options, size[2:])}: the distances of {images:,} images take "
             f"{needed / 1e9:,.0f} GB, this machine has {there / 1e9:,.0f}"
         )
     return options
@@ -176,6 +181,11 @@ def _check_training(command: Parser, options: argparse.Namespace) -> None:
     for method in options.methods:
         if method not in known:
             command.error(f"--methods {method}: {build.nearest(method, known)}")
+
+
+def images_of(options: argparse.Namespace, tokens: int) -> int:
+    """How many images of so many tokens `linkage` clusters at once."""
+    return int(options.images or batch_of(options.batch, tokens))
 
 
 def batch_of(batch: int, tokens: int) -> int:

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from atc.bench import __main__ as bench
-from atc.bench import baselines, record
+from atc.bench import baselines, options, record
 from atc.bench.linkage import each_backend, same_partition
 from atc.cost import tokens
 from atc.cost.interleaved import interleave
 from atc.ops.linkage import cosine_distance, cpu, labels
+from atc.ops.linkage.job import MOST_TOKENS_GPU
 
 pytestmark = pytest.mark.skipif(cpu.kernel() is None, reason="the clustering kernel is not compiled")
 
@@ -28,6 +29,26 @@ def test_linkage_writes_a_row_for_each_candidate(tmp_path, capsys):
     assert all(row["us_least"] > 0 for row in result["rows"])
     assert {row["same_partition"] for row in result["rows"]} == {1.0}
     assert "scikit-learn" in capsys.readouterr().out
+
+
+def test_so_many_images_of_however_many_tokens(tmp_path):
+    out = tmp_path / "linkage.json"
+    asked = [
+        "--tokens",
+        "12",
+        "400",
+        "--images",
+        "3",
+        "--keep-rates",
+        ".9",
+        "--methods",
+        "complete",
+        "--data",
+        "smooth",
+    ]
+    bench.main(["linkage", *asked, "--runs", "1", "--out", str(out)])
+    assert {(row["tokens"], row["batch"]) for row in json.loads(out.read_text())["rows"]} == {(12, 3), (400, 3)}
+    assert options.MOST_TOKENS_GPU == MOST_TOKENS_GPU
 
 
 def test_on_a_gpu_each_backend_that_can_run_is_a_candidate(monkeypatch, capsys):

@@ -32,6 +32,13 @@ _CLUSTERING = [
     ("linkage --threads 100000", "--threads: 100000 must be"),
     ("linkage --batch 0", "--batch: 0 must be a whole number, 1 or more"),
     ("linkage --batch 100000000", "GB, this machine has"),
+    ("linkage --images 0", "--images: 0 must be a whole number, 1 or more"),
+    (
+        "linkage --tokens 4096 --images 1000000",
+        "--tokens 4096 with --images 1000000: the distances of 1,000,000 images",
+    ),
+    ("linkage --tokens 196 65537 --device cuda", "--tokens 65537: a GPU clusters up to 65536 tokens"),
+    ("pipeline --tokens 70000 --device cuda", "--tokens 70000: a GPU clusters up to 65536 tokens"),
     ("linkage --keep-rates nan", "--keep-rates: nan must lie in (0, 1]"),
     ("linkage --keep-rates half", "--keep-rates: half must lie in (0, 1]"),
     ("linkage --methods ward", "invalid choice: 'ward'"),

@@ -46,6 +46,6 @@ static std::set<std::string> cluster(Job job, int method, bool is_double, int bl
 
 #include "sanitized.h"
 
-int main(int count, char** arguments) { return run_all(count > 1 ? arguments[1] : "", 2, 2 * ATC_LANES, true); }
+int main(int count, char** arguments) { return run_all(count > 1 ? arguments[1] : "", 2, 4 * ATC_LANES, true); }
 
 #endif

@@ -92,8 +92,10 @@ def test_fuzz(emulation, method, seed):
 
 
 @pytest.mark.slow
-def test_several_blocks_of_warps_of_a_gpu_s_width(tmp_path):
-    several = GridEmulation(tmp_path / "grid32.so", lanes=32, blocks=2, threads=64)
+@pytest.mark.parametrize(("lanes", "blocks", "threads"), [(32, 2, 64), (2, 3, 8)])
+def test_several_blocks_of_several_warps(tmp_path, lanes, blocks, threads):
+    """Warps of a GPU's width; and so many warps that a block of them reads a row where few are to be read."""
+    several = GridEmulation(tmp_path / "several.so", lanes, blocks, threads)
     for tokens, kinds in ((7, list(KINDS)), (70, ["regions", "few_values", "duplicates"])):
         for method in METHODS:
             assert_all_equal(several, batch(tokens, kinds), method, [tokens // 3])

@@ -88,6 +88,32 @@ def test_compiles_for_older_and_for_younger_gpus(source):
     assert b"fma.rn.f64" not in unknown  # it would round otherwise than the oracle
 
 
+@needs_nvrtc
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "method"), [(binaries.GRID, "average"), (binaries.GRID, "ward"), (binaries.TREE, "single")]
+)
+def test_no_innermost_loop_reads_spilled_registers(source, method, tmp_path):
+    """In device memory 64 registers do not hold everything: what is spilled must be read outside of the hot loops."""
+    triton = pytest.importorskip("triton", reason="Triton brings the disassembler")
+    (tmp_path / "kernel.cubin").write_bytes(binaries.compiled((9, 0), source, method, torch.float32).image)
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    done = subprocess.run([tool, "-sass", tmp_path / "kernel.cubin"], capture_output=True, text=True)
+    found = re.findall(r"/\*([0-9a-f]{4,5})\*/\s+(.*?);", done.stdout)
+    instructions = [(int(address, 16), text) for address, text in found]
+    jumps = [(re.search(r"BRA.*?0x([0-9a-f]+)", text), address) for address, text in instructions]
+    loops = [(int(jump[1], 16), address) for jump, address in jumps if jump and int(jump[1], 16) < address]
+    innermost = [
+        (first, last)
+        for first, last in loops
+        if not any((a, b) != (first, last) and first <= a and b <= last for a, b in loops)
+    ]
+    assert len(innermost) > 20, done.stderr
+    for first, last in innermost:
+        inside = [text for address, text in instructions if first <= address <= last]
+        assert not any("LDL" in text or "STL" in text for text in inside), inside
+
+
 def test_what_nvrtc_says_is_not_lost(monkeypatch, tmp_path):
     if found.bindings() is None:
         pytest.skip("cuda-bindings or NVRTC are not installed")

@@ -209,8 +209,9 @@ def test_compiles_into_a_graph_without_overhead(backend):
 
 
 @BOTH
-def test_other_streams_and_threads(backend):
-    distance = cosine_distance(torch.randn(32, 98, 64)).cuda()
+@pytest.mark.parametrize(("batch", "tokens"), [(32, 98), (3, 700)])
+def test_other_streams_and_threads(backend, batch, tokens):
+    distance = cosine_distance(torch.randn(batch, tokens, 64)).cuda()
     skip_unless_it_runs(backend, distance)
     expected = labels(distance, 30, "average", backend=backend)
     torch.cuda.synchronize()

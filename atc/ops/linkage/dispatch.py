@@ -13,7 +13,7 @@ from atc.ops.exporting import exporting
 from atc.ops.gpu import has_triton
 from atc.ops.linkage import cpu, reference
 from atc.ops.linkage.exportable import labels_by_loop
-from atc.ops.linkage.job import METHODS, check_method
+from atc.ops.linkage.job import METHODS, MOST_TOKENS_GPU, check_method
 from atc.ops.linkage.relabel import labels_from_merges
 from atc.ops.linkage.torch import rounds, steps
 
@@ -21,7 +21,6 @@ __all__ = ["BACKENDS", "METHODS", "labels", "usable_backends"]
 
 BACKENDS = ("reference", "torch", "cpu", "triton", "cuda")
 MOST_TOKENS_TRITON = 1024  # a program of the triton backend holds the state of one image in registers
-MOST_TOKENS_GPU = 1 << 16  # of the cuda backend, where two slots share 32 bits; distances alone take 16 GiB an image
 
 
 def labels(

@@ -8,6 +8,7 @@ from torch import Tensor
 from atc.ops.arguments import described, integer, is_floating
 
 METHODS = ("single", "complete", "average", "ward")
+MOST_TOKENS_GPU = 1 << 16  # two slots of an edge share 32 bits (cuda/tree.h); distances take 16 GiB an image
 
 
 def check_job(distance: Tensor, keep: int, method: str, device: str) -> None:

@@ -16,8 +16,8 @@ from torch import Tensor
 from atc.ops.linkage.cuda import program
 from atc.ops.linkage.cuda.binaries import BLOCK, GRID, TREE
 from atc.ops.linkage.cuda.bindings import bindings, supports
-from atc.ops.linkage.cuda.memory import MOST_TOKENS, grid_bytes, shared_bytes
-from atc.ops.linkage.job import check_job
+from atc.ops.linkage.cuda.memory import grid_bytes, shared_bytes
+from atc.ops.linkage.job import MOST_TOKENS_GPU, check_job
 
 # Warps hide each other's latency: where an image takes so much shared memory that only one block fits on a
 # multiprocessor, the block has more of them. Registers suffice for either. Neither number has been measured.
@@ -81,8 +81,8 @@ def cluster(
     """Cluster a batch.
 
     Args:
-        distance: ``[B, N, N]`` float32 or float64 on a GPU, of any strides, N at most ``MOST_TOKENS``; only the part
-            above the diagonal is read.
+        distance: ``[B, N, N]`` float32 or float64 on a GPU, of any strides, N at most
+            ``MOST_TOKENS_GPU``; only the part above the diagonal is read.
         keep: clusters to leave, at least 1; N or more merges nothing.
         method: single, complete, average or ward.
         want_merges: also return the merges in order, and their heights.
@@ -111,27 +111,29 @@ def prepare(distance: Tensor, keep: int, method: str, *, want_merges: bool, want
     """Memory for the answer, and the job that fills it."""
     check_job(distance, keep, method, distance.device.type)
     batch, tokens, _ = distance.shape
-    if tokens > MOST_TOKENS:
-        raise ValueError(f"distance must have up to {MOST_TOKENS} tokens, got {tokens}")
-    keep = min(keep, tokens)
-    wanted: dict[str, tuple[list[int], torch.dtype]] = {"labels": ([batch, tokens], torch.int64)}
+    if tokens > MOST_TOKENS_GPU:
+        raise ValueError(f"distance must have up to {MOST_TOKENS_GPU} tokens, got {tokens}")
+    left = max(tokens - keep, 0)
+    empty, device = torch.empty, distance.device
+    labels = empty(batch, tokens, dtype=torch.int64, device=device)
+    merges = heights = counters = None
     if want_merges:
-        wanted["merges"] = [batch, tokens - keep, 2], torch.int64
-        wanted["heights"] = [batch, tokens - keep], torch.float64
+        merges = empty(batch, left, 2, dtype=torch.int64, device=device)
+        heights = empty(batch, left, dtype=torch.float64, device=device)
     if want_counters:
-        wanted["counters"] = [batch, 4], torch.int64
-    made = {name: torch.empty(shape, dtype=dtype, device=distance.device) for name, (shape, dtype) in wanted.items()}
+        counters = empty(batch, 4, dtype=torch.int64, device=device)
     job = Job(
-        distance=distance.data_ptr(),
-        image_stride=distance.stride(0),
-        row_stride=distance.stride(1),
-        column_stride=distance.stride(2),
-        tokens=tokens,
-        keep=keep,
+        distance.data_ptr(),
+        labels.data_ptr(),
+        None if merges is None else merges.data_ptr(),
+        None if heights is None else heights.data_ptr(),
+        None if counters is None else counters.data_ptr(),
+        *distance.stride(),
+        tokens,
+        tokens - left,
         images=batch,
-        **{name: tensor.data_ptr() for name, tensor in made.items()},
     )
-    return job, Result(made["labels"], made.get("merges"), made.get("heights"), made.get("counters"))
+    return job, Result(labels, merges, heights, counters)
 
 
 @lru_cache(maxsize=4096)
@@ -196,6 +198,6 @@ def complaint(distance: Tensor, method: str) -> str | None:
     device = distance.get_device()
     if not supports(program.capability(device)):
         return f"needs a GPU that NVRTC still compiles for, got {torch.cuda.get_device_name(device)}"
-    if distance.shape[1] > MOST_TOKENS:
-        return f"takes up to {MOST_TOKENS} tokens, got {distance.shape[1]}"
+    if distance.shape[1] > MOST_TOKENS_GPU:
+        return f"takes up to {MOST_TOKENS_GPU} tokens, got {distance.shape[1]}"
     return None

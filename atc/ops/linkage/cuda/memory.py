@@ -6,7 +6,6 @@ from functools import cache
 
 import torch
 
-MOST_TOKENS = 1 << 16  # two slots of an edge share 32 bits (tree.h)
 _METHODS_OF_KEYS = ("single", "complete")  # their cells are 32-bit keys if the distances are float32
 _KEYS, _NUMBERS, _WORDS = 3, 12, 16  # of `Space` in space.h
 

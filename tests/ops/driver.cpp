@@ -1,5 +1,6 @@
 // A libcuda.so.1 without a GPU: what the cuda backend asks of the driver, with blocks run by the emulation. A "binary"
-// is three bytes: the linkage, whether distances are float64, and whether it is the kernel in device memory. A call out of order fails as a driver's would.
+// is three bytes: the linkage, whether distances are float64, and whether it is a kernel in device memory.
+// A call out of order fails as a driver's would.
 #define ATC_LANES 1
 #include "emulate.cpp"
 #include "emulate_grid.cpp"
@@ -81,8 +82,8 @@ int launch_together(void* function, unsigned x, unsigned y, unsigned z, unsigned
     const Job& job = *(const Job*)parameters[0];
     if (depth != 1) return INVALID_CONTEXT;
     if (getenv("REFUSE_TOGETHER") || x > MULTIPROCESSORS) return TOO_LARGE;
-    if (!x || y != 1 || z != 1 || ty != 1 || tz != 1 || threads != 1024 || shared || stream != (void*)1) return INVALID_VALUE;
-    if (!module.in_device_memory || x % job.blocks) return INVALID_VALUE;
+    if (!x || y != 1 || z != 1 || ty != 1 || tz != 1 || threads != 1024) return INVALID_VALUE;
+    if (shared || stream != (void*)1 || !module.in_device_memory || x % job.blocks) return INVALID_VALUE;
     for (unsigned group = 0; group < x / job.blocks; group++)
         if (((const u32*)job.barriers)[group]) return INVALID_VALUE;
     emulate_grid(&job, x / job.blocks, module.method, module.is_double, 1, 1);

@@ -7,8 +7,8 @@
 namespace {
 
 template <class L> struct Blocks {
-    static std::set<std::string> call(const Job& job, i64 images, int threads, size_t shared, const std::string& left_out) {
-        std::set<std::string> waits;
+    static Waits call(const Job& job, i64 images, int threads, size_t shared, const std::string& left_out) {
+        Waits waits;
         for (i64 image = 0; image < images; image++) {
             std::unique_ptr<unsigned char[]> memory(new unsigned char[shared]);  // not a byte more than it may touch
             memset(memory.get(), 0xA5, shared);
@@ -32,7 +32,7 @@ extern "C" void emulate(const Job* job, i64 images, int method, int is_double, i
 
 #ifdef ATC_PROGRAM
 
-static std::set<std::string> cluster(const Job& job, int method, bool is_double, int, int threads, const std::string& left_out) {
+static Waits cluster(const Job& job, int method, bool is_double, int, int threads, const std::string& left_out) {
     const i64 shared = shared_bytes(job.tokens, method <= COMPLETE && !is_double ? 4 : 8);
     return dispatch<Blocks>(method, is_double, job, job.images, threads, size_t(shared), left_out);
 }

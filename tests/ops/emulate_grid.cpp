@@ -8,7 +8,7 @@
 namespace {
 
 template <class L> struct Group {
-    static std::set<std::string> call(const Job& job, i64 group, i64 groups, int blocks, int threads, const std::string& left_out) {
+    static Waits call(const Job& job, i64 group, i64 groups, int blocks, int threads, const std::string& left_out) {
         unsigned char* const memory = job.memory + group * job.bytes;
         return in_threads(blocks, threads, left_out, [&](EmulatedThread& thread) {
             for (i64 image = group; image < job.images; image += groups) {
@@ -36,12 +36,12 @@ extern "C" i64 grid_bytes(i64 tokens, i64 width) {
 
 #ifdef ATC_PROGRAM
 
-static std::set<std::string> cluster(Job job, int method, bool is_double, int blocks, int threads, const std::string& left_out) {
+static Waits cluster(Job job, int method, bool is_double, int blocks, int threads, const std::string& left) {
     job.bytes = grid_bytes(job.tokens, method <= COMPLETE && !is_double ? 4 : 8);
     std::unique_ptr<unsigned char[]> memory(new unsigned char[job.bytes]);  // not a byte more than it may touch
     memset(memory.get(), 0xA5, job.bytes);
     job.memory = memory.get();
-    return dispatch<Group>(method, is_double, job, i64(0), i64(1), blocks, threads, left_out);
+    return dispatch<Group>(method, is_double, job, i64(0), i64(1), blocks, threads, left);
 }
 
 #include "sanitized.h"

@@ -38,10 +38,12 @@ inline u32 trailing_zeros(u64 value) { return u32(__builtin_ctzll(value)); }
 #include "cells.h"
 #include "job.h"
 
+typedef std::set<std::string> Waits;  // as "file:line"
+
 struct Team {
     const int blocks, threads;   // threads of all blocks together
     const std::string left_out;  // "file:line" of a wait, or nothing
-    std::set<std::string> waits;
+    Waits waits;
     std::vector<u64> told[2];  // by each thread, at even and odd turns: the turn, and 32 bits
     std::vector<u64> scratch;  // of each warp
     std::barrier<> all;
@@ -120,7 +122,7 @@ struct EmulatedThread {
 };
 
 // Does the work of all threads, and says where they waited.
-template <class Work> std::set<std::string> in_threads(int blocks, int block_threads, const std::string& left_out, Work work) {
+template <class Work> Waits in_threads(int blocks, int block_threads, const std::string& left_out, Work work) {
     Team team(blocks, block_threads, left_out);
     auto of_one = [&](int index) {
         EmulatedThread thread(team, index);
@@ -136,7 +138,7 @@ template <class Work> std::set<std::string> in_threads(int blocks, int block_thr
 
 // A function for each linkage and type of distances.
 template <template <class> class Function, class... Arguments>
-std::set<std::string> dispatch(int method, bool is_double, const Arguments&... arguments) {
+Waits dispatch(int method, bool is_double, const Arguments&... arguments) {
     if (is_double) {
         if (method == SINGLE) return Function<Linkage<SINGLE, double>>::call(arguments...);
         if (method == COMPLETE) return Function<Linkage<COMPLETE, double>>::call(arguments...);

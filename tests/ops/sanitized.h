@@ -1,7 +1,7 @@
-// Hard inputs for the sanitizers. The including file says how one is clustered: `cluster(job, method, is_double, blocks,
-// block_threads, left_out)`. Without arguments the program runs them, and prints how many runs disagreed with a single
-// warp; with "barriers" it lists where threads wait; with "file:line" it leaves out that wait, which ThreadSanitizer
-// must notice.
+// Hard inputs for the sanitizers. The including file says how they are clustered: `cluster(job, method, is_double,
+// blocks, block_threads, left_out)`. Without arguments the program runs them, and prints how many runs
+// disagreed with a single warp; with "barriers" it lists where threads wait; with "file:line" it leaves out that wait,
+// which must be noticed.
 #pragma once
 #include "emulated.h"
 
@@ -41,7 +41,7 @@ template <class Input> std::vector<Input> distances(i64 tokens, int kind) {
 
 template <class Input>
 Output run(i64 tokens, i64 keep, int kind, int method, bool merges, int blocks, int block_threads,
-           const std::string& left_out, std::set<std::string>& waits) {
+           const std::string& left_out, Waits& waits) {
     const i64 images = 2, needed = images * (tokens - keep);  // the second image takes the memory of the first
     std::vector<Input> distance = distances<Input>(tokens, kind);
     const std::vector<Input> second = distances<Input>(tokens, (kind + 1) % KINDS);
@@ -63,15 +63,15 @@ Output run(i64 tokens, i64 keep, int kind, int method, bool merges, int blocks, 
     job.tokens = tokens;
     job.keep = keep;
     job.images = images;
-    const std::set<std::string> found = cluster(job, method, sizeof(Input) == 8, blocks, block_threads, left_out);
+    const Waits found = cluster(job, method, sizeof(Input) == 8, blocks, block_threads, left_out);
     waits.insert(found.begin(), found.end());
     return out;
 }
 
-// Every input by a team of the given shape and by one warp. `merges` may be left out where labels are found in another way.
+// Every input by a team of the given shape and by one warp. `labels_only`: labels alone are found in another way.
 inline int run_all(const std::string& wish, int blocks, int block_threads, bool labels_only) {
     const bool listing = wish == "barriers";
-    std::set<std::string> waits;
+    Waits waits;
     int wrong = 0, runs = 0;
     for (i64 tokens : {1, 2, 5, 12, 21})
         for (int kind = 0; kind < KINDS; kind++)

@@ -35,7 +35,7 @@ template <class L, class Thread> struct Block {
     const i64 image;
     const int tokens, needed;  // N and N - K
 
-    // Shared memory, in this order; `shared_bytes` in launch.py adds it up.
+    // Shared memory, in this order; `shared_bytes` in memory.py adds it up.
     Cell* const cells;     // a packed triangle: row x holds the cells with all smaller slots
     Key* const nearest;    // key of the nearest neighbour, or a lower bound of it if that is above the cut
     Key* const height;     // key that the slot's cluster disappeared at; none() while it is alive

@@ -28,7 +28,7 @@ template <class Rounds> ATC_DEVICE void merge_closest(Rounds& r) {
     typedef typename Rounds::Cell Cell;
     typedef typename Rounds::S S;
     const u32 low = closest_pair(r), high = r.neighbour[low];
-    const u32 size_low = r.size[low], size_high = r.size[high];
+    const int size_low = int(r.size[low]), size_high = int(r.size[high]);
     const typename Rounds::Key height = r.nearest[low];
     Cell* const one = r.space.row(int(low));
     Cell* const other = r.space.row(int(high));
@@ -37,10 +37,10 @@ template <class Rounds> ATC_DEVICE void merge_closest(Rounds& r) {
     for (int k = r.thread.index; k < r.tokens; k += r.thread.threads) {
         if (u32(k) == low || u32(k) == high || r.size[k] == 0) continue;
         Cell cell = L::join(one[k], other[k]);
-        if (L::METHOD == WARD) cell = Cell(ward(one[k], other[k], apart, int(size_low), int(size_high), int(r.size[k])));
+        if (L::METHOD == WARD) cell = Cell(ward(one[k], other[k], apart, size_low, size_high, int(r.size[k])));
         other[k] = r.space.row(k)[high] = cell;
-        const u32 pairs = (size_low + size_high) * r.size[k];
-        if (meets_union(r, k, low, high, L::key(cell, int(pairs))))
+        const int pairs = (size_low + size_high) * int(r.size[k]);
+        if (meets_union(r, k, low, high, L::key(cell, pairs)))
             r.stale[r.thread.atomic_add(&r.counted(S::STALE), 1)] = u32(k);
     }
     if (r.thread.index == 0) {
@@ -48,7 +48,7 @@ template <class Rounds> ATC_DEVICE void merge_closest(Rounds& r) {
         r.place[low] = u32(r.merged);
         r.height[low] = height;
         r.parent[low] = high;
-        r.size[high] = size_low + size_high;
+        r.size[high] = u32(size_low + size_high);
         r.size[low] = 0;
         r.nearest[high] = 0;  // before all keys: the whole row is scanned
         r.neighbour[high] = 0;

@@ -40,8 +40,8 @@ struct GroupThread : GpuWarp {
     }
 };
 
-// A group takes one image after another; there are as many groups as images that are worked on at a time. `Algorithm` is
-// made for an image and runs.
+// A group takes one image after another; there are as many groups as images that are worked on at a time. An
+// `Algorithm` is made for an image, and runs.
 template <class Algorithm> ATC_DEVICE void work_on_images(const Job& job) {
     __shared__ u64 scratch[32];
     const int blocks = int(job.blocks);

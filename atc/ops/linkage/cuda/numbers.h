@@ -1,7 +1,7 @@
 // From the root of each token to labels, by several thread blocks.
 #pragma once
 
-// Clusters numbered by the first of their members. Before, each thread has written the `root` of its tokens, and `first`
+// Clusters numbered by the first of their members. Before, each thread has written the `root` of its tokens. `first`
 // has been all ones since the last wait; `number` need hold nothing. The wait after it is the caller's.
 template <class Thread>
 ATC_DEVICE void number_clusters(Thread& thread, int tokens, const u32* root, u32* first, u32* number, i64* labels) {

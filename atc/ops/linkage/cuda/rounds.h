@@ -133,7 +133,7 @@ template <class L, class Thread> struct Rounds {
         }
     }
 
-    // A warp takes some columns of a pair. The cell between two unions is combined from four, by that of the larger slot.
+    // A warp takes some columns of a pair. The cell between two unions is combined from four, by the larger slot.
     ATC_DEVICE void join_pairs(int pairs) {
         const int width = 4 * Thread::LANES, strips = (tokens + width - 1) / width;
         for (i64 item = thread.warp; item < i64(pairs) * strips; item += thread.warps) {

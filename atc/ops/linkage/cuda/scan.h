@@ -16,7 +16,7 @@ template <class Rounds> struct Nearest {
     }
 };
 
-// MANY cells a thread, loaded before the first of them is looked at; `at` counts from `begin`, round to the slots before.
+// MANY cells a thread, loaded before the first of them is looked at; `at` counts from `begin`, round to its start.
 template <int MANY, class Rounds>
 ATC_DEVICE void offer_cells(const Rounds& r, int x, int begin, int at, int step, Nearest<Rounds>& best) {
     typedef typename Rounds::Linkage L;

@@ -3,12 +3,13 @@
 #include "cells.h"
 #include "job.h"
 
-// `grid_bytes` in launch.py adds it up.
+// `grid_bytes` in memory.py adds it up.
 template <class L> struct Space {
     typedef typename L::Cell Cell;
     typedef typename L::Key Key;
     enum { KEYS = 3, NUMBERS = 12, WORDS = 16 };
-    enum { PAIRS = 0, STALE = 2, EXTRAS = 4, CUT = 6, NEXT, LOWEST, BELOW, CLIQUES, TAKEN, GONE, LAST };  // places in `word`; the first three take two
+    // Places in `word`. The first three take two, for one round and the next.
+    enum { PAIRS = 0, STALE = 2, EXTRAS = 4, CUT = 6, NEXT, LOWEST, BELOW, CLIQUES, TAKEN, GONE, LAST };
 
     const int tokens;
     Cell* const cells;  // [N, N], symmetric; the diagonal is not used

@@ -73,12 +73,13 @@ template <class Tree> ATC_DEVICE void cut_among_equals(Tree& t, typename Tree::K
     }
 }
 
-// A warp a row: `visit` gets the slots, smaller one first, of each pair of tokens with this key that are not yet together.
+// A warp a row: `visit` gets the slots, smaller one first, of each pair of tokens with this key that are not together.
 template <class Tree, class Visit> ATC_DEVICE void for_edges(const Tree& t, typename Tree::Key key, Visit visit) {
     for (int i = t.thread.warp; i < t.tokens; i += t.thread.warps) {
         const auto* const row = t.space.row(i);
         const u32 own = t.slot[i];
         for (int j = i + 1 + t.thread.lane; j < t.tokens; j += t.thread.LANES)
-            if (row[j] == key && t.slot[j] != own) visit(own < t.slot[j] ? own : t.slot[j], own < t.slot[j] ? t.slot[j] : own);
+            if (row[j] == key && t.slot[j] < own) visit(t.slot[j], own);
+            else if (row[j] == key && t.slot[j] > own) visit(own, t.slot[j]);
     }
 }

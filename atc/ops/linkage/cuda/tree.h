@@ -71,7 +71,7 @@ template <class L, class Thread> struct Tree {
         for (int x = thread.warp; x < tokens; x += thread.warps) find_near(x);
         thread.sync();
         for (int x = thread.index; x < tokens; x += thread.threads)
-            if (near_key[x] == best_key[component[x]]) thread.atomic_min(&best_pair[component[x]], pair(u32(x), near_slot[x]));
+            if (near_key[x] == best_key[component[x]]) propose(component[x], u32(x), near_slot[x]);
         thread.sync();
         for (int a = thread.index; a < tokens; a += thread.threads) {
             if (component[a] != u32(a)) continue;
@@ -97,7 +97,9 @@ template <class L, class Thread> struct Tree {
         thread.sync();
     }
 
-    static ATC_DEVICE u32 pair(u32 a, u32 b) { return a < b ? a << 16 | b : b << 16 | a; }
+    ATC_DEVICE void propose(u32 to, u32 a, u32 b) {
+        thread.atomic_min(&best_pair[to], a < b ? a << 16 | b : b << 16 | a);
+    }
 
     // A warp a token. Its lowest edge out leads to the smallest slot of the lowest key.
     ATC_DEVICE void find_near(int x) {

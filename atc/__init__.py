@@ -6,14 +6,16 @@ model = atc.wrap(vit, reducer="atc_average", keep_rate=0.25)
 logits, trace = model(images), model.trace
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from atc import moved
 
 __version__ = "0.1.0"
-__all__ = ["ReducedViT", "__version__", "check_plans", "cuda_graph", "draw", "unwrap", "wrap"]
+__all__ = ["ReducedViT", "__version__", "check_plans", "cuda_graph", "draw", "study", "unwrap", "wrap"]
 
 if TYPE_CHECKING:
+    from atc import study
     from atc.api import ReducedViT, check_plans, unwrap, wrap
     from atc.pictures.draw import draw
     from atc.vit.cuda_graph import cuda_graph
@@ -23,6 +25,8 @@ moved.serve_old_imports()
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import atc.core` (what a reducer needs) loads torch and nothing else.
+    if name == "study":
+        return importlib.import_module("atc.study")
     if name == "draw":
         from atc.pictures import draw
 

@@ -1,0 +1,16 @@
+"""How reduction patterns relate: traces of runs, similarities between them, and what these say of accuracy."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atc.study import measures
+
+__all__ = ["measures"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that the command reads its arguments before it loads SciPy and scikit-learn.
+    if name == "measures":
+        return importlib.import_module("atc.study.measures")
+    raise AttributeError(f"module 'atc.study' has no attribute {name!r}; it has measures")

@@ -1,0 +1,101 @@
+"""Whether similarity goes with a difference in accuracy: rank correlations, and how sure they are."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kendalltau, spearmanr
+
+Rows = NDArray[np.float64]
+NONE = float("nan")
+
+
+def correlation(difference: ArrayLike, column: ArrayLike) -> tuple[float, float, float, float, int]:
+    """Spearman's rho and Kendall's tau-b of a difference in accuracy against a column of similarities.
+
+    Args:
+        difference: 1-D, one per pair of models.
+        column: the similarity or distance of each pair; NaN where there is none.
+
+    Returns:
+        rho, its two-sided p, tau, its two-sided p, and n, the pairs that have both numbers. NaN for fewer than two
+        pairs, or where one of both is constant.
+
+    Raises:
+        ValueError: not 1-D, or of different lengths.
+    """
+    x, y = _present(difference, column)
+    if _degenerate(x, y):
+        return NONE, NONE, NONE, NONE, len(x)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # that two pairs have no p
+        rho, rho_p = spearmanr(x, y)
+        tau, tau_p = kendalltau(x, y)
+    return float(rho), float(rho_p), float(tau), float(tau_p), len(x)
+
+
+def bootstrap(
+    difference: ArrayLike,
+    column: ArrayLike,
+    groups: Sequence[object] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Percentile intervals of both rank correlations.
+
+    Args:
+        difference: as in `correlation`.
+        column: likewise.
+        groups: what each pair belongs to, such as the method of its model B: groups are drawn whole. None: each pair
+            alone.
+        level: how much of the resamples lies in an interval.
+        resamples: how many are drawn; one in which a column is constant is left out.
+        seed: of the draws.
+
+    Returns:
+        Lower and upper bound of rho, and of tau; NaN where no resample has a correlation.
+
+    Raises:
+        ValueError: as in `correlation`, or other numbers of groups.
+    """
+    names = list(range(np.size(column))) if groups is None else list(groups)
+    if len(names) != np.size(column):
+        raise ValueError(f"groups must name the group of each of {np.size(column)} pairs, got {len(names)}")
+    x, y, present = *_present(difference, column), _both(difference, column)
+    members: dict[object, list[int]] = {}
+    for row, name in enumerate(name for name, there in zip(names, present, strict=True) if there):
+        members.setdefault(name, []).append(row)
+    rows_of = [np.array(rows) for rows in members.values()]
+    draw = np.random.default_rng(seed)
+    found = []
+    for _ in range(resamples if len(rows_of) > 1 else 0):
+        rows = np.concatenate([rows_of[group] for group in draw.integers(len(rows_of), size=len(rows_of))])
+        if not _degenerate(x[rows], y[rows]):
+            found.append(correlation(x[rows], y[rows])[0:3:2])
+    if not found:
+        return (NONE, NONE), (NONE, NONE)
+    tail = (1 - level) / 2 * 100
+    bounds = np.percentile(np.array(found), [tail, 100 - tail], axis=0)
+    return (float(bounds[0, 0]), float(bounds[1, 0])), (float(bounds[0, 1]), float(bounds[1, 1]))
+
+
+def _both(difference: ArrayLike, column: ArrayLike) -> NDArray[np.bool_]:
+    """Which rows have both numbers."""
+    x, y = np.asarray(difference, dtype=np.float64), np.asarray(column, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(
+            f"difference and column must be 1-D and equally long, got shapes {list(x.shape)} and {list(y.shape)}"
+        )
+    return ~(np.isnan(x) | np.isnan(y))
+
+
+def _present(difference: ArrayLike, column: ArrayLike) -> tuple[Rows, Rows]:
+    rows = _both(difference, column)
+    return np.asarray(difference, dtype=np.float64)[rows], np.asarray(column, dtype=np.float64)[rows]
+
+
+def _degenerate(x: Rows, y: Rows) -> bool:
+    return len(x) < 2 or bool(np.ptp(x) == 0 or np.ptp(y) == 0)

@@ -40,8 +40,8 @@ class DPCKNN(Reducer):
                 nn.init.zeros_(self.weight.weight)
 
     @torch.no_grad()
-    def _cluster(self, x: Tensor, keep: int) -> Tensor:
-        """[B, N, C] -> labels [B, N]; clusters are numbered by descending score of their centres."""
+    def _cluster(self, x: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+        """[B, N, C] -> labels [B, N] and centres [B, K]; clusters are numbered by descending score of their centres."""
         with torch.autocast(x.device.type, enabled=False):
             x = x if x.dtype == torch.float64 else x.float()
             num_tokens = x.shape[1]
@@ -63,12 +63,12 @@ class DPCKNN(Reducer):
             centres = (to_denser * density).topk(keep, dim=1).indices
             labels = distance.gather(2, centres[:, None, :].expand(-1, num_tokens, -1)).argmin(dim=2)
             slots = torch.arange(keep, device=x.device).expand_as(centres)
-            return labels.scatter(1, centres, slots)
+            return labels.scatter(1, centres, slots), centres
 
     def forward(self, view: TokenView, keep: int) -> Plan:
         """The clusters around `keep` density peaks, and the learned weights of their means."""
-        labels = self._cluster(view.x, keep)
+        labels, centres = self._cluster(view.x, keep)
         weight = None if self.weight is None else self.weight(view.x).squeeze(-1).exp()
         # 1e-6 in the denominator is the published code's guard; without learned weights it moves a mean by 1e-6
         # of itself at most, and it is kept in both modes so that they differ only where the docstring says.
-        return Assign(labels, keep, weight, eps=1e-6)
+        return Assign(labels, keep, weight, eps=1e-6, kept=centres)

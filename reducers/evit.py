@@ -24,4 +24,4 @@ class EViT(Reducer):
         slots = torch.arange(keep, device=kept.device).expand_as(kept)
         labels = torch.full_like(score, keep, dtype=torch.int64).scatter(1, kept, slots)
         weight = score.scatter(1, kept, 1.0)
-        return Assign(labels, keep + 1, weight, average=False)
+        return Assign(labels, keep + 1, weight, average=False, kept=kept)

@@ -30,6 +30,8 @@ class _Evaluate(_Run):
     baselines: bool
     cuda_graph: bool | None
     use_ema: bool | None
+    trace: bool | None
+    cls_features: Blocks | None
 
 
 class _Train(_Run):

@@ -1,5 +1,6 @@
 """Settings that have to go together."""
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,7 @@ def check(cfg: DictConfig, command: str) -> None:
     check_shares(cfg.schedule.get("keep_rate"), cfg.schedule.get("blocks"))
     frozen.check(cfg, command)
     if command != "train":
+        _check_trace(cfg)
         return
     teacher.node(cfg.get("teacher"))
     if trainer.get("limit_train_batches") == 0:
@@ -37,6 +39,28 @@ def check(cfg: DictConfig, command: str) -> None:
     warmup = cfg.optimizer.get("warmup_epochs")
     if epochs is not None and epochs > 0 and isinstance(warmup, (int, float)):
         check_warmup(warmup, epochs)
+
+
+def _check_trace(cfg: DictConfig) -> None:
+    """ValueError for a trace that cannot be written, or goes on with something else."""
+    if cfg.get("resume") not in (None, "auto"):
+        raise ValueError(f"resume={cfg.resume}: an evaluation goes on as in resume=auto, the same command again")
+    if not cfg.get("trace"):
+        if cfg.get("cls_features") is not None:
+            raise ValueError(f"cls_features={list(cfg.cls_features)} are part of a trace: add trace=true")
+        return
+    for name in ("compile", "cuda_graph"):
+        if cfg.get(name):
+            raise ValueError(f"trace=true looks at every block, which {name}={shown(cfg[name])} leaves no room for")
+    if cfg.task.get("_target_") == frozen.PROBE:
+        raise ValueError("trace=true goes with task=classification, multilabel or zero_shot, not with task=probe")
+    devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
+    if devices not in (1, "1", "auto", [0]) or nodes != 1:
+        raise ValueError(f"trace=true writes the images of one device: trainer.devices=1, not {shown(devices)}")
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ValueError(
+            'trace=true writes Parquet with pyarrow, which is not installed: pip install "atc-toolkit[study]"'
+        )
 
 
 def check_shares(keep_rate: Any, blocks: Any) -> None:

@@ -40,7 +40,7 @@ class Select(Plan):
     def __init__(self, indices: Tensor, num_in: int, labels: Tensor | None = None, *, valid: Tensor | None = None):
         if not isinstance(indices, Tensor) or indices.dtype != torch.int64 or indices.ndim != 2:
             raise ValueError(f"indices must be int64 [B, K], got {described(indices)}")
-        self.indices = indices
+        self.indices = self.kept = indices
         self.num_out = indices.shape[1]
         self.clustered = labels is not None
         check_valid(valid, tuple(indices.shape))
@@ -93,6 +93,7 @@ class Assign(Plan):
         average: False = the weighted *sum* (EViT's fused token), in which sizes play no part.
         eps: added to the sum of weights before dividing (DPC-KNN: 1e-6).
         valid: see `Plan`.
+        kept: see `Plan`.
 
     Examples:
         >>> plan = Assign(torch.tensor([[0, 1, 0]]), num_out=2)
@@ -114,8 +115,9 @@ class Assign(Plan):
         average: bool = True,
         eps: float = 0.0,
         valid: Tensor | None = None,
+        kept: Tensor | None = None,
     ):
-        self.labels, self.num_out = labels, num_out
+        self.labels, self.num_out, self.kept = labels, num_out, kept
         self.weight, self.average, self.eps, self.valid = weight, average, eps, valid
 
     @override

@@ -29,6 +29,9 @@ class Plan(tuple[Tensor, ...], ABC):
     labels: Tensor  # [B, N] int64 in [0, K), the output token each input goes to; -1 = dropped
     num_out: int  # K
     valid: Tensor | None = None  # [B, K] bool or floating in [0, 1]; None = all real
+    # [B, K'] int64, which input token each of the first K' outputs is, or stands for as the centre of its cluster; the
+    # other outputs are none. None = no output is. What a trace holds as kept.
+    kept: Tensor | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Plan":
         """The tuple of the tensors that it is made of; those of subclasses take the rest."""

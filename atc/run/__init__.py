@@ -16,7 +16,7 @@ from atc.files import write_whole
 from atc.grids import claim
 from atc.run.loading import load
 from atc.run.parts import Parts, build, optimizer_of, run_of
-from atc.run.results import finish, result_of, result_of_selection
+from atc.run.results import finish, result_of, result_of_selection, tracing_of
 from atc.runs import checkpoints, directories, lock, record_file, store
 from atc.runs.context import recorded
 from atc.runs.record import Record
@@ -60,14 +60,7 @@ def train(cfg: DictConfig) -> Record:
     """
     known = record_file.RecordFile(Path(cfg.output_dir) / record_file.FILE, resume=cfg.resume is not None).record
     if cfg.resume == "auto" and known.status == "finished":
-        log.info("resume=auto: this run is finished")
-        groups = claim.changed(known, code.of_config(plain_settings(cfg)))
-        if groups:
-            log.warning("code changed since: %s; without resume=auto it is run anew", ", ".join(groups))
-        if lock.is_first() and store.reconcile(cfg.output_dir, cfg.paths.store, cfg):
-            log.info("its record was not in the results store yet, and now is")
-        log.info(summary_text(known, outputs=cfg.output_dir))
-        return known
+        return _finished_before(cfg, known)
     resume = checkpoints.training_state(cfg.resume, Path(cfg.output_dir))
     if known.status == "failed" and known.error:
         log.info("this run failed before: %s", known.error)
@@ -113,12 +106,25 @@ def train(cfg: DictConfig) -> Record:
         return finish(run, parts)
 
 
+def _finished_before(cfg: DictConfig, known: Record) -> Record:
+    """Say that a run is finished already, and see to it that the results store has its record, which is returned."""
+    log.info("resume=auto: this run is finished")
+    groups = claim.changed(known, code.of_config(plain_settings(cfg)))
+    if groups:
+        log.warning("code changed since: %s; without resume=auto it is run anew", ", ".join(groups))
+    if lock.is_first() and store.reconcile(cfg.output_dir, cfg.paths.store, cfg):
+        log.info("its record was not in the results store yet, and now is")
+    log.info(summary_text(known, outputs=cfg.output_dir))
+    return known
+
+
 @_alone
 def evaluate(cfg: DictConfig) -> Record:
     """Evaluate a backbone off the shelf, or a checkpoint, with its tokens reduced.
 
     Args:
-        cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction.
+        cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction,
+            cfg.trace writes what became of the patches of each image (`atc.runs.traces`).
 
     Returns:
         The record, as written to output_dir/results.json.
@@ -126,6 +132,10 @@ def evaluate(cfg: DictConfig) -> Record:
     Raises:
         ValueError: settings do not go together, or another process holds the run directory.
     """
+    if cfg.get("resume") == "auto":
+        known = record_file.RecordFile(Path(cfg.output_dir) / record_file.FILE, resume=True).record
+        if known.status == "finished":
+            return _finished_before(cfg, known)
     file = None if cfg.checkpoint is None else directories.checkpoint_file(cfg.checkpoint)
     parts = build(cfg, with_weights=file is None)
     notices = [] if file is None else load(parts.model, file, cfg.get("use_ema"))
@@ -133,12 +143,14 @@ def evaluate(cfg: DictConfig) -> Record:
     run.begin()
     _keep_text_features(parts, run.record)
     reduces = parts.model.method.reduces
+    tracing = tracing_of(parts)
     with recorded(run, cause=partial(behind, trainer=parts.trainer)):
-        if cfg.baselines:
+        if cfg.baselines and (reduces or not cfg.get("trace")):
             run.note(**result_of(parts, "dense", parts.vit))
-        if not (cfg.baselines and not reduces):
+        if reduces or cfg.get("trace") or not cfg.baselines:
             reduced = "off_the_shelf" if file is None else "checkpoint"
-            run.note(**result_of(parts, reduced if reduces else "dense"))
+            with tracing:
+                run.note(**result_of(parts, reduced if reduces else "dense"))
         return finish(run, parts)
 
 

@@ -12,7 +12,10 @@ COMPOSED = "composed.yaml"  # the configuration with its ${...}, so that a later
 RESOLVED = "config.yaml"
 BEST, LAST = "best.ckpt", "last.ckpt"
 # What an evaluation decides for itself; all the rest describes the model and comes with the checkpoint.
-OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark", "compile", "cuda_graph"}
+OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark", "compile", "cuda_graph"} | {
+    "trace",
+    "cls_features",
+}
 OF_THE_COMMAND = {"checkpoint", "use_ema", "resume", "output_dir", "paths", "debug", "sweep", "report", "hydra"}
 
 

@@ -1,0 +1,18 @@
+"""Mistakes in traces and in the study of them."""
+
+from tests.mistakes import Mistake
+
+MISTAKES = [
+    Mistake("evaluate trace=3", ("trace=3", "true or false"), without_torch=True),
+    Mistake("evaluate cls_features=[4]", ("cls_features=[4]", "add trace=true"), without_torch=True),
+    Mistake("evaluate trace=true cls_features=4", ("cls_features=4", "[4, 7, 10]"), without_torch=True),
+    Mistake("evaluate trace=true cls_features=[0]", ("cls_features=[0]", "1 or more"), without_torch=True),
+    Mistake("evaluate trace=true cls_features=[4,13]", ("cls_features=[4, 13]", "12 blocks"), slow=True),
+    Mistake("evaluate trace=true compile=true", ("trace=true", "compile=true"), without_torch=True),
+    Mistake("evaluate trace=true cuda_graph=true", ("trace=true", "cuda_graph=true"), without_torch=True),
+    Mistake("evaluate trace=true trainer.devices=2", ("trace=true", "trainer.devices=1", "2"), without_torch=True),
+    Mistake("evaluate trace=true task=probe", ("trace=true", "task=probe")),
+    Mistake("evaluate trace=true resume=last", ("resume=last", "resume=auto"), without_torch=True),
+    Mistake("evaluate resume=runs/x", ("resume=runs/x", "resume=auto"), without_torch=True),
+    Mistake("train trace=true", ("trace",)),
+]

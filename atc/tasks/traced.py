@@ -171,7 +171,7 @@ def traced(trace: Traced, task: Any, trainer: Any, datamodule: LightningDataModu
     task.replayed = trace
     trainer.callbacks.append(trace)
     if trace.done:
-        datamodule.test_dataloader = rest  # type: ignore[method-assign]
+        datamodule.test_dataloader = rest  # type: ignore[method-assign]  # of this instance, for a while
     try:
         yield
     finally:
@@ -179,7 +179,7 @@ def traced(trace: Traced, task: Any, trainer: Any, datamodule: LightningDataModu
         trainer.callbacks.remove(trace)
         trainer.limit_test_batches = limit
         if trace.done:
-            datamodule.test_dataloader = loader  # type: ignore[method-assign]
+            datamodule.test_dataloader = loader  # type: ignore[method-assign]  # likewise
 
 
 def _of_stages(stages: Sequence[StageTrace], plans: Sequence[Plan], patches: int) -> dict[str, Any]:

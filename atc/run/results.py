@@ -16,6 +16,7 @@ from atc.printable import printable
 from atc.run.parts import Parts, task_of
 from atc.runs.context import Run
 from atc.runs.record import Record
+from atc.runs.settings import plain_settings
 from atc.runs.summary import summary_text
 from atc.runs.traces import DIRECTORY
 from atc.tasks.finite import NotFinite
@@ -72,7 +73,9 @@ def tracing_of(parts: Parts) -> AbstractContextManager[None]:
     if parts.trainer.world_size > 1:
         raise ValueError("trace=true writes the images of one device: trainer.devices=1")
     place, blocks = Path(cfg.output_dir) / DIRECTORY, list(cfg.get("cls_features") or ())
-    trace = Traced(parts.model, place, blocks, resume=cfg.get("resume") is not None)
+    about = {group: (cfg.choices or {}).get(group) for group in ("reducer", "backbone", "datamodule")}
+    about["keep_rate"] = plain_settings(cfg.schedule, resolve=True).get("keep_rate")
+    trace = Traced(parts.model, place, blocks, resume=cfg.get("resume") is not None, about=about)
     return traced(trace, parts.task, parts.trainer, parts.datamodule)
 
 

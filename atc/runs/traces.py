@@ -96,8 +96,11 @@ class TraceFiles:
         images: how many images.
         grid: rows and columns of the source patches.
         blocks: that reduce, 1-based.
+        depth: how many blocks there are.
         kept: whether the method keeps tokens as they are.
+        merges: whether it merges all others into clusters.
         cls_features: blocks whose CLS tokens are there.
+        run: what the run was: reducer, keep_rate, backbone, datamodule.
     """
 
     directory: Path
@@ -105,13 +108,22 @@ class TraceFiles:
     images: int
     grid: tuple[int, int]
     blocks: tuple[int, ...]
+    depth: int
     kept: bool
+    merges: bool
     cls_features: tuple[int, ...]
+    run: dict[str, Any]
 
     @property
     def patches(self) -> int:
         """N0."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns; none where there is no image."""
+        _, parquet = _pyarrow()
+        return list(parquet.read_schema(part_file(self.directory, 0)).names) if self.parts else []
 
     def read(self, columns: Sequence[str]) -> Iterator[dict[str, Array]]:
         """Columns, a part at a time.
@@ -183,8 +195,9 @@ def open_trace(directory: Path) -> TraceFiles:
         known = json.loads(file.read_text(encoding="utf-8"))
         rows, columns = known["grid"]
         blocks, features = tuple(map(int, known["blocks"])), tuple(map(int, known["cls_features"]))
-        held = int(known["parts"]), int(known["images"]), (int(rows), int(columns)), blocks
-        return TraceFiles(place, *held, bool(known["kept"]), features)
+        held = int(known["parts"]), int(known["images"]), (int(rows), int(columns)), blocks, int(known["depth"])
+        run = {name: known["run"][name] for name in ("reducer", "keep_rate", "backbone", "datamodule")}
+        return TraceFiles(place, *held, bool(known["kept"]), bool(known["merges"]), features, run)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is damaged ({type(error).__name__}: {error}): evaluate anew") from None
 

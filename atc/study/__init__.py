@@ -4,13 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atc.study import measures
+    from atc.study import depth, measures, proxy, runs, similarity
 
-__all__ = ["measures"]
+__all__ = ["depth", "measures", "proxy", "runs", "similarity"]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that the command reads its arguments before it loads SciPy and scikit-learn.
-    if name == "measures":
-        return importlib.import_module("atc.study.measures")
-    raise AttributeError(f"module 'atc.study' has no attribute {name!r}; it has measures")
+    if name in __all__:
+        return importlib.import_module(f"atc.study.{name}")
+    raise AttributeError(f"module 'atc.study' has no attribute {name!r}; it has {', '.join(__all__)}")

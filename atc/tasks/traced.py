@@ -3,7 +3,7 @@
 import io
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-from atc.core import Plan, StageTrace
+from atc.core import Assign, Mix, Plan, Select, StageTrace
 from atc.files import write_whole
 from atc.runs.traces import CHUNK, INDEX, TraceWriter, packed, part_file
 from atc.vit.reduced import ReducedViT
@@ -37,6 +37,7 @@ class Traced(Callback):
         cls_features: blocks whose CLS tokens are written, 1-based.
         resume: go on with what is there.
         chunk: images of a part.
+        about: what trace.json says of the run.
 
     Attributes:
         done: how many images were evaluated before.
@@ -52,6 +53,7 @@ class Traced(Callback):
         cls_features: Sequence[int] = (),
         resume: bool = False,
         chunk: int = CHUNK,
+        about: Mapping[str, Any] | None = None,
     ):
         self.model, self.directory, self.cls_features = model, directory, tuple(cls_features)
         if self.cls_features and not model.prefix:
@@ -68,7 +70,7 @@ class Traced(Callback):
         for name in (INDEX, *(() if self._state else (STATE,))):
             (directory / name).unlink(missing_ok=True)
         self._columns: dict[str, Any] = {}
-        self._about: dict[str, Any] = {}
+        self._run, self._about = dict(about or {}), dict[str, Any]()
 
     def _left(self) -> dict[str, Any] | None:
         """What an evaluation that was cut off has left, if it was to write the same."""
@@ -89,10 +91,13 @@ class Traced(Callback):
                 cls[f"cls_{number}"] = stream.x[:, 0].float()
         logits = stream.finish()
         patches = stream.grid[0] * stream.grid[1]
-        columns = _of_stages(stream.stages, [stream.plans[str(stage.block)][0] for stage in stream.stages], patches)
+        plans = [stream.plans[str(stage.block)][0] for stage in stream.stages]
+        columns = _of_stages(stream.stages, plans, patches)
         self._about = {
             "grid": list(stream.grid),
             "blocks": [stage.block for stage in stream.stages],
+            "depth": self.model.depth,
+            "merges": bool(plans) and all(_clusters(plan) for plan in plans),
             "kept": any(name.startswith("kept_") for name in columns),
             "cls_features": list(self.cls_features),
         }
@@ -131,7 +136,7 @@ class Traced(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the rest, and that the trace is whole."""
-        self._writer.finish(images=self._seen, **self._about)
+        self._writer.finish(images=self._seen, **self._about, run=self._run)
         (self.directory / STATE).unlink(missing_ok=True)
 
 
@@ -196,6 +201,13 @@ def _of_stages(stages: Sequence[StageTrace], plans: Sequence[Plan], patches: int
             bits = torch.zeros(len(own), patches + 1, dtype=torch.bool, device=own.device).scatter(1, own + 1, True)
             columns[f"kept_{stage.block}"] = np.packbits(bits[:, 1:].cpu().numpy(), axis=1)
     return columns
+
+
+def _clusters(plan: Plan) -> bool:
+    """Whether a plan groups all tokens: EViT's sum of what it drops is no cluster."""
+    if isinstance(plan, Select):
+        return plan.clustered
+    return isinstance(plan, Mix) or (isinstance(plan, Assign) and plan.average)
 
 
 def _own(stage: StageTrace, plan: Plan, before: Tensor | None, patches: int) -> Tensor | None:

@@ -15,6 +15,7 @@ MODULES = {
     "bench": "atc.bench",
     "check": "datamodules.check",
     "report": "atc.report",
+    "study": "atc.study",
     "visualise": "atc.visualise",
 }
 
@@ -24,8 +25,8 @@ class Mistake:
     """A command line and the one line that answers it.
 
     Attributes:
-        line: the command (train, evaluate, bench, check, report or visualise) and its arguments, separated by spaces;
-            an argument that holds spaces is written in `arguments` instead.
+        line: the command (train, evaluate, bench, check, report, study or visualise) and its arguments, separated by
+            spaces; an argument that holds spaces is written in `arguments` instead.
         says: what the line has to contain.
         arguments: further arguments.
         status: the exit status.

@@ -15,4 +15,12 @@ MISTAKES = [
     Mistake("evaluate trace=true resume=last", ("resume=last", "resume=auto"), without_torch=True),
     Mistake("evaluate resume=runs/x", ("resume=runs/x", "resume=auto"), without_torch=True),
     Mistake("train trace=true", ("trace",)),
+    Mistake("study", ("command", "--help"), without_torch=True),
+    Mistake("study similarities runs", ("similarities", "similarity"), without_torch=True),
+    Mistake("study depth", ("DIRECTORY",), without_torch=True),
+    Mistake("study depth runs", ("runs: no such directory",), without_torch=True),
+    Mistake("study similarity . --axis rate", ("rate", "keep_rate"), without_torch=True),
+    Mistake("study proxy . --resamples 0", ("0 must be a whole number, 1 or more",), without_torch=True),
+    Mistake("study all . --name a/b", ("a/b", "without a directory"), without_torch=True),
+    Mistake("study all .", ("no run with a finished trace", "evaluate.py trace=true")),
 ]

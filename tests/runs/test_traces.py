@@ -11,6 +11,9 @@ from atc.runs import traces
 pytest.importorskip("pyarrow")
 
 
+ABOUT = {"depth": 12, "merges": False, "run": dict.fromkeys(("reducer", "keep_rate", "backbone", "datamodule"))}
+
+
 def rows(images: int, side: int, first: int = 0) -> dict[str, np.ndarray]:
     draw = np.random.default_rng(first)
     patches = side * side
@@ -37,7 +40,7 @@ def test_what_is_written_comes_back(tmp_path: Path, side: int) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["part-00000.parquet"]
     with pytest.raises(ValueError, match="no finished trace"):
         traces.open_trace(tmp_path)
-    writer.finish(images=18, grid=[side, side], blocks=[4, 7, 10], kept=True, cls_features=[12])
+    writer.finish(images=18, grid=[side, side], blocks=[4, 7, 10], kept=True, cls_features=[12], **ABOUT)
     trace = traces.open_trace(tmp_path)
     assert (trace.parts, trace.images, trace.patches) == (2, 18, side * side)
     for name in batches[0]:
@@ -77,7 +80,7 @@ def test_what_is_damaged_is_named(tmp_path: Path, text: str) -> None:
 def test_a_part_that_is_cut_is_named(tmp_path: Path) -> None:
     writer = traces.TraceWriter(tmp_path)
     writer.add(written(rows(5, 3)))
-    writer.finish(images=5, grid=[3, 3], blocks=[4, 7, 10], kept=True, cls_features=[12])
+    writer.finish(images=5, grid=[3, 3], blocks=[4, 7, 10], kept=True, cls_features=[12], **ABOUT)
     trace, part = traces.open_trace(tmp_path), tmp_path / "part-00000.parquet"
     with pytest.raises(ValueError, match="has no cls_3"):
         trace.whole("cls_3")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
 
 Rows = NDArray[np.float64]
 NONE = float("nan")
@@ -70,15 +70,20 @@ def bootstrap(
         members.setdefault(name, []).append(row)
     rows_of = [np.array(rows) for rows in members.values()]
     draw = np.random.default_rng(seed)
-    found = []
-    for _ in range(resamples if len(rows_of) > 1 else 0):
-        rows = np.concatenate([rows_of[group] for group in draw.integers(len(rows_of), size=len(rows_of))])
-        if not _degenerate(x[rows], y[rows]):
-            found.append(correlation(x[rows], y[rows])[0:3:2])
-    if not found:
+    if len(rows_of) < 2:
+        return (NONE, NONE), (NONE, NONE)
+    chosen = draw.integers(len(rows_of), size=(resamples, len(rows_of)))
+    if len({len(rows) for rows in rows_of}) == 1:  # of one length: all at once
+        rows = np.stack(rows_of)[chosen].reshape(resamples, -1)
+        found = _of_each(x[rows], y[rows])
+    else:
+        drawn = [np.concatenate([rows_of[group] for group in groups_of]) for groups_of in chosen]
+        found = np.concatenate([_of_each(x[rows][None], y[rows][None]) for rows in drawn])
+    found = found[~np.isnan(found).any(axis=1)]
+    if not len(found):
         return (NONE, NONE), (NONE, NONE)
     tail = (1 - level) / 2 * 100
-    bounds = np.percentile(np.array(found), [tail, 100 - tail], axis=0)
+    bounds = np.percentile(found, [tail, 100 - tail], axis=0)
     return (float(bounds[0, 0]), float(bounds[1, 0])), (float(bounds[0, 1]), float(bounds[1, 1]))
 
 
@@ -95,6 +100,22 @@ def _both(difference: ArrayLike, column: ArrayLike) -> NDArray[np.bool_]:
 def _present(difference: ArrayLike, column: ArrayLike) -> tuple[Rows, Rows]:
     rows = _both(difference, column)
     return np.asarray(difference, dtype=np.float64)[rows], np.asarray(column, dtype=np.float64)[rows]
+
+
+def _of_each(x: Rows, y: Rows) -> Rows:
+    """[samples, n] twice -> [samples, 2], rho and tau of each; NaN where one is constant."""
+    found = []
+    for one, other in ((rankdata(x, axis=1), rankdata(y, axis=1)), (_signs(x), _signs(y))):
+        one, other = (values - values.mean(axis=1, keepdims=True) for values in (one, other))
+        norms = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+        products = (one * other).sum(axis=1)
+        found.append(np.divide(products, norms, out=np.full(len(x), NONE), where=norms > 1e-9))
+    return np.stack(found, axis=1)
+
+
+def _signs(values: Rows) -> Rows:
+    """[samples, n] -> [samples, n * n], how each two compare; they sum to 0."""
+    return np.sign(values[:, :, None] - values[:, None, :]).reshape(len(values), -1)
 
 
 def _degenerate(x: Rows, y: Rows) -> bool:

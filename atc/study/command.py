@@ -1,0 +1,186 @@
+"""What python -m atc.study computes, prints and writes."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from atc import provenance
+from atc.files import write_json, write_whole
+from atc.printable import printable
+from atc.study import depth, proxy, similarity
+from atc.study.runs import AXES, NONE, Axis, TracedRun
+
+Row = dict[str, Any]
+FUNCTIONS = (similarity.kept_patches, similarity.merged_patches, similarity.cls_features, similarity.depth_maps)
+
+
+def similarity_of(runs: Sequence[TracedRun], axis: Axis | None, name: str, output: Path, **_: Any) -> list[Path]:
+    """Print and write how alike runs are.
+
+    Args:
+        runs: that are compared.
+        axis: along which; None: all.
+        name: of the file.
+        output: where it is written.
+        **_: options of other commands.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: no two runs can be compared.
+    """
+    rows = _similarities(runs, AXES if axis is None else (axis,))
+    if not rows:
+        along = "any axis" if axis is None else axis
+        raise ValueError(f"no two of the {len(runs)} runs can be compared along {along}: {_keys(runs)}")
+    _show(f"Similarity of {len(runs)} runs", (_short(row) for row in rows))
+    return [_write_csv(output / f"similarity_{name}.csv", rows)]
+
+
+def depth_of(runs: Sequence[TracedRun], axis: Axis | None, name: str, output: Path, **_: Any) -> list[Path]:
+    """Print and write depth maps and the shares of tokens that are left; arguments as of `similarity_of`."""
+    maps = _maps(runs)
+    shown = [
+        {
+            "run": row["key"],
+            "mean depth": f"{row['overall'][0]:.2f} ± {row['overall'][1]:.2f}" if row["kept"] else "merges",
+            **{f"block {block}": f"{rate[0]:.3f}" for block, rate in zip(row["blocks"], row["rates"], strict=True)},
+        }
+        for row in maps
+    ]
+    _show("Depth of patches, and the share of tokens left", shown)
+    return [write_json(output / f"depth_{name}.json", maps, indent=1)]
+
+
+def proxy_of(
+    runs: Sequence[TracedRun],
+    axis: Axis | None,
+    name: str,
+    output: Path,
+    anchors: Sequence[str] = proxy.ANCHORS,
+    resamples: int = 1000,
+) -> list[Path]:
+    """Print and write whether similarity goes with a difference in score.
+
+    Args:
+        runs: as of `similarity_of`.
+        axis: likewise; None: method.
+        name: likewise.
+        output: likewise.
+        anchors: the methods that others are compared with along method.
+        resamples: of the bootstrap.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: no two runs can be compared.
+    """
+    axis = axis or "method"
+    rows = proxy.proxies(_similarities(runs, (axis,)), axis, anchors, resamples)
+    if not rows:
+        raise ValueError(f"no proxies along {axis}: anchors {', '.join(anchors)}, runs {_keys(runs)}")
+    _show(f"Rank correlation with the difference in score, along {axis}", map(_proxy, rows))
+    return [_write_csv(output / f"proxy_{name}.csv", rows)]
+
+
+def all_of(
+    runs: Sequence[TracedRun],
+    axis: Axis | None,
+    name: str,
+    output: Path,
+    anchors: Sequence[str] = proxy.ANCHORS,
+    resamples: int = 1000,
+) -> list[Path]:
+    """Write all of it to one file for atc.report, arguments as of `proxy_of`."""
+    axes = AXES if axis is None else (axis,)
+    rows = _similarities(runs, axes)
+    found = {
+        "runs": [{"key": run.key, "score": run.score, "images": run.trace.images} for run in runs],
+        "similarity": rows,
+        "proxies": [row for one in axes for row in proxy.proxies(rows, one, anchors, resamples)],
+        "maps": _maps(runs),
+        **provenance.origin(),
+    }
+    return [write_json(output / f"study_{name}.json", found, indent=None)]
+
+
+def _similarities(runs: Sequence[TracedRun], axes: Iterable[Axis]) -> list[Row]:
+    return [row for axis in axes for function in FUNCTIONS for row in function(runs, axis)]
+
+
+def _maps(runs: Sequence[TracedRun]) -> list[Row]:
+    maps = []
+    for run in runs:
+        found = depth.patterns(run.trace)
+        about = {key: getattr(run, key) for key in ("key", "method", "keep_rate", "capacity", "data_set")}
+        numbers = {"mean": found.mean.tolist(), "std": found.std.tolist(), "overall": found.overall}
+        known = {"kept": run.trace.kept or run.method == NONE, "blocks": run.trace.blocks, "depth": run.trace.depth}
+        maps.append({**about, **known, **numbers, "rates": found.rates, "images": run.trace.images})
+    return maps
+
+
+def _short(row: Row) -> Row:
+    """A row of similarities for the terminal."""
+    sides = [
+        " ".join(str(row[f"{part}_{side}"]) for part in ("method", "capacity", "data_set", "keep_rate"))
+        for side in "ab"
+    ]
+    spread = "" if row["std"] is None else f" ± {row['std']:.3f}"
+    other = row.get("chance") if row.get("adjusted") is None else row["adjusted"]
+    label = {"iou": "", "ioa": "", "nmi": "adjusted "}.get(row["measure"], "")
+    return {
+        "axis": row["axis"],
+        "A": sides[0].replace(" None", ""),
+        "B": sides[1].replace(" None", ""),
+        "block": "" if row["block"] is None else str(row["block"]),
+        "measure": row["measure"],
+        "mean": f"{row['mean']:.3f}{spread}" + ("" if row.get("enough", True) else " (too few images)"),
+        "chance": "" if other is None else f"{label}{other:.3f}",
+    }
+
+
+def _proxy(row: Row) -> Row:
+    return {
+        "anchor": row["anchor"],
+        **{key: "" if row[key] is None else str(row[key]) for key in ("data_set", "capacity", "keep_rate", "block")},
+        "measure": row["measure"],
+        "rho": f"{row['rho']:.2f} [{row['rho_low']:.2f}, {row['rho_high']:.2f}]",
+        "p": f"{row['rho_p']:.3f}",
+        "tau": f"{row['tau']:.2f}",
+        "n": str(row["n"]),
+    }
+
+
+def _show(title: str, rows: Iterable[Row]) -> None:
+    """Print rows as a table, as wide as need be."""
+    rows = list(rows)
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for head in heads:
+        table.add_column(head, no_wrap=True)
+    for row in rows:
+        table.add_row(*(printable(row.get(head, "")) for head in heads))
+    out = io.StringIO()
+    Console(file=out, width=1000, markup=False, emoji=False, highlight=False).print(table)
+    print("\n".join(line.rstrip() for line in out.getvalue().splitlines()))
+
+
+def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
+    out = io.StringIO()
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(out, heads, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_whole(path, out.getvalue())
+
+
+def _keys(runs: Sequence[TracedRun]) -> str:
+    shown = "; ".join(run.key for run in runs[:4])
+    return shown if len(runs) <= 4 else f"{shown}; and {len(runs) - 4} more"

@@ -149,7 +149,8 @@ def _flat(error: BaseException) -> str:
     )
 
 
-KINDS = ("table", "curves", "ranks", "differences", "throughput")
+KINDS = ("table", "curves", "ranks", "differences", "throughput", "similarity", "matrices", "proxies", "depth_maps")
+STUDY_AXES = ("keep_rate", "capacity", "method", "data_set")
 SETTINGS = ("off_the_shelf", "fine_tuned")
 _LISTS = ("of", "settings", "rows", "columns", "against", "notes", "published")
 _AXES = (_are_texts, "a list of axes, such as [reducer]")

@@ -5,7 +5,8 @@ python -m atc.report atc_table1_mae --store benchmarks --store runs/store
 python -m atc.report --all site/                      all of them on one page
 python -m atc.report --list
 
-Benchmarks (throughput) are read from benchmarks/ and the stores: files that python -m atc.bench wrote.
+Benchmarks (throughput) and studies are read from benchmarks/ and the stores: files that python -m atc.bench and
+python -m atc.study all wrote.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from atc.printable import printable
-from atc.report import layout, report, throughput
+from atc.report import layout, report, study, throughput
 from atc.runs.record import Record
 from atc.runs.store import Store
 
@@ -71,6 +72,8 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
 
     def report_on(name: str) -> report.Report:
         shown = layout.load(name, given.sweeps)
+        if shown.kind in layout.STUDY:
+            return study.build_study(shown, study.read([*(given.store or [DEFAULT]), Path("benchmarks")]))
         if shown.kind != "throughput":
             return report.build_report(shown, records)
         return throughput.build_throughput(

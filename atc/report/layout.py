@@ -13,6 +13,7 @@ from atc.grids import grid
 from atc.report.escape import is_number
 
 _HERE = Path(__file__).resolve().parents[1]
+STUDY = ("similarity", "matrices", "proxies", "depth_maps")  # kinds of what python -m atc.study has computed
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Layout:
         name: that of the sweep file.
         title: the heading.
         kind: table; or a figure: curves, ranks (mean rank of each method) or differences (each method less the best of
-            `against`, averaged); or throughput, of which atc.report.throughput makes the table.
+            `against`, averaged); or throughput, of which atc.report.throughput makes the table; or a part of a study of
+            reduction patterns, which atc.report.study makes: similarity, matrices, proxies, depth_maps.
         sweeps: whose runs are shown.
         settings: which results of a run, such as off_the_shelf.
         rows: the coordinates that tell rows, or panels, apart.
@@ -143,6 +145,10 @@ def _metrics(given: Any, file: Path) -> tuple[Metric, ...]:
 def _check_axes(layout: Layout, file: Path) -> None:
     """ValueError for an axis that no run has, and for one of a figure that has no numbers along it."""
     if layout.kind == "throughput":
+        return
+    if layout.kind in STUDY:
+        if layout.x not in sections.STUDY_AXES:
+            raise ValueError(f"{file}: report.x={layout.x}: {build.nearest(layout.x, list(sections.STUDY_AXES))}")
         return
     axes = list(dict.fromkeys(["setting", "reducer", *(axis for point in layout.points for axis in point)]))
     axes += ["metric"] if len(layout.metrics) > 1 else []

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from atc.files import write_json, write_whole
 from atc.report import cells, expected, figures, marks, notes, ranks, tables
 from atc.report.cells import Cell
@@ -44,7 +46,11 @@ class Report:
         """The figure, if it is one."""
         if not self.layout.drawn:
             return None
-        return figures.svg(figures.draw(self.layout, self.cells, self.table), self.layout.name)
+        return figures.svg(self.figure(), self.layout.name)
+
+    def figure(self) -> Figure:
+        """The figure, of a layout that is drawn."""
+        return figures.draw(self.layout, self.cells, self.table)
 
     def write(self, directory: Path) -> list[Path]:
         """Markdown, LaTeX and CSV; PNG and SVG of a figure; and the runs behind it. The files."""
@@ -57,7 +63,7 @@ class Report:
         written = [write_whole(directory / file, text) for file, text in texts.items()]
         written.append(write_json(directory / f"{name}.json", self.records(), indent=1))
         if self.layout.drawn:
-            figure = figures.draw(self.layout, self.cells, self.table)
+            figure = self.figure()
             for suffix in ("png", "svg"):
                 written.append(write_whole(directory / f"{name}.{suffix}", figures.encoded(figure, suffix)))
         return written

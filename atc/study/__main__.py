@@ -1,7 +1,7 @@
 """How reduction patterns relate, from runs that evaluate.py trace=true has traced.
 
 python -m atc.study similarity runs/evaluate --axis keep_rate    how alike pairs of runs are, on the terminal and as CSV
-python -m atc.study depth runs/evaluate                          mean depth of each patch, share of tokens left
+python -m atc.study depth runs/evaluate                          mean depth of each patch, as numbers and as a page
 python -m atc.study proxy runs/evaluate                          whether similarity goes with accuracy
 python -m atc.study all runs/evaluate --name digits              all of it, in one file that atc.report shows
 

@@ -13,6 +13,7 @@ from atc import provenance
 from atc.files import write_json, write_whole
 from atc.printable import printable
 from atc.study import depth, proxy, similarity
+from atc.study.page import write_page
 from atc.study.runs import AXES, NONE, Axis, TracedRun
 
 Row = dict[str, Any]
@@ -44,7 +45,7 @@ def similarity_of(runs: Sequence[TracedRun], axis: Axis | None, name: str, outpu
 
 
 def depth_of(runs: Sequence[TracedRun], axis: Axis | None, name: str, output: Path, **_: Any) -> list[Path]:
-    """Print and write depth maps and the shares of tokens that are left; arguments as of `similarity_of`."""
+    """Print and write depth maps and the shares of tokens that are left, and a page of them; see `similarity_of`."""
     maps = _maps(runs)
     shown = [
         {
@@ -55,7 +56,8 @@ def depth_of(runs: Sequence[TracedRun], axis: Axis | None, name: str, output: Pa
         for row in maps
     ]
     _show("Depth of patches, and the share of tokens left", shown)
-    return [write_json(output / f"depth_{name}.json", maps, indent=1)]
+    page = write_page(_rounded(maps), output / f"depth_{name}.html")
+    return [write_json(output / f"depth_{name}.json", maps, indent=1), page]
 
 
 def proxy_of(
@@ -101,14 +103,38 @@ def all_of(
     """Write all of it to one file for atc.report, arguments as of `proxy_of`."""
     axes = AXES if axis is None else (axis,)
     rows = _similarities(runs, axes)
+    proxies = [row for one in axes for row in proxy.proxies(rows, one, anchors, resamples)]
+    sides = ("method", "keep_rate", "capacity", "data_set", "score")
+    numbers = {tuple(getattr(run, side) for side in sides): number for number, run in enumerate(runs)}
+    short = []
+    for row in rows:
+        a, b = (numbers[tuple(row[f"{side}_{which}"] for side in sides)] for which in "ab")
+        if row["axis"] != "method" or a < b:  # the other order says the same, but for what has a direction
+            names = ("axis", "block", "measure", "mean", "std", "images", "chance", "adjusted", "enough")
+            short.append({"a": a, "b": b, **{name: row.get(name) for name in names}})
     found = {
-        "runs": [{"key": run.key, "score": run.score, "images": run.trace.images} for run in runs],
-        "similarity": rows,
-        "proxies": [row for one in axes for row in proxy.proxies(rows, one, anchors, resamples)],
-        "maps": _maps(runs),
+        "runs": [{side: getattr(run, side) for side in sides} | {"images": run.trace.images} for run in runs],
+        "similarity": _columns(short),
+        "proxies": _columns(proxies),
+        "maps": _rounded(_maps(runs)),
         **provenance.origin(),
     }
     return [write_json(output / f"study_{name}.json", found, indent=None)]
+
+
+def _columns(rows: Sequence[Row]) -> Row:
+    """Rows as a list of names and one of values."""
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    return {"columns": heads, "rows": [[_rounded(row.get(head)) for head in heads] for row in rows]}
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with six digits."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _similarities(runs: Sequence[TracedRun], axes: Iterable[Axis]) -> list[Row]:
@@ -152,7 +178,7 @@ def _proxy(row: Row) -> Row:
         **{key: "" if row[key] is None else str(row[key]) for key in ("data_set", "capacity", "keep_rate", "block")},
         "measure": row["measure"],
         "rho": f"{row['rho']:.2f} [{row['rho_low']:.2f}, {row['rho_high']:.2f}]",
-        "p": f"{row['rho_p']:.3f}",
+        "p (permutations)": f"{row['permutation_p']:.3f}",
         "tau": f"{row['tau']:.2f}",
         "n": str(row["n"]),
     }

@@ -27,8 +27,8 @@ def proxies(
         resamples: of the bootstrap, in which the pairs of a method B are drawn together.
 
     Returns:
-        Rows with `axis`, `anchor`, `data_set`, `capacity`, `keep_rate`, `measure`, `block`, `rho`, `rho_p`, `tau`,
-        `tau_p`, `n`, and the 95 % intervals `rho_low`, `rho_high`, `tau_low` and `tau_high`.
+        Rows with `axis`, `anchor`, `data_set`, `capacity`, `keep_rate`, `measure`, `block`, `rho`, `rho_p`,
+        `permutation_p`, `tau`, `tau_p`, `n`, and the 95 % intervals `rho_low`, `rho_high`, `tau_low` and `tau_high`.
     """
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -44,7 +44,8 @@ def proxies(
             difference, column, [row["method_b"] for row in members] if axis == "method" else None, resamples=resamples
         )
         about = {"axis": axis, "anchor": anchor, "data_set": data_set, "capacity": capacity, "keep_rate": rate}
-        numbers = {"rho": rho, "rho_p": rho_p, "tau": tau, "tau_p": tau_p, "n": n}
+        exact = measures.permutation_p(difference, column)
+        numbers = {"rho": rho, "rho_p": rho_p, "permutation_p": exact, "tau": tau, "tau_p": tau_p, "n": n}
         bounds = dict(zip(("rho_low", "rho_high", "tau_low", "tau_high"), (*of_rho, *of_tau), strict=True))
         found.append({**about, "measure": measure, "block": block, **numbers, **bounds})
     return found

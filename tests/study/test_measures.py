@@ -251,6 +251,20 @@ def test_bootstrap_draws_groups_whole():
         measures.bootstrap([1, 2, 3], [1, 2, 3], ["a", "b"])
 
 
+def test_permutations_are_counted():
+    x, y = [1.0, 2, 3, 4], [1.0, 2, 3, 4]
+    assert measures.permutation_p(x, y) == pytest.approx(2 / 24)  # and so no 4 pairs are significant
+    assert np.isnan(measures.permutation_p([1.0, 2, 3], [5.0, 5, 5]))
+    draw = rng(8)
+    x, y = draw.integers(4, size=(2, 6)).astype(float)
+    every = stats.permutation_test(
+        (x,), lambda one: stats.spearmanr(one, y)[0], permutation_type="pairings", n_resamples=10_000
+    )
+    assert measures.permutation_p(x, y) == pytest.approx(every.pvalue)
+    x, y = draw.normal(size=(2, 30))
+    assert measures.permutation_p(x, y) == pytest.approx(measures.correlation(x, y)[1], abs=0.03)
+
+
 @pytest.mark.parametrize(("a", "b", "patches"), [(98, 49, 196), (176, 158, 196), (3, 0, 10), (10, 10, 10)])
 def test_chance_is_the_mean_over_random_sets(a, b, patches):
     draw = rng(5)

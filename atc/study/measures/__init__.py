@@ -12,7 +12,7 @@ from atc.study.measures.features import cls_features
 from atc.study.measures.kept import ioa, iou
 from atc.study.measures.maps import heat_maps
 from atc.study.measures.merges import clusterings, compose
-from atc.study.measures.ranks import bootstrap, correlation
+from atc.study.measures.ranks import bootstrap, correlation, permutation_p
 
 __all__ = [
     "adjusted_mutual_information",
@@ -26,4 +26,5 @@ __all__ = [
     "heat_maps",
     "ioa",
     "iou",
+    "permutation_p",
 ]

@@ -1,5 +1,6 @@
 """Whether similarity goes with a difference in accuracy: rank correlations, and how sure they are."""
 
+import itertools
 import warnings
 from collections.abc import Sequence
 
@@ -33,6 +34,33 @@ def correlation(difference: ArrayLike, column: ArrayLike) -> tuple[float, float,
         rho, rho_p = spearmanr(x, y)
         tau, tau_p = kendalltau(x, y)
     return float(rho), float(rho_p), float(tau), float(tau_p), len(x)
+
+
+def permutation_p(difference: ArrayLike, column: ArrayLike, draws: int = 20_000, seed: int = 0) -> float:
+    """How often a random pairing has a rho at least as far from 0; for few pairs p of `correlation` is only roughly so.
+
+    Args:
+        difference: as in `correlation`.
+        column: likewise.
+        draws: of random pairings, where there are more than 7 pairs; of fewer, all pairings are gone through.
+        seed: of the draws.
+
+    Returns:
+        A two-sided p, exact for up to 7 pairs; NaN where there is no rho.
+
+    Raises:
+        ValueError: as in `correlation`.
+    """
+    x, y = _present(difference, column)
+    if _degenerate(x, y):
+        return NONE
+    if len(x) <= 7:
+        orders = np.array(list(itertools.permutations(range(len(x)))))
+    else:
+        orders = np.random.default_rng(seed).permuted(np.tile(np.arange(len(x)), (draws, 1)), axis=1)
+    one, other = rankdata(x) - (len(x) + 1) / 2, rankdata(y) - (len(y) + 1) / 2
+    reached = np.abs(other[orders] @ one) >= abs(one @ other) - 1e-9
+    return float(reached.mean() if len(x) <= 7 else (reached.sum() + 1) / (len(reached) + 1))
 
 
 def bootstrap(

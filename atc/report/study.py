@@ -65,7 +65,7 @@ def read(directories: Iterable[Path]) -> dict[str, Mapping[str, Any]]:
     """The studies of these directories.
 
     Args:
-        directories: where files study_NAME.json are looked for; the first that has one counts.
+        directories: where files patterns_NAME.json are looked for; the first that has one counts.
 
     Returns:
         Studies by NAME, with `similarity` and `proxies` as rows.
@@ -74,14 +74,12 @@ def read(directories: Iterable[Path]) -> dict[str, Mapping[str, Any]]:
         ValueError: a file is none; the message names it.
     """
     found: dict[str, Mapping[str, Any]] = {}
-    for file in (file for directory in directories for file in sorted(directory.glob("study_*.json"))):
-        name = file.stem.removeprefix("study_")
+    for file in (file for directory in directories for file in sorted(directory.glob("patterns_*.json"))):
+        name = file.stem.removeprefix("patterns_")
         if name in found:
             continue
         try:
             study = json.loads(file.read_text(encoding="utf-8"))
-            if isinstance(study, list) and not name.startswith("_"):  # a report's own records of the same name
-                continue
             runs, similarities = study["runs"], _rows(study["similarity"])
             for row in similarities:
                 for side in "ab":

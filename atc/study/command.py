@@ -117,9 +117,9 @@ def all_of(
         "similarity": _columns(short),
         "proxies": _columns(proxies),
         "maps": _rounded(_maps(runs)),
-        **provenance.origin(),
+        **{part: provenance.origin().get(part) for part in ("commit", "versions")},
     }
-    return [write_json(output / f"study_{name}.json", found, indent=None)]
+    return [write_json(output / f"patterns_{name}.json", found, indent=None)]
 
 
 def _columns(rows: Sequence[Row]) -> Row:

@@ -3,7 +3,6 @@
 import csv
 import io
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -138,15 +137,10 @@ def test_every_axis_can_be_drawn(store, axis: str, kind: str, tmp_path: Path) ->
     "text", ["{", "{}", '{"runs": [], "similarity": {"columns": ["axis"], "rows": [[1]]}, "proxies": 3, "maps": []}']
 )
 def test_another_file_is_named(tmp_path: Path, text: str, capsys) -> None:
-    (tmp_path / "study_digits.json").write_text(text)
+    (tmp_path / "patterns_digits.json").write_text(text)
     assert main(["study_digits_proxy", "--store", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "study_digits.json is no re" in line  # no result of python -m atc.study all; what is cut off, no record
-
-
-def test_the_record_of_a_report_of_the_same_name_is_no_study(tmp_path: Path) -> None:
-    (tmp_path / "study_digits_proxy.json").write_text(json.dumps([{"rho": 1}]))
-    assert study.read([tmp_path]) == {}
+    assert "patterns_digits.json is no re" in line  # no result of python -m atc.study all; what is cut off, no record
 
 
 def test_an_axis_that_there_is_not(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_proxies_by_loops():
         (["similarity", "--axis", "keep_rate"], "evit small photographs 0.9"),
         (["depth"], "kmedoids small photographs 0.5"),
         (["proxy", "--axis", "method", "--anchors", "kmedoids", "--resamples", "20"], "kmedoids"),
-        (["all", "--resamples", "20"], "study_runs.json"),
+        (["all", "--resamples", "20"], "patterns_runs.json"),
     ],
 )
 def test_the_commands(directory: Path, tmp_path: Path, capsys, arguments, said):

@@ -23,6 +23,7 @@ SHOWN = {  # measures of a table, in the order of the paper's page
     "matrices": ("pcc",),
     "proxies": ("iou", "nmi", "procrustes", "cka", "pwcca", "mean_cca_corr"),
 }
+_ANCHORS = ("none", "topk", "kmedoids")  # as on the paper's page
 _CHANCE = {"ioa": "chance", "iou": "chance", "nmi": "adjusted"}
 
 
@@ -127,9 +128,17 @@ def _part(layout: Layout, study: Mapping[str, Any]) -> list[Row]:
     if layout.kind == "depth_maps":
         return [row for row in study["maps"] if row["kept"]]
     if layout.kind == "proxies":
-        return [row for row in study["proxies"] if row["axis"] == layout.x and row["measure"] in SHOWN["proxies"]]
+        found = [row for row in study["proxies"] if row["axis"] == layout.x and row["measure"] in SHOWN["proxies"]]
+        turn = {anchor: place for place, anchor in enumerate(_ANCHORS)}
+        return sorted(found, key=lambda row: turn.get(row["anchor"], len(turn)))
     shown = SHOWN[layout.kind]
-    return [row for row in study["similarity"] if row["axis"] == layout.x and row["measure"] in shown]
+    rows = [row for row in study["similarity"] if row["axis"] == layout.x and row["measure"] in shown]
+    several = [
+        part
+        for part, axis in (("capacity", "capacity"), ("data_set", "data_set"))
+        if axis != layout.x and len({row[f"{part}_a"] for row in rows}) > 1
+    ]
+    return [row | {"label": " ".join([study_figures.label_of(row), *(row[f"{p}_a"] for p in several)])} for row in rows]
 
 
 def _table(layout: Layout, rows: Sequence[Row]) -> tuple[list[Key], list[Key], dict[tuple[Key, Key], Any]]:
@@ -146,7 +155,7 @@ def _table(layout: Layout, rows: Sequence[Row]) -> tuple[list[Key], list[Key], d
             key = tuple(_text(row[name]) for name in ("anchor", "data_set", "capacity", "keep_rate", "block"))
             cells[key, (row["measure"],)] = _proxy(row)
         else:
-            key = study_figures.label_of(row), study_figures.pair_of(layout.x, row), _text(row["block"])
+            key = row["label"], study_figures.pair_of(layout.x, row), _text(row["block"])
             star = "*" if row.get("enough") is False else ""
             cells[key, (row["measure"],)] = "–" if row["mean"] is None else f"{row['mean']:.3f}{star}"
             beside = row.get(_CHANCE.get(row["measure"], ""))

@@ -57,8 +57,7 @@ def pair_of(axis: str, row: Row) -> str:
     rates = [_percent(row[f"keep_rate_{side}"]) for side in "ab"]
     rate = rates[0] if rates[0] == rates[1] else "-".join(filter(None, rates))
     if axis == "keep_rate":
-        several = f"{row['capacity_a']} " if row.get("several") else ""
-        return f"{several}{rates[0]}-{rates[1]}"
+        return f"{rates[0]}-{rates[1]}"
     if axis == "method":
         return rate
     name = "capacity" if axis == "capacity" else "data_set"
@@ -69,7 +68,7 @@ def _similarity(layout: Layout, rows: Sequence[Row]) -> Figure:
     """A row of panels per measure, a column per block; a line per method, dotted: by chance."""
     measures = [name for name in NAMES if any(row["measure"] == name for row in rows)]
     blocks = sorted({row["block"] for row in rows})
-    labels = list(dict.fromkeys(map(label_of, rows)))
+    labels = list(dict.fromkeys(row["label"] for row in rows))
     figure = Figure(figsize=(2.4 * len(blocks) + 1, 1.7 * len(measures) + 1), layout="constrained", dpi=150)
     panels = figure.subplots(len(measures), len(blocks), squeeze=False, sharex=True, sharey="row")
     places = list(dict.fromkeys(pair_of(layout.x, row) for row in rows))
@@ -91,7 +90,7 @@ def _similarity(layout: Layout, rows: Sequence[Row]) -> Figure:
 
 def _lines(axes: Axes, axis: str, rows: Sequence[Row], labels: Sequence[str], places: Sequence[str]) -> None:
     for number, label in enumerate(labels):
-        own = [row for row in rows if label_of(row) == label and row["mean"] is not None]
+        own = [row for row in rows if row["label"] == label and row["mean"] is not None]
         x = [places.index(pair_of(axis, row)) for row in own]
         colour, marker = f"C{number % 10}", MARKERS[number % len(MARKERS)]
         spread = [row["std"] or 0.0 for row in own]

@@ -52,7 +52,7 @@ def invented(axis: str, a: TracedRun, b: TracedRun) -> list[dict]:
     return rows
 
 
-@pytest.fixture(scope="module", params=["digits", "deit_tiny"])
+@pytest.fixture(scope="module", params=["digits", "deit_tiny", "deit"])
 def store(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A study of invented numbers, written as the command writes it."""
     runs = [run(NONE, None, capacity, "a<b>", 80) for capacity in ("base", "tiny")]

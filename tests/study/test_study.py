@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from atc.runs import traces
 from atc.study import __main__ as command
 from atc.study import depth, measures, proxy, similarity
+from atc.study.measures import batches
 from atc.study.measures.batches import clusterings_of_each, kept_of_each
 from atc.study.measures.ranks import _of_each
 from atc.study.runs import pairs, traced_runs
@@ -137,10 +139,12 @@ def test_depth_by_loops():
     assert depth.depths(kept, (4, 7), 12).tolist() == [[12, 6, 3, 6]]
 
 
-def test_many_images_at_once_are_one_at_a_time():
+@pytest.mark.parametrize("most", [1, 100, 1 << 22])
+def test_many_images_at_once_are_one_at_a_time(most, monkeypatch):
+    monkeypatch.setattr(batches, "MOST_CELLS", most)
     draw = np.random.default_rng(0)
     true, predicted = draw.integers(9, size=(20, 30)), draw.integers(5, size=(20, 30))
-    true[0], predicted[1], true[2], predicted[2] = 3, 1, 0, 0
+    true[0], predicted[1], true[2], predicted[2], true[3, :9] = 3, 1, 0, 0, -1
     each = [measures.clusterings(*pair) for pair in zip(true, predicted, strict=True)]
     np.testing.assert_allclose(np.transpose(clusterings_of_each(true, predicted)), each, atol=1e-12)
     a, b = draw.integers(2, size=(2, 20, 30)).astype(bool)
@@ -216,6 +220,13 @@ def test_the_commands(directory: Path, tmp_path: Path, capsys, arguments, said):
     assert written.is_file()
     if written.suffix == ".json":
         json.loads(written.read_text())
+
+
+def test_without_pyarrow_there_is_one_line(directory: Path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert command.main(["depth", str(directory)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'pip install "atc-toolkit[study]"' in line
 
 
 def test_what_cannot_be_studied(directory: Path, tmp_path: Path, capsys):

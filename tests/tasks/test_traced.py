@@ -1,6 +1,7 @@
 """Evaluations that are traced: what they write, and where they go on."""
 
 import functools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from atc import run
+from atc.config import together
 from atc.core import Stages, Trace
 from atc.run import results
 from atc.runs import traces
@@ -139,6 +141,38 @@ def test_one_that_is_cut_off_goes_on_behind_its_last_part(tmp_path: Path, monkey
         finished = run.evaluate(composed("evaluate", tmp_path / "b", *asked, "resume=auto"))
     assert not calls
     assert finished.status == "finished"
+
+
+def test_without_pyarrow_nothing_is_begun(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    cfg = composed("evaluate", tmp_path, "trace=true")
+    with pytest.raises(ValueError, match=r"pip install .atc-toolkit\[study\]"):
+        together.check(cfg, "evaluate")
+
+
+def test_several_labels_an_image_are_traced_and_resumed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(results, "Traced", functools.partial(Traced, chunk=40))
+    asked = ["datamodule=shapes", "task=multilabel", "reducer=topk", "trace=true", "trainer.limit_test_batches=6"]
+    whole = run.evaluate(composed("evaluate", tmp_path / "a", *asked))
+    evaluated, left = Traced.__call__, [4]
+
+    def dying(self, images):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return evaluated(self, images)
+
+    cut = composed("evaluate", tmp_path / "b", *asked, "resume=auto")
+    with monkeypatch.context() as broken:
+        broken.setattr(Traced, "__call__", dying)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run.evaluate(cut)
+    again = run.evaluate(composed("evaluate", tmp_path / "b", *asked, "resume=auto"))
+    assert again.results["off_the_shelf"] == whole.results["off_the_shelf"]
+    one, other = traces.open_trace(tmp_path / "a"), traces.open_trace(tmp_path / "b")
+    assert (one.images, other.images, "target" in one.columns) == (96, 96, False)
+    for name in one.columns:
+        np.testing.assert_array_equal(one.whole(name), other.whole(name), err_msg=name)
 
 
 def test_blocks_that_are_not_there(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Labels = NDArray[np.int64]
+MOST_CELLS = 1 << 22  # of the tables of all images that are counted at once
 
 
 def kept_of_each(a: Bits, b: Bits) -> tuple[Values, Values]:
@@ -28,12 +29,21 @@ def clusterings_of_each(true: Labels, predicted: Labels) -> tuple[Values, Values
     """`clusterings` of each image.
 
     Args:
-        true: ``[images, patches]`` labels, none negative.
+        true: ``[images, patches]`` labels; negative ones are a cluster of their own.
         predicted: likewise.
 
     Returns:
         Homogeneity, completeness and V-measure, ``[images]`` each.
     """
+    true, predicted = (labels - min(0, int(labels.min(initial=0))) for labels in (true, predicted))
+    cells = (int(true.max(initial=0)) + 1) * (int(predicted.max(initial=0)) + 1)
+    step = max(1, MOST_CELLS // cells)
+    pieces = [_of_some(true[i : i + step], predicted[i : i + step]) for i in range(0, max(len(true), 1), step)]
+    homogeneity, completeness, v = (np.concatenate(values) for values in zip(*pieces, strict=True))
+    return homogeneity, completeness, v
+
+
+def _of_some(true: Labels, predicted: Labels) -> tuple[Values, Values, Values]:
     images, patches = true.shape
     classes, clusters = int(true.max(initial=0)) + 1, int(predicted.max(initial=0)) + 1
     cells = (np.arange(images)[:, None] * classes + true) * clusters + predicted

@@ -16,7 +16,8 @@ from atc.files import write_whole
 from atc.grids import claim
 from atc.run.loading import load
 from atc.run.parts import Parts, build, optimizer_of, run_of
-from atc.run.results import finish, result_of, result_of_selection, tracing_of
+from atc.run.results import finish, result_of, result_of_selection
+from atc.run.tracing import tracing_of
 from atc.runs import checkpoints, directories, lock, record_file, store
 from atc.runs.context import recorded
 from atc.runs.record import Record

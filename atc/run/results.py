@@ -2,8 +2,6 @@
 
 import logging
 import math
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -16,11 +14,8 @@ from atc.printable import printable
 from atc.run.parts import Parts, task_of
 from atc.runs.context import Run
 from atc.runs.record import Record
-from atc.runs.settings import plain_settings
 from atc.runs.summary import summary_text
-from atc.runs.traces import DIRECTORY
 from atc.tasks.finite import NotFinite
-from atc.tasks.traced import Traced, traced
 
 log = logging.getLogger(__name__)
 
@@ -53,30 +48,6 @@ def result_of(parts: Parts, name: str, model: nn.Module | None = None) -> dict[s
     if score is not None and not math.isfinite(score):
         raise NotFinite(f"{name}: the {parts.cfg.score} is {score}")
     return {name: metrics | getattr(task, "images", {}).get(name, {})}
-
-
-def tracing_of(parts: Parts) -> AbstractContextManager[None]:
-    """What writes a trace of the tests within it, if the configuration asks for one; begun anew without cfg.resume.
-
-    Args:
-        parts: what tests, and on what.
-
-    Returns:
-        A context.
-
-    Raises:
-        ValueError: features of blocks that the model does not have.
-    """
-    cfg = parts.cfg
-    if not cfg.get("trace"):
-        return nullcontext()
-    if parts.trainer.world_size > 1:
-        raise ValueError("trace=true writes the images of one device: trainer.devices=1")
-    place, blocks = Path(cfg.output_dir) / DIRECTORY, list(cfg.get("cls_features") or ())
-    about = {group: (cfg.choices or {}).get(group) for group in ("reducer", "backbone", "datamodule")}
-    about["keep_rate"] = plain_settings(cfg.schedule, resolve=True).get("keep_rate")
-    trace = Traced(parts.model, place, blocks, resume=cfg.get("resume") is not None, about=about)
-    return traced(trace, parts.task, parts.trainer, parts.datamodule)
 
 
 def result_of_selection(parts: Parts, selected: ModelCheckpoint) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from atc import run
 from atc.config import together
 from atc.core import Stages, Trace
-from atc.run import results
+from atc.run import tracing
 from atc.runs import traces
 from atc.tasks.traced import Traced, _of_stages
 from atc.vit.reduced import ReducedViT
@@ -107,7 +108,7 @@ def test_without_reduction_there_are_features_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dies_at", [1, 5, 8])
 def test_one_that_is_cut_off_goes_on_behind_its_last_part(tmp_path: Path, monkeypatch, dies_at: int) -> None:
-    monkeypatch.setattr(results, "Traced", functools.partial(Traced, chunk=120))
+    monkeypatch.setattr(tracing, "Traced", functools.partial(Traced, chunk=120))
     asked = [*ALL, "reducer=kmedoids", "cls_features=[12]"]
     whole = run.evaluate(composed("evaluate", tmp_path / "a", *asked))
 
@@ -151,7 +152,7 @@ def test_without_pyarrow_nothing_is_begun(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_several_labels_an_image_are_traced_and_resumed(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(results, "Traced", functools.partial(Traced, chunk=40))
+    monkeypatch.setattr(tracing, "Traced", functools.partial(Traced, chunk=40))
     asked = ["datamodule=shapes", "task=multilabel", "reducer=topk", "trace=true", "trainer.limit_test_batches=6"]
     whole = run.evaluate(composed("evaluate", tmp_path / "a", *asked))
     evaluated, left = Traced.__call__, [4]
@@ -173,6 +174,23 @@ def test_several_labels_an_image_are_traced_and_resumed(tmp_path: Path, monkeypa
     assert (one.images, other.images, "target" in one.columns) == (96, 96, False)
     for name in one.columns:
         np.testing.assert_array_equal(one.whole(name), other.whole(name), err_msg=name)
+
+
+def test_models_and_data_of_any_kind_are_told_apart() -> None:
+    cfg = OmegaConf.create(
+        {
+            "choices": {"reducer": "topk", "backbone": "timm", "datamodule": "folder"},
+            "backbone": {"name": "vit_tiny_patch16_224"},
+            "datamodule": {"root": "/data/birds"},
+        }
+    )
+    assert tracing._names(cfg) == {
+        "reducer": "topk",
+        "backbone": "timm:vit_tiny_patch16_224",
+        "datamodule": "folder:birds",
+    }
+    cfg.choices = {"reducer": "topk", "backbone": "deit_tiny", "datamodule": "imagenet"}
+    assert tracing._names(cfg) == {"reducer": "topk", "backbone": "deit_tiny", "datamodule": "imagenet"}
 
 
 def test_blocks_that_are_not_there(tmp_path: Path) -> None:

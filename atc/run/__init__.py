@@ -140,11 +140,11 @@ def evaluate(cfg: DictConfig) -> Record:
     file = None if cfg.checkpoint is None else directories.checkpoint_file(cfg.checkpoint)
     parts = build(cfg, with_weights=file is None)
     notices = [] if file is None else load(parts.model, file, cfg.get("use_ema"))
+    tracing = tracing_of(parts)
     run = run_of(parts, [*notices, *trained_otherwise(cfg, file)])
     run.begin()
     _keep_text_features(parts, run.record)
     reduces = parts.model.method.reduces
-    tracing = tracing_of(parts)
     with recorded(run, cause=partial(behind, trainer=parts.trainer)):
         if cfg.baselines and (reduces or not cfg.get("trace")):
             run.note(**result_of(parts, "dense", parts.vit))

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from atc.config.build import conf_dir
 from atc.run.parts import Parts
+from atc.runs.identity import identity
 from atc.runs.settings import plain_settings
 from atc.runs.traces import DIRECTORY
 from atc.tasks.traced import Traced, traced
@@ -31,7 +32,11 @@ def tracing_of(parts: Parts) -> AbstractContextManager[None]:
     if parts.trainer.world_size > 1:
         raise ValueError("trace=true writes the images of one device: trainer.devices=1")
     place, blocks = Path(cfg.output_dir) / DIRECTORY, list(cfg.get("cls_features") or ())
-    about = {"keep_rate": plain_settings(cfg.schedule, resolve=True).get("keep_rate"), **_names(cfg)}
+    about = {
+        "identity": identity(cfg),
+        "keep_rate": plain_settings(cfg.schedule, resolve=True).get("keep_rate"),
+        **_names(cfg),
+    }
     trace = Traced(parts.model, place, blocks, resume=cfg.get("resume") is not None, about=about)
     return traced(trace, parts.task, parts.trainer, parts.datamodule)
 

@@ -60,6 +60,7 @@ class Traced(Callback):
             raise ValueError(f"cls_features={list(cls_features)}: the backbone has no CLS token")
         if any(block > model.depth for block in self.cls_features):
             raise ValueError(f"cls_features={list(cls_features)}: the backbone has {model.depth} blocks")
+        self._run, self._about = dict(about or {}), dict[str, Any]()
         self._state = self._left() if resume else None
         self.done: int = 0 if self._state is None else self._state["images"]
         self._seen = self.done
@@ -70,14 +71,13 @@ class Traced(Callback):
         for name in (INDEX, *(() if self._state else (STATE,))):
             (directory / name).unlink(missing_ok=True)
         self._columns: dict[str, Any] = {}
-        self._run, self._about = dict(about or {}), dict[str, Any]()
 
     def _left(self) -> dict[str, Any] | None:
         """What an evaluation that was cut off has left, if it was to write the same."""
         with suppress(OSError, RuntimeError, ValueError, KeyError, EOFError):
-            state = torch.load(self.directory / STATE, weights_only=True)
+            state = torch.load(self.directory / STATE, weights_only=True, map_location="cpu")
             whole = all(part_file(self.directory, number).is_file() for number in range(state["parts"]))
-            if whole and state["cls_features"] == list(self.cls_features):
+            if whole and state["cls_features"] == list(self.cls_features) and state["run"] == self._run:
                 return dict(state)
         return None
 
@@ -114,7 +114,9 @@ class Traced(Callback):
                     setattr(metric, key, _to(value, metric.device))
             self._state = None
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Add the batch to the trace."""
         targets = batch[1]
         columns, count = self._columns, len(targets)
@@ -124,14 +126,15 @@ class Traced(Callback):
         else:
             columns.pop("prediction", None)
         self._seen += count
-        if self._writer.add(columns):
+        # After the last batch the metrics are not saved: an evaluation that goes on needs a batch to go on with
+        if self._writer.add(columns) and batch_idx + 1 < trainer.num_test_batches[dataloader_idx]:
             self._save(pl_module)
 
     def _save(self, task: Any) -> None:
         metrics = {name: dict(metric.metric_state) for name, metric in _metrics(task).items()}
         state = {"images": self._seen, "parts": self._writer.parts, "metrics": metrics}
         content = io.BytesIO()
-        torch.save(state | {"cls_features": list(self.cls_features)}, content)
+        torch.save(state | {"cls_features": list(self.cls_features), "run": self._run}, content)
         write_whole(self.directory / STATE, content.getvalue())
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -159,7 +162,7 @@ def traced(trace: Traced, task: Any, trainer: Any, datamodule: LightningDataModu
         batches = limit if isinstance(limit, int) else int(limit * len(whole))
         end = min(len(whole.dataset), batches * whole.batch_size)  # type: ignore[arg-type]  # it has a length
         if trace.done >= end:
-            raise ValueError(f"{trace.directory}: no image is left, and the trace is not finished; remove it")
+            raise ValueError(f"{trace.directory} is of {trace.done} images, and there are {end} now: remove it")
         log.info("going on with image %d of %d", trace.done + 1, end)
         trainer.limit_test_batches = 1.0
         return DataLoader(

@@ -151,6 +151,30 @@ def test_without_pyarrow_nothing_is_begun(tmp_path: Path, monkeypatch) -> None:
         together.check(cfg, "evaluate")
 
 
+def test_one_that_dies_behind_the_last_image_goes_on(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tracing, "Traced", functools.partial(Traced, chunk=50))
+    cut = composed("evaluate", tmp_path, *ALL, "reducer=topk", "resume=auto")
+    with monkeypatch.context() as broken:
+        broken.setattr(traces.TraceWriter, "finish", lambda *_, **__: (_ for _ in ()).throw(OSError("no room is left")))
+        with pytest.raises(OSError, match="no room is left"):
+            run.evaluate(cut)
+    assert not (tmp_path / "trace" / "trace.json").exists()
+    record = run.evaluate(composed("evaluate", tmp_path, *ALL, "reducer=topk", "resume=auto"))
+    assert record.results["off_the_shelf"]["images"] == 450
+    assert of(tmp_path)["image"].tolist() == list(range(450))
+
+
+def test_what_is_left_of_another_evaluation_is_not_gone_on_with(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tracing, "Traced", functools.partial(Traced, chunk=50))
+    with monkeypatch.context() as broken:
+        broken.setattr(traces.TraceWriter, "finish", lambda *_, **__: (_ for _ in ()).throw(OSError("no room is left")))
+        with pytest.raises(OSError, match="no room is left"):
+            run.evaluate(composed("evaluate", tmp_path, *ALL, "reducer=topk", "resume=auto"))
+    run.evaluate(composed("evaluate", tmp_path, *ALL, "reducer=kmedoids", "resume=auto"))
+    trace = traces.open_trace(tmp_path)
+    assert (trace.images, trace.merges, trace.run["reducer"]) == (450, True, "kmedoids")
+
+
 def test_several_labels_an_image_are_traced_and_resumed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tracing, "Traced", functools.partial(Traced, chunk=40))
     asked = ["datamodule=shapes", "task=multilabel", "reducer=topk", "trace=true", "trainer.limit_test_batches=6"]

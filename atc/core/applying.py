@@ -1,35 +1,19 @@
 """A reducer's plan, made, checked and applied: the arithmetic of a stage, in one place."""
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 from atc.core.checking import check_plan, values_are_checked
-from atc.core.plan import Mix, Plan
+from atc.core.plan import Plan
 from atc.core.plan_checks import check_reduced
 from atc.core.reducer import Reducer, TokenView
+from atc.core.reductions import Reduction
 from atc.core.schedule import StageCount
-from atc.core.trace import StageTrace, count_real, follow
-
-
-class Reduction(NamedTuple):
-    """What a stage makes of the tokens that it sees.
-
-    Attributes:
-        plan: what the reducer decided.
-        x: ``[B, P+K, C]`` tokens that are left, behind the prefix tokens.
-        stage: what became of the tokens: their sizes and sources too.
-    """
-
-    plan: Plan
-    x: Tensor
-    stage: StageTrace
 
 
 def reduce_tokens(
-    reducer: Reducer, x: Tensor, view: TokenView, count: StageCount, num_out: int, weight: Tensor, first: bool = False
-) -> Reduction:
-    """Have a reducer make a plan, and apply it to tokens, sizes and the source map.
+    reducer: Reducer, x: Tensor, view: TokenView, count: StageCount, num_out: int, weight: Tensor
+) -> tuple[Tensor, Reduction]:
+    """Have a reducer make a plan, and apply it to tokens and sizes.
 
     Args:
         reducer: the method.
@@ -38,10 +22,9 @@ def reduce_tokens(
         count: the stage: its block, and how many tokens to keep.
         num_out: how many tokens have to come out, those of the method beside the kept ones included.
         weight: ``[B, N]`` how much each token counts in a mean.
-        first: no stage came before: the tokens are the source patches, and labels the source map.
 
     Returns:
-        The plan, and what it made of tokens, sizes and the source map.
+        ``[B, P+K, C]`` tokens that are left, behind the prefix tokens, and what became of the others.
 
     Raises:
         ValueError: the plan does not fit the tokens; the message names the reducer and the block.
@@ -54,8 +37,4 @@ def reduce_tokens(
         check_reduced(reduced, size, x, view.prefix, num_out, values)
     except ValueError as error:
         raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
-    counts = view.x.shape[1], plan.num_out
-    source = plan.labels if first else follow(view.source, plan.labels)
-    shares = plan.shares() if isinstance(plan, Mix) else None
-    stage = StageTrace(count.block, *counts, plan.labels, size, source, plan.valid, count_real(plan.valid), shares)
-    return Reduction(plan, reduced, stage)
+    return reduced, Reduction(count.block, view.x.shape[1], plan, size)

@@ -8,79 +8,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from atc.core.plan_base import Plan as Plan
-from atc.core.plan_checks import check_range, check_tensor, check_valid, check_valid_contents, refuse
+from atc.core.plan_checks import check_tensor, check_valid, check_valid_contents, refuse
+from atc.core.plan_select import Select as Select
 from atc.ops.arguments import described
-from atc.ops.merge import merge, select
+from atc.ops.merge import merge
 from atc.ops.segment import group_sum
-
-
-class Select(Plan):
-    """Prune: output token k is input token `indices[:, k]`, unchanged.
-
-    Args:
-        indices: ``[B, K]`` int64, distinct within a row; those of padding are any in range.
-        num_in: N.
-        labels: ``[B, N]`` int64, what each input token belongs to, for methods that cluster and then keep one member
-            (K-Medoids). Sizes are then those of the clusters; without it, of the kept tokens.
-        valid: see `Plan`.
-
-    Raises:
-        ValueError: `indices` or `valid` of another shape or dtype.
-
-    Examples:
-        >>> plan = Select(torch.tensor([[0, 2]]), num_in=4)
-        >>> plan
-        Select(4 -> 2 tokens)
-        >>> plan.labels.tolist()
-        [[0, -1, 1, -1]]
-        >>> plan.reduce(torch.tensor([[[1.0], [2.0], [3.0], [4.0]]]), size=torch.ones(1, 4)).tolist()
-        [[[1.0], [3.0]]]
-    """
-
-    def __init__(self, indices: Tensor, num_in: int, labels: Tensor | None = None, *, valid: Tensor | None = None):
-        if not isinstance(indices, Tensor) or indices.dtype != torch.int64 or indices.ndim != 2:
-            raise ValueError(f"indices must be int64 [B, K], got {described(indices)}")
-        self.indices = self.kept = indices
-        self.num_out = indices.shape[1]
-        self.clustered = labels is not None
-        check_valid(valid, tuple(indices.shape))
-        self.valid = valid
-        self.labels = _labels_of(indices, num_in, self.padding()) if labels is None else labels
-
-    @override
-    def check_shapes(self, batch: int, num_in: int) -> None:
-        check_tensor("indices", self.indices, (batch, self.num_out))
-        super().check_shapes(batch, num_in)
-
-    @override
-    def check_contents(self, distinct: bool = True) -> None:
-        check_range("indices", self.indices, 0, self.labels.shape[1])
-        if distinct:
-            padding, indices = self.padding(), self.indices
-            if padding is not None:  # numbers of their own, behind all others
-                behind = self.labels.shape[1] + torch.arange(self.num_out, device=indices.device)
-                indices = torch.where(padding, behind, indices)
-            ranked = indices.sort(dim=1).values
-            twice = ranked[:, 1:] == ranked[:, :-1]
-            refuse(twice, "an input token is kept twice in image {0}: indices must be distinct")
-        super().check_contents(distinct)
-
-    @override
-    def reduce(self, x: Tensor, size: Tensor) -> Tensor:
-        return select(x, self.indices)[0]
-
-    @override
-    def apply(self, x: Tensor, weight: Tensor, size: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
-        if not self.reduces_as(Select):
-            return super().apply(x, weight, size, prefix)
-        tokens, kept = select(x, self.indices, size=None if self.clustered else size, prefix=prefix)
-        return tokens, self.reduce_size(size) if kept is None else self.without_padding(kept)
-
-    @override
-    def reduce_size(self, size: Tensor) -> Tensor:
-        if self.clustered:
-            return group_sum(size, self.labels, self.num_out)
-        return self.without_padding(size.gather(1, self.indices))
 
 
 class Assign(Plan):
@@ -201,12 +133,15 @@ class Mix(Plan):
         self.num_out, self.valid = weights.shape[1], valid
         padding = self.padding()
         self.weights = weights if padding is None else weights.masked_fill(padding.unsqueeze(-1), 0)
-        self.labels = self.weights.argmax(dim=1)
+
+    @property
+    def labels(self) -> Tensor:  # type: ignore[override]  # computed
+        """``[B, N]`` int64, the output token that takes most of each input token. Computed whenever it is read."""
+        return self.weights.argmax(dim=1)
 
     @override
     def check_shapes(self, batch: int, num_in: int) -> None:
         check_tensor("weights", self.weights, (batch, self.num_out, num_in), floating=True)
-        super().check_shapes(batch, num_in)
 
     @override
     def check_contents(self, distinct: bool = True) -> None:
@@ -233,17 +168,3 @@ class Mix(Plan):
     @override
     def expand(self, y: Tensor, fill: Tensor | float = 0.0) -> Tensor:
         return self.shares().transpose(1, 2).to(y.dtype) @ y
-
-
-def _labels_of(indices: Tensor, num_in: int, padding: Tensor | None) -> Tensor:
-    """[B, N]: which output token each input token is, -1 for most."""
-    slots = torch.arange(indices.shape[1], device=indices.device).expand_as(indices)
-    columns = num_in
-    if padding is not None:  # a column more takes what padding would write over labels of real tokens
-        columns, indices = num_in + 1, indices.masked_fill(padding, num_in)
-    dropped = torch.full((indices.shape[0], columns), -1, dtype=torch.int64, device=indices.device)
-    try:
-        return dropped.scatter(1, indices, slots)[:, :num_in]
-    except (IndexError, RuntimeError):
-        check_range("indices", indices, 0, columns)
-        raise

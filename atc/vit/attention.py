@@ -14,7 +14,7 @@ from torch.nn import functional as F
 class Seen(NamedTuple):
     """What one attention leaves for a reducer; patch tokens only, except `attn`."""
 
-    keys: Tensor | None = None  # [B, N, D] mean over heads, before any rotary embedding
+    keys: Tensor | None = None  # [B, H, N, D] before any rotary embedding
     cls_attn: Tensor | None = None  # [B, H, N]
     values: Tensor | None = None  # [B, H, N, D]
     attn: Tensor | None = None  # [B, H, T, T]
@@ -71,7 +71,7 @@ def attend(
     gate = attn.gate(x).sigmoid() if getattr(attn, "gate", None) is not None else None
     q, k, v = _qkv(attn, x)
     # Reducers compare what tokens are, not where: keys are handed out before any rotation by position.
-    mean_keys = k[:, :, prefix:].mean(dim=1) if "keys" in needs else None
+    keys = k[:, :, prefix:] if "keys" in needs else None
     if rope is not None:
         q, k = _rotate(attn, q, rope, prefix).type_as(v), _rotate(attn, k, rope, prefix).type_as(v)
     if k.shape[1] != q.shape[1]:  # grouped-query attention
@@ -100,7 +100,7 @@ def attend(
         cls_row = _softmax(attn, q[:, :, :1], k, bias) if weights is None else weights[:, :, :1]
         cls_attn = cls_row[:, :, 0, prefix:]
     values = v[:, :, prefix:] if "values" in needs else None
-    return out, Seen(mean_keys, cls_attn, values, weights if "attn" in needs else None)
+    return out, Seen(keys, cls_attn, values, weights if "attn" in needs else None)
 
 
 def _softmax(attn: Any, q: Tensor, k: Tensor, bias: Tensor | None, policy: Tensor | None = None) -> Tensor:

@@ -47,7 +47,7 @@ def merge_rope(rope: Tensor, plan: Any, size: Tensor) -> Tensor:
     Returns:
         ``[B, 1, K, 2D]``. What a plan selects keeps its rows.
     """
-    batch = plan.labels.shape[0]
+    batch = size.shape[0]
     rows = rope.expand(batch, -1, -1) if rope.dim() == 2 else rope.squeeze(1)
     sin, cos = plan.reduce(rows.contiguous(), size).chunk(2, dim=-1)
     # ONNX has no hypot

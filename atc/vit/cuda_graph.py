@@ -28,7 +28,6 @@ class CudaGraph:
 
     Attributes:
         model: what was captured.
-        trace: the model's `trace`, whose tensors each replay fills; None for a model without one.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, clone: bool = True, warm_up: int = 3):
@@ -46,7 +45,12 @@ class CudaGraph:
             current.wait_stream(stream)
             with torch.cuda.graph(self._graph, stream=stream):
                 self._output = model(self._images)
-        self.trace = getattr(model, "trace", None)
+        self._reductions = getattr(model, "_reductions", None)
+
+    @property
+    def trace(self) -> Any:
+        """The `trace` of the latest replay; None for a model without one."""
+        return None if self._reductions is None else self._reductions.trace()
 
     def takes(self, images: Tensor) -> bool:
         """Whether images are of the shape, dtype and device that were captured."""
@@ -72,8 +76,8 @@ class CudaGraph:
         _check_mode(self.model)
         self._images.copy_(images)
         self._graph.replay()
-        if self.trace is not None:
-            self.model.trace = self.trace
+        if self._reductions is not None:
+            self.model._reductions = self._reductions = self._reductions.again()
         return pytree.tree_map_only(Tensor, Tensor.clone, self._output) if self._clone else self._output
 
 

@@ -11,6 +11,7 @@ import torch.fx
 from torch import Tensor, nn
 
 from atc.core import LossContext, Plan, Reducer, Schedule, Stage, StageCount, Trace
+from atc.core.reductions import Reductions
 from atc.values import checked
 from atc.vit import intermediates
 from atc.vit.counting import check_needs, tokens_per_block
@@ -56,7 +57,6 @@ class ReducedViT(Wrapper):
         reducers: one per reducing block, by its number as text: `model.reducers["4"]`.
         stage_counts: the `StageCount`s at the default image size.
         notices: one line per count the method could not reach.
-        trace: a `Trace` of the latest forward.
         losses_ask: whether the losses of a reducer ask for more than plans, as `LossContext` has it.
 
     Raises:
@@ -106,7 +106,7 @@ class ReducedViT(Wrapper):
         ]
         for notice in self.notices:
             log.warning(notice)
-        self.trace = Trace()
+        self._reductions = Reductions()
         self._plans: dict[str, list[Plan]] = {}
         self._context: LossContext | None = None
         self.losses_ask = any(takes_context(reducer) for reducer in self.reducers.values())
@@ -114,8 +114,13 @@ class ReducedViT(Wrapper):
         self.train(vit.training)  # wrapping changes no mode: reducers follow the backbone's
 
     def forgotten(self) -> dict[str, Any]:
-        """The trace and the plans of the latest forward."""
-        return {"trace": Trace(), "_plans": {}, "_context": None}
+        """The reductions and the plans of the latest forward."""
+        return {"_reductions": Reductions(), "_plans": {}, "_context": None}
+
+    @property
+    def trace(self) -> Trace:
+        """What the latest forward did to its tokens, computed when it is read."""
+        return self._reductions.trace()
 
     @property
     def plan(self) -> list[StageCount]:
@@ -185,10 +190,10 @@ class ReducedViT(Wrapper):
 
         Tokens count in a pooling as in the latest forward.
         """
-        last = self.trace[-1] if self.trace else None
+        last = self._reductions.made[-1] if self._reductions.made else None
         if last is None or x.shape[:2] != (last.size.shape[0], self.prefix + last.size.shape[1]):
             return self.host.head(x, None, pre_logits)
-        return self.pooled(x, last.size, last.valid, pre_logits)
+        return self.pooled(x, last.size, last.plan.valid, pre_logits)
 
     def forward_intermediates(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """See `atc.vit.intermediates.forward_intermediates`."""
@@ -206,7 +211,9 @@ class ReducedViT(Wrapper):
 
     def note(self, stream: Stream, features: Tensor | None = None, logits: Tensor | None = None) -> None:
         """Keep what a forward did: its `trace`, and in training what `losses` needs."""
-        self.trace = stream.trace()
+        if torch.compiler.is_compiling():
+            stream.trace()  # a compiled graph computes it with the rest
+        self._reductions = stream.reductions
         self._plans = stream.plans if self.training else {}
         self._context = None
         if self.training and features is not None and logits is not None and self.losses_ask:

@@ -11,9 +11,11 @@ from torch.utils.checkpoint import checkpoint
 from atc.core import BlockGate, Plan, Reducer, StageCount, StageTrace, TokenView, Trace
 from atc.core.applying import reduce_tokens
 from atc.core.checking import check_plan, values_are_checked
+from atc.core.reductions import Reductions
 from atc.vit.attention import Seen
 from atc.vit.blocks import attention_half, merge_rope, mlp_half
 from atc.vit.hooks import through_hooks
+from atc.vit.lazy_view import LazyView
 from atc.vit.valid import key_bias, with_prefix
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class Stream:
         x: ``[B, P+N, C]`` tokens, N falling with every reduction.
         valid: ``[B, N]`` which tokens count, as in `Plan.valid`; None where all do.
         grid: rows and columns of the source patches.
-        stages: one `StageTrace` per reduction so far.
+        reductions: those so far.
         gates: each gate that was applied so far, and its plan.
         left: ``[B, N0, C]`` the value with which each pruned patch left, where `keep_pruned` is set; else None.
         seen: what the latest attention showed.
@@ -57,9 +59,8 @@ class Stream:
         self.x, self.rope = host.embed(images, **(options or {}))
         # What only a reduction or a trace reads is made when it is read: a dense forward launches nothing for it.
         self._size: Tensor | None = None
-        self._source: Tensor | None = None
         self.left = self.x[:, self.prefix :] if keep_pruned else None
-        self.stages: list[StageTrace] = []
+        self.reductions = Reductions()
         self.plans: dict[str, list[Plan]] = {}
         self.gates: list[tuple[BlockGate, Plan]] = []
         self.valid: Tensor | None = None
@@ -90,9 +91,18 @@ class Stream:
     @property
     def source(self) -> Tensor:
         """``[B, N0]`` int64, token that holds each source patch; -1 where it was pruned."""
-        if self._source is None:
-            self._source = torch.arange(self.num_tokens, device=self.x.device).expand(self.x.shape[0], -1)
-        return self._source
+        return self._source_after(len(self.reductions.made))
+
+    @property
+    def stages(self) -> list[StageTrace]:
+        """One `StageTrace` per reduction so far."""
+        return self.reductions.stages()
+
+    def _source_after(self, reductions: int) -> Tensor:
+        if reductions:
+            return self.reductions.source(reductions)
+        batch, patches = self.x.shape[0], self.grid[0] * self.grid[1]
+        return torch.arange(patches, device=self.x.device).expand(batch, -1)
 
     def step(self, number: int, gate: BlockGate | None = None) -> None:
         """Run block `number`, 1-based, with the reduction that is due there.
@@ -141,27 +151,36 @@ class Stream:
         num_out = self.num_tokens if stays else count.keep + model.method.extra
         if self._keep_pruned:
             self.left = self.expanded()
-        plan, self.x, stage = reduce_tokens(reducer, self.x, view, count, num_out, weight, first=not self.stages)
-        self._size, self._source = stage.size, stage.source
+        self.x, reduction = reduce_tokens(reducer, self.x, view, count, num_out, weight)
+        self.reductions.made.append(reduction)
+        self._size, plan = reduction.size, reduction.plan
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)
         self._reduced = True
         self._mask(plan.valid)
-        self.stages.append(stage)
         self.plans[str(count.block)] = [plan]
 
     def _view(self, patches: Tensor) -> TokenView:
         seen = self.seen
-        keys = patches.new_zeros(*patches.shape[:2], 0) if seen.keys is None else seen.keys
-        return TokenView(
-            *(patches, keys, self.size, self.source, self.grid, seen.cls_attn, seen.values, seen.attn),
+
+        def keys() -> Tensor:
+            return patches.new_zeros(*patches.shape[:2], 0) if seen.keys is None else seen.keys.mean(dim=1)
+
+        source = functools.partial(self._source_after, len(self.reductions.made))
+        # Code that is traced has nothing to gain: what is not read is left out of the graph.
+        traced = torch.compiler.is_compiling()
+        lazy: Any = (keys(), source()) if traced else (keys, source)
+        kind = TokenView if traced else LazyView
+        return kind(
+            *(patches, lazy[0], self.size, lazy[1], self.grid, seen.cls_attn, seen.values, seen.attn),
             valid=self.valid,
             prefix=self.prefix,
         )
 
     def _weight(self) -> Tensor:
         """[B, N]: how much each token counts in a mean."""
-        weight = self.size if self.model.size_weighted else torch.ones_like(self.size)
+        sized = self.model.size_weighted or not self._reduced  # before, each token is one patch
+        weight = self.size if sized else torch.ones_like(self.size)
         return weight if self.valid is None else weight * self.valid
 
     def _mask(self, valid: Tensor | None) -> None:
@@ -204,7 +223,7 @@ class Stream:
 
     def trace(self) -> Trace:
         """The reductions so far."""
-        return Trace(self.stages)
+        return self.reductions.trace()
 
     def features(self) -> Tensor:
         """``[B, P+N, C]`` tokens after the model's final norm."""
@@ -213,7 +232,7 @@ class Stream:
     def finish(self) -> Tensor:
         """Norm, pooling and head: ``[B, classes]``; sets the model's `trace`."""
         features = self.features()
-        logits = self.model.pooled(features, self.size if self.stages else None, self.valid)
+        logits = self.model.pooled(features, self.size if self.reductions.made else None, self.valid)
         self.model.note(self, features, logits)
         return logits
 

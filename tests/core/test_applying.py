@@ -1,4 +1,4 @@
-"""A plan made, checked and applied to tokens, sizes and the source map."""
+"""A plan made, checked and applied to tokens and sizes."""
 
 import pytest
 import torch
@@ -32,21 +32,11 @@ def weight() -> Tensor:
     return view().size
 
 
-def test_tokens_sizes_and_sources() -> None:
-    plan, tokens, stage = reduce_tokens(Halves(), view().x, view(), StageCount(4, 4, 2, 2), 2, weight())
+def test_tokens_and_sizes() -> None:
+    tokens, reduction = reduce_tokens(Halves(), view().x, view(), StageCount(4, 4, 2, 2), 2, weight())
     assert tokens.tolist() == [[[2.0], [4.0]]]  # (2 * 1 + 4) / 3, (3 + 5) / 2
-    assert (stage.block, stage.tokens_in, stage.tokens_out) == (4, 4, 2)
-    assert stage.size.tolist() == [[3.0, 2.0]]
-    assert stage.source.tolist() == [[1, 1, -1, 0, 0, 0]]
-    assert stage.labels is plan.labels
-    assert stage.shares is None
-
-
-def test_a_soft_plan_leaves_its_shares() -> None:
-    _, tokens, stage = reduce_tokens(Halves(soft=True), view().x, view(), StageCount(4, 4, 2, 2), 2, weight())
-    assert tokens.tolist() == [[[2.5], [4.0]]]
-    assert stage.shares is not None
-    assert stage.shares.tolist() == [[[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]]
+    assert (reduction.block, reduction.tokens_in, reduction.plan.num_out) == (4, 4, 2)
+    assert reduction.size.tolist() == [[3.0, 2.0]]
 
 
 def test_a_plan_that_does_not_fit_is_named() -> None:

@@ -27,7 +27,7 @@ class ReducedTower(ReducedViT):
         stream = self._through(images)
         x = stream.features()
         host: Any = self.host
-        pooled, tokens = host.pooled(*self.pooling(x, stream.size if stream.stages else None, stream.valid))
+        pooled, tokens = host.pooled(*self.pooling(x, stream.size if stream.reductions.made else None, stream.valid))
         features = host.projected(pooled)
         self.note(stream, x, features)
         return features, tokens
@@ -71,6 +71,6 @@ class ReducedTower(ReducedViT):
         if output_extra_tokens and self.prefix:
             found["image_intermediates_prefix"] = prefixes
         if not intermediates_only:
-            sizes = stream.size if stream.stages else None
+            sizes = stream.size if stream.reductions.made else None
             found["image_features"] = self.pooled(stream.features(), sizes, stream.valid)
         return found

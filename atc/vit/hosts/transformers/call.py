@@ -129,7 +129,7 @@ class ReducedPretrained(ReducedViT):
     def _output(self, stream: Stream, given: dict[str, Any], found: dict[str, Any]) -> Any:
         host = self.host
         x = stream.features()
-        pool, size = self.pooling(x, stream.size if stream.stages else None, stream.valid)
+        pool, size = self.pooling(x, stream.size if stream.reductions.made else None, stream.valid)
         pooled = host.pooled(pool, size)
         classified = host.classified(pool, pooled)
         name, modules = host.known.__name__, sys.modules

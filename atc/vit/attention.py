@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 
 class Seen(NamedTuple):
-    """What one attention leaves for a reducer; patch tokens only, except `attn`."""
+    """What one attention leaves for a reducer; patch tokens only, except `keys` and `attn`."""
 
-    keys: Tensor | None = None  # [B, H, N, D] before any rotary embedding
+    keys: Tensor | None = None  # [B, H, T, D] before any rotary embedding
     cls_attn: Tensor | None = None  # [B, H, N]
     values: Tensor | None = None  # [B, H, N, D]
     attn: Tensor | None = None  # [B, H, T, T]
@@ -71,7 +71,7 @@ def attend(
     gate = attn.gate(x).sigmoid() if getattr(attn, "gate", None) is not None else None
     q, k, v = _qkv(attn, x)
     # Reducers compare what tokens are, not where: keys are handed out before any rotation by position.
-    keys = k[:, :, prefix:] if "keys" in needs else None
+    keys = k if "keys" in needs else None
     if rope is not None:
         q, k = _rotate(attn, q, rope, prefix).type_as(v), _rotate(attn, k, rope, prefix).type_as(v)
     if k.shape[1] != q.shape[1]:  # grouped-query attention

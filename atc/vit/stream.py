@@ -164,7 +164,9 @@ class Stream:
         seen = self.seen
 
         def keys() -> Tensor:
-            return patches.new_zeros(*patches.shape[:2], 0) if seen.keys is None else seen.keys.mean(dim=1)
+            if seen.keys is None:
+                return patches.new_zeros(*patches.shape[:2], 0)
+            return seen.keys[:, :, self.prefix :].mean(dim=1)
 
         source = functools.partial(self._source_after, len(self.reductions.made))
         # Code that is traced has nothing to gain: what is not read is left out of the graph.

@@ -38,10 +38,21 @@ def test_a_wrapped_dense_model_dispatches_no_more_than_timms_own(name):
     assert wrapped.total() <= of_timm.total(), wrapped - of_timm
 
 
-def test_a_stage_of_atc_adds_twelve_and_the_size_bias_two_to_a_later_block(monkeypatch):
+@pytest.mark.parametrize(("name", "stage", "bias"), [("atc_average", 9, 2), ("topk", 17, 0)])
+def test_what_a_stage_adds_and_the_size_bias_of_a_later_block(name, stage, bias, monkeypatch):
     monkeypatch.setattr(checking, "_ALWAYS", False)  # values of plans are looked at in tests only
     vit = timm.create_model("deit_small_patch16_224").eval()
     images = torch.rand(1, 3, 224, 224)
     dense = dispatched(vit, images).total()
-    reduced = dispatched(atc.wrap(vit, "atc_average", 0.5), images).total()
-    assert reduced <= dense + 3 * 12 + 8 * 2
+    reduced = dispatched(atc.wrap(vit, name, 0.5), images).total()
+    assert reduced <= dense + 3 * stage + 8 * bias
+
+
+def test_what_only_traces_read_is_computed_when_it_is_read(monkeypatch):
+    monkeypatch.setattr(checking, "_ALWAYS", False)
+    model = atc.wrap(timm.create_model("deit_tiny_patch16_224", depth=4).eval(), "topk", 0.5, [2, 3, 4])
+    assert "aten.scatter.src" not in dispatched(model, torch.rand(1, 3, 224, 224))  # labels of a pruning
+    with Count() as count:
+        first = model.trace
+    assert count.names["aten.scatter.src"] == 3
+    assert model.trace is first

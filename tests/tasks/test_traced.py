@@ -22,6 +22,7 @@ from reducers.kmedoids import KMedoids
 from reducers.topk import TopK
 from tests import golden
 from tests.harness.commands import composed
+from tests.reducers import kinds
 
 pytest.importorskip("pyarrow")
 
@@ -56,6 +57,32 @@ def test_kept_patches_are_those_of_the_authors(name, factory):
             before = [before[one] if one >= 0 else -1 for one in relative]
             bits = np.unpackbits(found[f"kept_{block}"][image], count=196)
             assert set(np.flatnonzero(bits)) == set(before) - {-1}
+
+
+@pytest.mark.parametrize("kind", [kinds.Padded, kinds.Soft, kinds.Masked])
+def test_padded_and_soft_plans_by_loops(kind) -> None:
+    torch.manual_seed(0)
+    model = ReducedViT(golden.vit(), kind, Stages(blocks=(4, 7, 10), keep_rate=0.6)).eval()
+    stream = model.start(golden.images())
+    for number in range(1, 13):
+        stream.step(number)
+    plans = [stream.plans[str(stage.block)][0] for stage in stream.stages]
+    found = _of_stages(stream.stages, plans, 196)
+    for image in range(6):
+        kept, held = list(range(196)), {patch: patch for patch in range(196)}
+        for plan, block in zip(plans, (4, 7, 10), strict=True):
+            labels = plan.labels[image].tolist()
+            held = {patch: labels[token] for patch, token in held.items() if labels[token] >= 0}
+            shown = found[f"labels_{block}"][image]
+            assert {patch: int(shown[patch]) for patch in range(196) if shown[patch] != 255} == held
+            assert found[f"tokens_{block}"][image] == len(set(labels) - {-1})
+            if kind is kinds.Soft:
+                assert f"kept_{block}" not in found
+                continue
+            valid = [True] * plan.num_out if plan.valid is None else plan.valid[image].tolist()
+            kept = [kept[i] if real else -1 for i, real in zip(plan.indices[image].tolist(), valid, strict=True)]
+            bits = np.unpackbits(found[f"kept_{block}"][image], count=196)
+            assert set(np.flatnonzero(bits)) == set(kept) - {-1}
 
 
 @pytest.mark.parametrize("rate", [0.9, 0.7, 0.25])

@@ -45,6 +45,8 @@ def _check_trace(cfg: DictConfig) -> None:
     """ValueError for a trace that cannot be written, or goes on with something else."""
     if cfg.get("resume") not in (None, "auto"):
         raise ValueError(f"resume={cfg.resume}: an evaluation goes on as in resume=auto, the same command again")
+    if not cfg.get("trace") and cfg.get("resume") is not None:
+        raise ValueError("resume=auto: unknown setting 'resume' of an evaluation without a trace: add trace=true")
     if not cfg.get("trace"):
         if cfg.get("cls_features") is not None:
             raise ValueError(f"cls_features={list(cfg.cls_features)} are part of a trace: add trace=true")

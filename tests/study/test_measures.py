@@ -32,7 +32,7 @@ def test_sets_of_patches():
     assert measures.iou(a, a) == measures.ioa(a, a) == 1
 
 
-@pytest.mark.parametrize("bad", [[[1, 2]], [0.5], 3])
+@pytest.mark.parametrize("bad", [[[1, 2]], [0.5], 3, [True, False]])
 def test_sets_that_are_none(bad):
     with pytest.raises(ValueError, match="kept_b must be"):
         measures.iou([1, 2], bad)

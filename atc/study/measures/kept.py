@@ -46,6 +46,8 @@ def _patches(name: str, kept: ArrayLike) -> NDArray[np.int64]:
     given = np.asarray(kept)
     if given.ndim != 1:
         raise ValueError(f"{name} must be 1-D patch numbers, got shape {list(given.shape)}")
+    if given.dtype == bool:
+        raise ValueError(f"{name} must be patch numbers, got a mask: numpy.flatnonzero makes numbers of it")
     numbers = given.astype(np.int64)
     if not np.issubdtype(given.dtype, np.integer) and not np.array_equal(numbers, given):
         raise ValueError(f"{name} must be whole patch numbers, got {given.dtype}")

@@ -39,7 +39,11 @@ def test_from_traces_to_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for name, rate in points:
         place = tmp_path / "runs" / f"{name}{rate}"
         run.evaluate(composed("evaluate", place, *asked, f"reducer={name}", f"keep_rate={rate}"))
-    lines = [line.strip() for line in PAGE.read_text().splitlines() if line.startswith("    python -m atc.study")]
+    lines = [
+        line.strip()
+        for line in PAGE.read_text().splitlines()
+        if re.match(r"    python -m atc.study .*study_digits", line)
+    ]
     assert len(lines) == 5
     for line in dict.fromkeys(lines):
         arguments = line.replace("runs/sweeps/study_digits", "runs").split()[3:]

@@ -56,7 +56,7 @@ class Traced(Callback):
         about: Mapping[str, Any] | None = None,
     ):
         self.model, self.directory, self.cls_features = model, directory, tuple(cls_features)
-        if self.cls_features and not model.prefix:
+        if self.cls_features and not model.host.has_cls:
             raise ValueError(f"cls_features={list(cls_features)}: the backbone has no CLS token")
         if any(block > model.depth for block in self.cls_features):
             raise ValueError(f"cls_features={list(cls_features)}: the backbone has {model.depth} blocks")

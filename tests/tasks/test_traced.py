@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from omegaconf import OmegaConf
 
@@ -19,6 +20,7 @@ from atc.vit.reduced import ReducedViT
 from reducers.dpc_knn import DPCKNN
 from reducers.evit import EViT
 from reducers.kmedoids import KMedoids
+from reducers.random import RandomPruning
 from reducers.topk import TopK
 from tests import golden
 from tests.harness.commands import composed
@@ -225,6 +227,14 @@ def test_several_labels_an_image_are_traced_and_resumed(tmp_path: Path, monkeypa
     assert (one.images, other.images, "target" in one.columns) == (96, 96, False)
     for name in one.columns:
         np.testing.assert_array_equal(one.whole(name), other.whole(name), err_msg=name)
+
+
+def test_a_model_with_registers_but_no_cls_token(tmp_path: Path) -> None:
+    vit = timm.create_model("test_vit2", num_classes=10)
+    model = ReducedViT(vit, RandomPruning, Stages(blocks=(2,), keep_rate=0.5)).eval()
+    assert model.prefix
+    with pytest.raises(ValueError, match=r"cls_features=\[2\]: the backbone has no CLS token"):
+        Traced(model, tmp_path, [2])
 
 
 def test_models_and_data_of_any_kind_are_told_apart() -> None:

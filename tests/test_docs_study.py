@@ -8,6 +8,7 @@ import pytest
 
 from atc import run
 from atc.report.__main__ import main as report
+from atc.study import similarity
 from atc.study.__main__ import main as study
 from tests.harness.commands import composed
 from tests.tracked import ROOT
@@ -33,6 +34,7 @@ def test_what_is_named_is_there() -> None:
 
 def test_from_traces_to_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(similarity, "CHANCE_IMAGES", 4)
     asked = ["trace=true", "cls_features=[4,12]", "trainer.limit_test_batches=9"]
     methods = ("topk", "kmedoids", "atc_average")
     points = [("none", 1.0), *((name, rate) for name in methods for rate in (0.5, 0.9))]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,13 +174,16 @@ def _short(row: Row) -> Row:
 
 
 def _proxy(row: Row) -> Row:
+    """A row of proxies for the terminal."""
+    none = math.isnan(row["rho"])
     return {
         "anchor": row["anchor"],
         **{key: "" if row[key] is None else str(row[key]) for key in ("data_set", "capacity", "keep_rate", "block")},
         "measure": row["measure"],
-        "rho": f"{row['rho']:.2f} [{row['rho_low']:.2f}, {row['rho_high']:.2f}]",
-        "p (permutations)": f"{row['permutation_p']:.3f}",
-        "tau": f"{row['tau']:.2f}",
+        # One column that is constant, or too few pairs: there is no correlation
+        "rho": "–" if none else f"{row['rho']:.2f} [{row['rho_low']:.2f}, {row['rho_high']:.2f}]",
+        "p (permutations)": "–" if none else f"{row['permutation_p']:.3f}",
+        "tau": "–" if none else f"{row['tau']:.2f}",
         "n": str(row["n"]),
     }
 

@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING, Any
 from atc import moved
 
 __version__ = "0.1.0"
-__all__ = ["ReducedViT", "__version__", "check_plans", "cuda_graph", "draw", "study", "unwrap", "wrap"]
+__all__ = [
+    "ReducedViT",
+    "__version__",
+    "check_plans",
+    "cuda_graph",
+    "draw",
+    "study",
+    "training_losses",
+    "unwrap",
+    "wrap",
+]
 
 if TYPE_CHECKING:
     from atc import study
     from atc.api import ReducedViT, check_plans, unwrap, wrap
     from atc.pictures.draw import draw
+    from atc.losses import training_losses
     from atc.vit.cuda_graph import cuda_graph
 
 moved.serve_old_imports()
@@ -32,9 +43,9 @@ def __getattr__(name: str) -> Any:
 
         return draw.draw
     if name == "cuda_graph":
-        from atc.vit import cuda_graph
-
-        return cuda_graph.cuda_graph
+        return importlib.import_module("atc.vit.cuda_graph").cuda_graph
+    if name == "training_losses":
+        return importlib.import_module("atc.losses").training_losses
     if name in __all__:
         from atc import api
 

@@ -39,8 +39,9 @@ def targets() -> dict[str, str]:
 
 
 def classes() -> Iterator[tuple[str, Any]]:
-    """Name and class of each method; one whose class cannot be imported is passed over."""
-    for name, dotted in targets().items():
+    """Name and class of each method, those of installed packages first; one that cannot be imported is passed over."""
+    brought = installed()
+    for name, dotted in sorted(targets().items(), key=lambda item: item[0] not in brought):
         module, _, attribute = dotted.rpartition(".")
         try:
             yield name, getattr(importlib.import_module(module), attribute)

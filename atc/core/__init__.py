@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from atc.core.reducer import LossContext, Reducer, Stage, TokenView
     from atc.core.schedule import Constant, Linear, Schedule, StageCount, Stages
     from atc.core.trace import StageTrace, Trace, follow
-    from atc.values import Count, Seed, Share, Whole
+    from atc.values import Count, NotNegative, Seed, Share, Whole
 
 __all__ = [
     "Assign",
@@ -22,6 +22,7 @@ __all__ = [
     "LossContext",
     "Metric",
     "Mix",
+    "NotNegative",
     "Plan",
     "Reducer",
     "Schedule",
@@ -46,7 +47,7 @@ _HOME = {
     "atc.core.reducer": ("LossContext", "Reducer", "Stage", "TokenView"),
     "atc.core.schedule": ("Constant", "Linear", "Schedule", "StageCount", "Stages"),
     "atc.core.trace": ("StageTrace", "Trace", "follow"),
-    "atc.values": ("Count", "Seed", "Share", "Whole"),
+    "atc.values": ("Count", "NotNegative", "Seed", "Share", "Whole"),
 }
 
 

@@ -42,6 +42,8 @@ class LossContext(NamedTuple):
     labels: Tensor | None = None  # [B] classes, or [B, classes] targets
     teacher_logits: Tensor | None = None  # [B, classes]; None without a teacher
     teacher_features: Tensor | None = None  # [B, N0, C] patch tokens after the teacher's final norm
+    blocks: tuple[int, ...] = ()  # that reduced in that forward, 1-based
+    multilabel: bool = False  # an image may have any number of labels
 
 
 class Stage(NamedTuple):
@@ -53,6 +55,7 @@ class Stage(NamedTuple):
     depth: int = 0  # blocks of the backbone
     number: int = 1  # of the stage among those that reduce, 1-based
     tokens_in: int = 0  # patch tokens entering it at the default image size
+    rate: float = 1.0  # share of the source patches asked for, before it is cut to tokens: r**s; of a count, count / N0
 
 
 class Reducer(nn.Module, ABC):
@@ -78,6 +81,7 @@ class Reducer(nn.Module, ABC):
         masks_training: True where all N tokens stay while the model is trained, and `Plan.valid` is a floating mask of
             them (DynamicViT). The mask is applied in the attention of this block and of all later ones: only a masked
             token itself attends to it.
+        loss_weights: how much each of its `losses` counts, by name, and "base", the loss of the task; 1 by default.
         noise: random numbers to be used instead of those that the method would draw, one tensor for each instance; see
             `draw`.
         released_method: how the authors' training scripts call the method in the name of a model ("dpcknn" of
@@ -102,6 +106,7 @@ class Reducer(nn.Module, ABC):
     released_names: ClassVar[Mapping[str, str]] = {}
     dynamic: ClassVar[bool] = False
     masks_training: ClassVar[bool] = False
+    loss_weights: Mapping[str, float] = {}
     noise: Tensor | None = None
     exceptions: dict[str, str] = {}  # an instance may have more
 
@@ -132,7 +137,7 @@ class Reducer(nn.Module, ABC):
             *context: the `LossContext`, what came of that forward, for a method that has the parameter `context`.
 
         Returns:
-            Scalars; those of all instances are added up by name.
+            Scalars; those of all instances are added up by name, and count as `loss_weights` says.
         """
         return {}
 

@@ -27,7 +27,10 @@ class Reduction(NamedTuple):
 class Reductions:
     """The reductions of one forward, in order.
 
-    Labels, source maps and shares of a trace cost operators, and many forwards nobody asks for them.
+    Labels, source maps and shares of a trace cost operators, and after most forwards nobody reads them.
+
+    Args:
+        made: those to begin with; None: none.
 
     Attributes:
         made: one per stage so far.

@@ -1,6 +1,8 @@
 """How many tokens to keep, at which blocks. Blocks are 1-based, counts are of patch tokens (no prefix)."""
 
 import functools
+import itertools
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -17,6 +19,7 @@ class StageCount(NamedTuple):
     tokens_in: int  # patch tokens entering the reduction
     target: int  # patch tokens the schedule asks for
     keep: int  # patch tokens the method is told to keep: `target`, or the nearest it can reach
+    rate: float = 1.0  # share of the source patches that is asked for, before it is cut to a whole number of tokens
 
 
 class Step(NamedTuple):
@@ -24,6 +27,7 @@ class Step(NamedTuple):
 
     block: int
     wanted: Callable[[int], int]
+    rate: float | None = None  # as in `StageCount`; None: the count, of the source patches
 
 
 class Schedule(ABC):
@@ -76,8 +80,8 @@ class Schedule(ABC):
         Raises:
             ValueError: a count further than one token out of reach, unless clamping.
         """
-        counts = []
-        for block, wanted in self._steps(num_tokens, depth, extra, surplus):
+        counts, patches = [], num_tokens
+        for block, wanted, rate in self._steps(num_tokens, depth, extra, surplus):
             target = wanted(num_tokens)
             keep = min(max(target, least(num_tokens)), num_tokens)
             if keep - target > 1 and not self.clamp:
@@ -85,7 +89,7 @@ class Schedule(ABC):
                     f"{name} cannot leave {target} of {num_tokens} tokens at block {block}: it reaches {keep} at "
                     f"the fewest; ask for fewer removals, or set clamp=true (schedule.clamp=true) to take {keep}"
                 )
-            counts.append(StageCount(block, num_tokens, target, keep))
+            counts.append(StageCount(block, num_tokens, target, keep, target / patches if rate is None else rate))
             num_tokens = keep + extra if keep < num_tokens else num_tokens
         return counts
 
@@ -147,34 +151,40 @@ class Stages(Schedule):
         assert self.keep_rate is not None
         return self.keep_rate if isinstance(self.keep_rate, tuple) else (self.keep_rate,) * len(self.blocks)
 
+    def _rates(self) -> list[float] | list[None]:
+        """The share of the source patches that each stage is asked for; None for counts."""
+        if self.keep_rate is None:
+            return [None] * len(self.blocks)
+        if isinstance(self.keep_rate, float | int):
+            return [self.keep_rate**stage for stage in range(1, len(self.blocks) + 1)]
+        return list(itertools.accumulate(self.keep_rate, operator.mul))
+
     def _targets(self, num_tokens: int) -> list[int]:
         """The tokens that each stage is asked for, of so many source patches."""
         if self.keep is not None:
             return list(self.keep)
         if isinstance(self.keep_rate, float | int):
             return [max(1, int(num_tokens * self.keep_rate**stage)) for stage in range(1, len(self.blocks) + 1)]
-        targets, left = [], float(num_tokens)
-        for share in self._shares():
-            left = left * share
-            targets.append(max(1, int(left)))
-        return targets
+        left = itertools.accumulate(self._shares(), operator.mul, initial=float(num_tokens))
+        return [max(1, int(tokens)) for tokens in left][1:]
 
     def _steps(self, num_tokens: int, depth: int, extra: int, surplus: int) -> Iterator[Step]:
         if not 1 <= self.blocks[0] <= self.blocks[-1] <= depth:
             raise ValueError(f"blocks={list(self.blocks)} must lie in 1..{depth}, the blocks this backbone has")
         if self.of == "current":
-            for block, share in zip(self.blocks, self._shares(), strict=True):
-                yield Step(block, functools.partial(_share_of, share))
+            for block, share, rate in zip(self.blocks, self._shares(), self._rates(), strict=True):
+                yield Step(block, functools.partial(_share_of, share), rate)
             return
         previous = num_tokens
-        for stage, (block, target) in enumerate(zip(self.blocks, self._targets(num_tokens), strict=True), start=1):
+        steps = zip(self.blocks, self._targets(num_tokens), self._rates(), strict=True)
+        for stage, (block, target, rate) in enumerate(steps, start=1):
             nominal = previous + (extra if stage > 1 else 0)
 
             def wanted(present: int, target: int = target, nominal: int = nominal) -> int:
                 behind = present - nominal if self.as_released else 0
                 return target + max(behind, 0)
 
-            yield Step(block, wanted)
+            yield Step(block, wanted, rate)
             previous = target
 
 

@@ -15,6 +15,7 @@ from atc.tasks.evaluated import Evaluated, counts
 from atc.tasks.finite import StopNotFinite
 from atc.tasks.optim import training_length
 from atc.tasks.teacher import Teacher
+from atc.vit.reducer_losses import with_total
 
 Batch = tuple[Tensor, Tensor]  # images [B, 3, H, W] and their targets
 
@@ -108,13 +109,13 @@ class Task(LightningModule):
         """The loss of one batch."""
         self.began = True
         loss = self.training_loss(batch)
-        known = teachers.known(self.model, self._latest, self.teacher)
+        known = teachers.known(self.model, self._latest, self.teacher, self.multilabel)
         model: Any = self.model
         extra: dict[str, Tensor] = model.losses(**known) if hasattr(model, "losses") else {}
         self._latest = None
         for name, value in extra.items():
             self.log(f"train/{name}", value)
-            loss = loss + value
+        loss = with_total(loss, extra, getattr(model, "loss_weights", {}))["total"]
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss

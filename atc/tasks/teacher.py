@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from atc.vit.reduced import ReducedViT
+from atc.vit.teacher import logits_and_features
 
 
 class Teacher:
@@ -24,26 +25,29 @@ class Teacher:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images ``[B, 3, H, W]`` -> logits ``[B, classes]`` and patch tokens ``[B, N0, C]`` after the final norm."""
         self.model.to(images.device, images.dtype)
-        stream = self.model.start(images)
-        for number in range(1, self.model.depth + 1):
-            stream.step(number)
-        features = stream.features()
-        logits = self.model.pooled(features, None, None)
-        return logits, features[:, self.model.prefix :]
+        return logits_and_features(self.model, images)
 
 
-def known(model: Any, batch: tuple[Tensor, Tensor] | None, teacher: Teacher | None) -> dict[str, Tensor]:
+def known(
+    model: Any, batch: tuple[Tensor, Tensor] | None, teacher: Teacher | None, multilabel: bool = False
+) -> dict[str, Any]:
     """What the losses of a model's reducers are given: labels and a teacher's outputs, where one of them uses these.
 
     Args:
         model: what is trained.
         batch: the images and targets that it was trained on last; None for a task that does not say.
         teacher: of the configuration, if there is one.
+        multilabel: whether targets are rows of labels.
     """
     if batch is None or not getattr(model, "losses_ask", False):
         return {}
     images, targets = batch
     if teacher is None:
-        return {"labels": targets}
+        return {"labels": targets, "multilabel": multilabel}
     logits, features = teacher(images)
-    return {"labels": targets, "teacher_logits": logits, "teacher_features": features}
+    return {
+        "labels": targets,
+        "multilabel": multilabel,
+        "teacher_logits": logits,
+        "teacher_features": features,
+    }

@@ -1,19 +1,20 @@
 """A stock ViT that reduces its tokens on the way through."""
 
-import functools
 import logging
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.fx
 from torch import Tensor, nn
 
-from atc.core import LossContext, Plan, Reducer, Schedule, Stage, StageCount, Trace
+from atc.core import LossContext, Plan, Schedule, StageCount, Trace
 from atc.core.reductions import Reductions
 from atc.values import checked
 from atc.vit import intermediates
+from atc.vit.building import ReducerFactory as ReducerFactory
+from atc.vit.building import notices_for, reducers_for
+from atc.vit.building import reducer_class as reducer_class
 from atc.vit.counting import check_needs, tokens_per_block
 from atc.vit.host import host_of, wrapper_of
 from atc.vit.reducer_losses import takes_context, total_losses
@@ -25,15 +26,6 @@ from atc.vit.wrapper import Wrapper
 log = logging.getLogger(__name__)
 
 _NOT_FOLLOWED = "{} cannot follow how a wrapped model chooses its tokens; torch.export.export and torch.compile can"
-
-ReducerFactory = Callable[[Stage], Reducer]
-
-
-def reducer_class(factory: ReducerFactory) -> type[Reducer]:
-    """The class behind a reducer class or a partial of one."""
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    return factory  # type: ignore[return-value]  # what a partial is of, is a class
 
 
 class ReducedViT(Wrapper):
@@ -86,24 +78,12 @@ class ReducedViT(Wrapper):
         self._counts: dict[int, list[StageCount]] = {}
         self.stage_counts = self.counts(host.num_patches)
         reducing = [count for count in self.stage_counts if self.reduces(count)]
-        self.reducers = nn.ModuleDict(
-            {
-                str(count.block): reducer(
-                    Stage(count.block, host.width, count.keep, self.depth, index, count.tokens_in)
-                )
-                for index, count in enumerate(reducing, start=1)
-            }
-        )
+        self.reducers = reducers_for(reducer, reducing, host.width, self.depth)
         like = next((p for p in vit.parameters() if p.is_floating_point()), None)
         if like is not None:
             self.reducers.to(like.device, like.dtype)
         check_needs(self)
-        self.notices = [
-            f"{method.__name__} leaves {c.keep} of {c.tokens_in} tokens at block {c.block}: the schedule asks for "
-            f"{c.target}, which is out of its reach"
-            for c in self.stage_counts
-            if c.keep > c.target
-        ]
+        self.notices = notices_for(method, self.stage_counts)
         for notice in self.notices:
             log.warning(notice)
         self._reductions = Reductions()
@@ -217,7 +197,8 @@ class ReducedViT(Wrapper):
         self._plans = stream.plans if self.training else {}
         self._context = None
         if self.training and features is not None and logits is not None and self.losses_ask:
-            self._context = LossContext(logits, features[:, self.prefix :], stream.valid)
+            blocks = tuple(int(block) for block in stream.plans)
+            self._context = LossContext(logits, features[:, self.prefix :], stream.valid, blocks=blocks)
 
     def pooled(self, x: Tensor, size: Tensor | None, valid: Tensor | None, pre_logits: bool = False) -> Tensor:
         """Pool and classify tokens ``[B, P+K, C]`` after the norm -> ``[B, classes]``; see `pooling`."""
@@ -239,17 +220,26 @@ class ReducedViT(Wrapper):
         labels: Tensor | None = None,
         teacher_logits: Tensor | None = None,
         teacher_features: Tensor | None = None,
+        multilabel: bool = False,
     ) -> dict[str, Tensor]:
-        """The reducers' own losses for the latest training forward, summed over stages by name.
+        """The reducers' own losses for the latest training forward, summed over stages by name, without weights.
 
         Args:
             labels: as in `LossContext`, of the images of that forward.
             teacher_logits: as there.
             teacher_features: as there.
+            multilabel: as there.
         """
-        known = labels, teacher_logits, teacher_features
-        context = self._context and LossContext(*self._context[:3], *known)
+        context = self._context and self._context._replace(
+            labels=labels, teacher_logits=teacher_logits, teacher_features=teacher_features, multilabel=multilabel
+        )
         return total_losses(self.reducers, self._plans, context)
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """How much each loss counts in training, by name; see `Reducer.loss_weights`."""
+        reducers: Any = self.reducers.values()
+        return {name: weight for reducer in reducers for name, weight in reducer.loss_weights.items()}
 
 
 def _default(override: bool | None, default: bool) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from atc.core import LossContext, Plan, Reducer
 from atc.ops.arguments import described
 
-_TAKEN = ("loss", "lr")  # names under which a training logs others
+_TAKEN = ("loss", "lr", "base", "total")  # names under which a training logs others
 
 
 def takes_context(reducer: nn.Module) -> bool:
@@ -42,6 +42,23 @@ def total_losses(
         for name, value in _scalars(found, type(reducer).__name__).items():
             total[name] = total[name] + value if name in total else value
     return total
+
+
+def with_total(base: Tensor, terms: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, Tensor]:
+    """All that a training minimises.
+
+    Args:
+        base: the loss of the task.
+        terms: those of the reducers, by name.
+        weights: how much each counts, by name; 1 where there is none.
+
+    Returns:
+        ``base``, the terms, and their weighted sum ``total``.
+    """
+    total = base * weights["base"] if "base" in weights else base
+    for name, value in terms.items():
+        total = total + (value * weights[name] if name in weights else value)
+    return {"base": base, **terms, "total": total}
 
 
 def _scalars(found: Any, method: str) -> dict[str, Any]:

@@ -27,8 +27,8 @@ __all__ = [
 if TYPE_CHECKING:
     from atc import study
     from atc.api import ReducedViT, check_plans, unwrap, wrap
-    from atc.pictures.draw import draw
     from atc.losses import training_losses
+    from atc.pictures.draw import draw
     from atc.vit.cuda_graph import cuda_graph
 
 moved.serve_old_imports()

@@ -41,7 +41,7 @@ def ask(
 
 
 MISTAKES = {
-    "reducer=atc_averge": ["unknown reducer 'atc_averge'", "did you mean 'atc_average'?", "dpc_knn, evit"],
+    "reducer=atc_averge": ["unknown reducer 'atc_averge'", "did you mean 'atc_average'?", "dpc_knn, "],
     "experiment=nothing": ["unknown experiment 'nothing'", "pretrain_digits"],
     "reducr=tome": ["unknown setting 'reducr'", "did you mean 'reducer'?"],
     "keep_rat=0.5": ["unknown setting 'keep_rat'", "did you mean 'keep_rate'?"],

@@ -82,7 +82,7 @@ def _build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> Redu
     Raises:
         ValueError: no loss of the method uses one.
     """
-    node = teacher.node(cfg.get("teacher"))
+    node = teacher.node(cfg.get("teacher"), cfg.backbone)
     if node is None:
         return None
     if not model.losses_ask:

@@ -38,7 +38,7 @@ class _Train(_Run):
     baselines: bool | Literal["off_the_shelf"]
     activation_checkpointing: bool
     selection: Literal["validation", "test_as_released"] | None
-    teacher: str | Mapping[str, Any] | None
+    teacher: bool | str | Mapping[str, Any] | None
 
 
 class _Benchmark:

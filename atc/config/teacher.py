@@ -9,12 +9,13 @@ from atc.config import build
 from atc.values import shown
 
 
-def node(said: Any) -> DictConfig | None:
+def node(said: Any, backbone: DictConfig | None = None) -> DictConfig | None:
     """The settings of the teacher's backbone.
 
     Args:
         said: `teacher` as configured: null, the name of a backbone, or its name as `backbone` with settings that differ
-            from those of its file.
+            from those of its file; true: the backbone that is trained, as it was before.
+        backbone: the settings of that one.
 
     Returns:
         What `build.instantiate` takes; None without a teacher.
@@ -22,8 +23,10 @@ def node(said: Any) -> DictConfig | None:
     Raises:
         ValueError: no such backbone, or no such setting of it; one line.
     """
-    if said is None:
+    if said is None or said is False:
         return None
+    if said is True:
+        return backbone
     plain = OmegaConf.to_container(said, resolve=True) if OmegaConf.is_config(said) else said
     own: dict[Any, Any] = dict(plain) if isinstance(plain, Mapping) else {"backbone": plain}
     name = own.pop("backbone", None)

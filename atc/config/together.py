@@ -31,7 +31,7 @@ def check(cfg: DictConfig, command: str) -> None:
     if command != "train":
         _check_trace(cfg)
         return
-    teacher.node(cfg.get("teacher"))
+    teacher.node(cfg.get("teacher"), cfg.backbone)
     if trainer.get("limit_train_batches") == 0:
         raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
     epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)

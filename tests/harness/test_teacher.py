@@ -89,6 +89,21 @@ def test_settings_of_the_teacher() -> None:
         assert "\n" not in str(error.value)
 
 
+def test_the_backbone_itself_before_the_training(tmp_path: Path) -> None:
+    Watching.told.clear()
+    cfg = composed("train", tmp_path, *REDUCER, "teacher=true")
+    assert teacher.node(True, cfg.backbone) is cfg.backbone
+    assert teacher.node(False, cfg.backbone) is None
+    run.train(cfg)
+    assert (Watching.told[0].teacher_logits.argmax(1) == Watching.told[0].labels).float().mean() > 0.8
+
+
+def test_the_recipe_of_deit_gives_dynamic_vit_a_teacher(tmp_path: Path) -> None:
+    recipe = ["experiment=deit_finetune", "datamodule.root=."]
+    assert composed("train", tmp_path, *recipe, "reducer=dynamic_vit").teacher is True
+    assert composed("train", tmp_path, *recipe, "reducer=topk").teacher is None
+
+
 def test_runs_without_a_teacher_keep_their_identity(tmp_path: Path) -> None:
     cfg = composed("train", tmp_path)
     with_null = identity.identity(cfg)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from atc import moved
 
 __version__ = "0.1.0"
+<<<<<<< HEAD
 __all__ = [
     "ReducedViT",
     "__version__",
@@ -23,9 +24,12 @@ __all__ = [
     "unwrap",
     "wrap",
 ]
+=======
+__all__ = ["ReducedViT", "__version__", "check_plans", "cuda_graph", "diffusion", "draw", "study", "unwrap", "wrap"]
+>>>>>>> af7a1d2 (Merge tokens in pipelines of diffusers: atc.diffusion.reduce, tome_2d)
 
 if TYPE_CHECKING:
-    from atc import study
+    from atc import diffusion, study
     from atc.api import ReducedViT, check_plans, unwrap, wrap
     from atc.losses import training_losses
     from atc.pictures.draw import draw
@@ -36,8 +40,8 @@ moved.serve_old_imports()
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import atc.core` (what a reducer needs) loads torch and nothing else.
-    if name == "study":
-        return importlib.import_module("atc.study")
+    if name in ("diffusion", "study"):
+        return importlib.import_module(f"atc.{name}")
     if name == "draw":
         from atc.pictures import draw
 

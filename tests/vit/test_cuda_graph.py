@@ -25,7 +25,8 @@ def vit():
 
 
 def wrapped(name, **options):
-    return atc.wrap(vit(), name, **({} if name == "none" else {"keep_rate": 0.5, "blocks": (2, 3)}), **options)
+    blocks = (2,) if name == "tome_2d" else (2, 3)
+    return atc.wrap(vit(), name, **({} if name == "none" else {"keep_rate": 0.5, "blocks": blocks}), **options)
 
 
 def images(seed, size=96):

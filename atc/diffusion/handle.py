@@ -1,0 +1,59 @@
+"""What `reduce` returns: which blocks merge how many tokens, and the way back."""
+
+import weakref
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from atc.diffusion.merging import Merging
+
+active: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()  # blocks that are reduced now
+
+
+class Reduced(NamedTuple):
+    """What the latest call did at one site of one block."""
+
+    name: str
+    site: str
+    tokens_in: int
+    tokens_out: int
+
+
+class Handle:
+    """The reduction of a pipeline, as long as it lasts; as a context manager, as long as the block.
+
+    Args:
+        blocks: those that are reduced.
+        hooks: what was registered.
+    """
+
+    def __init__(self, blocks: Sequence[Merging], hooks: Sequence[RemovableHandle]):
+        self._blocks, self._hooks = list(blocks), list(hooks)
+        active.update(one.block for one in blocks)
+
+    @property
+    def blocks(self) -> list[Reduced]:
+        """N and K at every site that merged in the latest call of the network; empty before the first."""
+        return [Reduced(one.name, site, *counts) for one in self._blocks for site, counts in sorted(one.counts.items())]
+
+    def remove(self) -> None:
+        """Take the hooks out again; a second time does nothing."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        for one in self._blocks:
+            active.discard(one.block)
+        self._blocks = []
+
+    def __enter__(self) -> "Handle":
+        """The handle."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the reduction."""
+        self.remove()

@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING, Any
 from atc import moved
 
 __version__ = "0.1.0"
-<<<<<<< HEAD
 __all__ = [
     "ReducedViT",
     "__version__",
     "check_plans",
     "cuda_graph",
+    "diffusion",
     "draw",
     "study",
     "training_losses",
     "unwrap",
     "wrap",
 ]
-=======
-__all__ = ["ReducedViT", "__version__", "check_plans", "cuda_graph", "diffusion", "draw", "study", "unwrap", "wrap"]
->>>>>>> af7a1d2 (Merge tokens in pipelines of diffusers: atc.diffusion.reduce, tome_2d)
 
 if TYPE_CHECKING:
     from atc import diffusion, study

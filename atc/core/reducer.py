@@ -107,11 +107,8 @@ class Reducer(nn.Module, ABC):
     released_names: ClassVar[Mapping[str, str]] = {}
     dynamic: ClassVar[bool] = False
     masks_training: ClassVar[bool] = False
-<<<<<<< HEAD
     loss_weights: Mapping[str, float] = {}
-=======
     one_stage: ClassVar[bool] = False
->>>>>>> af7a1d2 (Merge tokens in pipelines of diffusers: atc.diffusion.reduce, tome_2d)
     noise: Tensor | None = None
     exceptions: dict[str, str] = {}  # an instance may have more
 

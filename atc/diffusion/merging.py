@@ -34,7 +34,7 @@ class Latent:
 
     def before_network(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Remember it."""
-        latent = args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))
+        latent = args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"]
         self.size = (int(latent.shape[-2]), int(latent.shape[-1]))
 
     def grid(self, tokens: int) -> tuple[int, int, int]:

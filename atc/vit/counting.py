@@ -22,9 +22,10 @@ def tokens_per_block(model: "ReducedViT") -> list[float]:
 
 def check_needs(model: "ReducedViT") -> None:
     """Raise ValueError where a reducer needs what the model, or the block before, does not have."""
-    if model.method.one_stage and len(model.reducers) > 1:
+    blocks = len(model.reducers)
+    if model.method.one_stage and blocks > 1:
         raise ValueError(
-            f"{model.method.__name__} reduces where every token is one patch: at one block, not at {len(model.reducers)}"
+            f"{model.method.__name__} reduces where every token is one patch: at one block, not at {blocks}"
         )
     for block, module in model.reducers.items():
         reducer: Any = module  # a Reducer

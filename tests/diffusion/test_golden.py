@@ -109,7 +109,8 @@ def test_the_image_stream_of_joint_blocks():
     torch.manual_seed(0)
     network = diffusers.SD3Transformer2DModel(
         sample_size=16, patch_size=2, in_channels=4, num_layers=2, attention_head_dim=4, num_attention_heads=4,
-        joint_attention_dim=8, caption_projection_dim=16, pooled_projection_dim=8, out_channels=4, pos_embed_max_size=16,
+        joint_attention_dim=8, caption_projection_dim=16, pooled_projection_dim=8, out_channels=4,
+        pos_embed_max_size=16,
     ).eval()  # fmt: skip
     given = torch.randn(2, 4, 16, 12), torch.randn(2, 5, 8), torch.randn(2, 8), torch.tensor([500.0, 500.0])
     with torch.no_grad():

@@ -39,6 +39,19 @@ class Handle:
         """N and K at every site that merged in the latest call of the network; empty before the first."""
         return [Reduced(one.name, site, *counts) for one in self._blocks for site, counts in sorted(one.counts.items())]
 
+    def add(self, hook: RemovableHandle) -> None:
+        """Another one that was registered."""
+        self._hooks.append(hook)
+
+    def after_network(self, network: nn.Module, args: object, output: object) -> None:
+        """Say so where no block merged because all work at too small a size."""
+        skipped = [one.skipped for one in self._blocks if one.skipped is not None]
+        if skipped and not any(one.counts for one in self._blocks):
+            raise ValueError(
+                f"no block of this {type(network).__name__} merges tokens with "
+                f"max_downsample={self._blocks[0].max_downsample}: the least that merges something is {min(skipped)}"
+            )
+
     def remove(self) -> None:
         """Take the hooks out again; a second time does nothing."""
         for hook in self._hooks:

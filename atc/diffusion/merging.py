@@ -71,29 +71,35 @@ class Merging:
         self.name, self.block, self.reducer, self.rates = name, block, reducer, dict(rates)
         self.latent, self.max_downsample = latent, max_downsample
         self.counts: dict[str, tuple[int, int]] = {}
+        self.skipped: int | None = None  # how many times smaller than the latent a block is that stayed whole for that
         self._plans: dict[float, Plan] = {}
 
     @torch.no_grad()
     def before_block(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Decide from what enters the block."""
-        self._plans, self.counts = {}, {}
+        self._plans, self.counts, self.skipped = {}, {}, None
         x = (args[0] if args else kwargs["hidden_states"]).detach()
         if self.latent.size is None or not any(removed(x.shape[1], rate) for rate in self.rates.values()):
             return
         batch, tokens = x.shape[:2]
         factor, rows, columns = self.latent.grid(tokens)
         if factor > self.max_downsample:
+            self.skipped = factor
             return
         if rows * columns != tokens:
             raise ValueError(f"{self.name}: {tokens} tokens do not fit a grid of {rows} x {columns}")
         size = torch.ones(batch, tokens, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
         source = torch.arange(tokens, device=x.device).expand(batch, -1)
         view = TokenView(x, x, size, source, (rows, columns), prefix=0)
+        generator: Any = getattr(self.reducer, "generator", None)
+        state = generator.get_state() if generator is not None and len(set(self.rates.values())) > 1 else None
         for site, rate in self.rates.items():
             keep = tokens - removed(tokens, rate)
             if keep == tokens:
                 continue
             if rate not in self._plans:
+                if state is not None and self._plans:  # what is drawn for one rate is drawn for all
+                    generator.set_state(state)
                 plan: Plan = self.reducer(view, keep)
                 check_plan(plan, x, keep, values_are_checked(x), self.reducer.exceptions)
                 self._plans[rate] = plan

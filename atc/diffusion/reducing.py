@@ -84,7 +84,9 @@ def reduce(
                     hooks.append(layer.register_forward_hook(one.after(site)))
         hooks.append(block.register_forward_hook(one.after_block))
     hooks.append(network.register_forward_pre_hook(latent.before_network, with_kwargs=True))
-    return Handle(merging, hooks)
+    handle = Handle(merging, hooks)
+    handle.add(network.register_forward_hook(handle.after_network))
+    return handle
 
 
 def _config(network: Any) -> Any:

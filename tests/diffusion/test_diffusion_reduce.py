@@ -121,3 +121,26 @@ def test_the_image_stream_of_joint_blocks():
         assert torch.equal(network(*given).sample, before)
     with pytest.raises(ValueError, match="'ff' is none of attn1"):
         atc.diffusion.reduce(network, "tome_2d", 0.5, sites=["ff"])
+
+
+def test_where_no_block_merges_the_least_max_downsample_is_named():
+    network = diffusers.UNet2DConditionModel(
+        sample_size=16, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(32, 64),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
+    ).double().eval()  # fmt: skip
+    with atc.diffusion.reduce(network, "atc_average", 0.5), pytest.raises(ValueError, match=r"merges something is 2$"):
+        predicted(network)
+    with atc.diffusion.reduce(network, "atc_average", 0.5, max_downsample=2) as handle:
+        predicted(network)
+        assert {one[2:] for one in handle.blocks} == {(60, 30)}
+
+
+def test_sites_of_different_rates_share_what_is_drawn():
+    generator, twin = (torch.Generator().manual_seed(2) for _ in range(2))
+    network = unet()
+    with atc.diffusion.reduce(network, "tome_2d", [0.5, 0.8], sites=["attn1", "ff"], generator=generator):
+        predicted(network)
+    for _ in range(9):  # three blocks, three calls
+        torch.randint(4, (6, 10, 1), generator=twin)
+    assert torch.equal(generator.get_state(), twin.get_state())

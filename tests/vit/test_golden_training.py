@@ -100,7 +100,7 @@ def test_dynamic_vit_in_evaluation():
     np.testing.assert_allclose(logits, golden.outputs("stages_all_methods")["dyvit|r=0.5|logits"], rtol=1e-9, atol=1e-9)
 
 
-PLAIN = {"topk": "topk", "evit": "evit", "tome": "tome", "dpcknn": "dpc_knn"}
+PLAIN = {"topk": "topk", "evit": "evit", "tome": "tome", "dpcknn": "dpc_knn", "ats_f64": "ats"}
 
 
 @pytest.mark.parametrize("tag", PLAIN)

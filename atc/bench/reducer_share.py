@@ -22,7 +22,8 @@ def reducers_share(model: ReducedViT, images: Tensor, runs: int = 3) -> float:
     marks = _Events(images.device) if images.is_cuda else _Clock()
     model(images)
     handles = []
-    for number, reducer in model.reducers.items():
+    for number in [str(stage.block) for stage in model.trace]:
+        reducer = model.reducers[number]
         block = model.host.blocks[int(number) - 1]
         following = block.norm1 if model.method.site == "before_block" else block.norm2
         handles += [module.register_forward_pre_hook(marks.hook) for module in (reducer, following)]

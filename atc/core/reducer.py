@@ -127,6 +127,22 @@ class Reducer(nn.Module, ABC):
         """The fewest of `num_tokens` tokens one step of this method can leave."""
         return 1
 
+    @classmethod
+    def possible_counts(cls, grid: tuple[int, int], **arguments: Any) -> Sequence[int] | None:
+        """The only token counts that this method can leave, for one whose counts follow from the grid alone.
+
+        It then keeps of each schedule the count nearest to what is asked for, and has an instance at every block of the
+        schedule, those included that remove nothing at the default image size.
+
+        Args:
+            grid: rows and columns of the source patches.
+            **arguments: those of the constructor, as they were given, without `stage`.
+
+        Returns:
+            Counts, ascending; None: any count from `least` on.
+        """
+        return None
+
     @abstractmethod
     def forward(self, view: TokenView, keep: int) -> Plan:
         """How to get from `view.x.shape[1]` tokens to `keep`, with 1 <= keep < N (for keep = N it is not called)."""

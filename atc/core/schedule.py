@@ -5,29 +5,13 @@ import itertools
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from typing_extensions import override
 
+from atc.core.counts import StageCount as StageCount
+from atc.core.counts import Step, nearest_counts
 from atc.values import Blocks, Count, KeepRates, Whole, checked
-
-
-class StageCount(NamedTuple):
-    """The tokens of one reducing block."""
-
-    block: int  # 1-based
-    tokens_in: int  # patch tokens entering the reduction
-    target: int  # patch tokens the schedule asks for
-    keep: int  # patch tokens the method is told to keep: `target`, or the nearest it can reach
-    rate: float = 1.0  # share of the source patches that is asked for, before it is cut to a whole number of tokens
-
-
-class Step(NamedTuple):
-    """A reducing block, and the count asked for there as a function of the tokens that reach it."""
-
-    block: int
-    wanted: Callable[[int], int]
-    rate: float | None = None  # as in `StageCount`; None: the count, of the source patches
 
 
 class Schedule(ABC):
@@ -63,6 +47,7 @@ class Schedule(ABC):
         extra: int = 0,
         surplus: int = 0,
         name: str = "the reducer",
+        possible: Sequence[int] | None = None,
     ) -> list[StageCount]:
         """The counts for `num_tokens` patches and `depth` blocks.
 
@@ -73,6 +58,7 @@ class Schedule(ABC):
             extra: tokens it adds beyond `keep` (EViT).
             surplus: tokens the authors' every-block code leaves too many.
             name: of the method, for messages.
+            possible: the only counts that it can leave, ascending; None: any. See `nearest_counts`.
 
         Returns:
             One for each reducing block, in order.
@@ -80,6 +66,9 @@ class Schedule(ABC):
         Raises:
             ValueError: a count further than one token out of reach, unless clamping.
         """
+        if possible is not None:
+            steps = self._steps(num_tokens, depth, extra, surplus)
+            return nearest_counts(steps, num_tokens, possible, self.clamp, name)
         counts, patches = [], num_tokens
         for block, wanted, rate in self._steps(num_tokens, depth, extra, surplus):
             target = wanted(num_tokens)

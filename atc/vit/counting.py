@@ -2,8 +2,38 @@
 
 from typing import TYPE_CHECKING, Any
 
+from atc.core import StageCount
+from atc.vit.host import nearly_square
+
 if TYPE_CHECKING:
     from atc.vit.reduced import ReducedViT
+
+
+def counts_of(model: "ReducedViT", num_patches: int, grid: tuple[int, int] | None) -> list[StageCount]:
+    """See `ReducedViT.counts`."""
+    if not model.method.reduces:
+        return []
+    if grid is None:
+        grid = model.host.default_grid if num_patches == model.host.num_patches else nearly_square(num_patches)
+    key = grid if model.counts_of_grid else num_patches
+    if key not in model.known_counts:
+        possible = model.method.possible_counts(grid, **model.reducer_arguments)
+        model.known_counts[key] = model.schedule.resolve(
+            num_patches,
+            model.depth,
+            model.method.least,
+            extra=model.method.extra,
+            surplus=model.method.released_surplus if model.prefix else 0,
+            name=model.method.__name__,
+            possible=possible,
+        )
+    return model.known_counts[key]
+
+
+def has_counts_of_its_own(model: "ReducedViT") -> bool:
+    """Whether the method can leave certain counts only, which follow from the grid of the patches."""
+    grid = model.host.default_grid
+    return model.method.reduces and model.method.possible_counts(grid, **model.reducer_arguments) is not None
 
 
 def tokens_per_block(model: "ReducedViT") -> list[float]:

@@ -7,6 +7,7 @@ Letters: B batch, N patch tokens, P prefix tokens (CLS, distillation, registers)
 """
 
 import importlib
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,11 @@ class Host(ABC):
     @abstractmethod
     def num_patches(self) -> int:
         """N at the image size the model is built for."""
+
+    @property
+    def default_grid(self) -> tuple[int, int]:
+        """Rows and columns of the patches at that image size; a square, or nearly, where a family does not say."""
+        return nearly_square(self.num_patches)
 
     @property
     def name(self) -> str:
@@ -161,6 +167,17 @@ def wrapper_of(model: nn.Module) -> Any:
     family = next((family for family in families() if family.knows(model)), Host)
     module, _, name = family.module.rpartition(".")
     return getattr(importlib.import_module(module), name)
+
+
+def nearly_square(patches: int) -> tuple[int, int]:
+    """The rows and columns, at most as many rows, nearest to a square.
+
+    Examples:
+        >>> nearly_square(196), nearly_square(98)
+        ((14, 14), (7, 14))
+    """
+    rows = next(rows for rows in range(math.isqrt(patches), 0, -1) if patches % rows == 0)
+    return rows, patches // rows
 
 
 def host_of(model: nn.Module) -> Host:

@@ -13,9 +13,9 @@ from atc.core.reductions import Reductions
 from atc.values import checked
 from atc.vit import intermediates
 from atc.vit.building import ReducerFactory as ReducerFactory
-from atc.vit.building import notices_for, reducers_for
+from atc.vit.building import notices_for, reducer_arguments, reducers_for
 from atc.vit.building import reducer_class as reducer_class
-from atc.vit.counting import check_needs, tokens_per_block
+from atc.vit.counting import check_needs, counts_of, has_counts_of_its_own, tokens_per_block
 from atc.vit.host import host_of, wrapper_of
 from atc.vit.reducer_losses import takes_context, total_losses
 from atc.vit.state_dict import take_plain_dicts
@@ -49,6 +49,9 @@ class ReducedViT(Wrapper):
         reducers: one per reducing block, by its number as text: `model.reducers["4"]`.
         stage_counts: the `StageCount`s at the default image size.
         notices: one line per count the method could not reach.
+        reducer_arguments: those that the reducers were made with.
+        counts_of_grid: whether the method has `possible_counts`.
+        known_counts: the counts that `counts` found so far.
         losses_ask: whether the losses of a reducer ask for more than plans, as `LossContext` has it.
 
     Raises:
@@ -75,15 +78,18 @@ class ReducedViT(Wrapper):
         self.prefix, self.depth = host.prefix, len(host.blocks)
         self.proportional_attention = _default(proportional_attention, method.proportional_attention)
         self.size_weighted = _default(size_weighted, method.size_weighted)
-        self._counts: dict[int, list[StageCount]] = {}
+        self.reducer_arguments = reducer_arguments(reducer)
+        self.known_counts: dict[tuple[int, int] | int, list[StageCount]] = {}
+        self.counts_of_grid = has_counts_of_its_own(self)
         self.stage_counts = self.counts(host.num_patches)
-        reducing = [count for count in self.stage_counts if self.reduces(count)]
+        # With counts of its own it may reduce other images at blocks where it reduces none of these.
+        reducing = [count for count in self.stage_counts if self.counts_of_grid or self.reduces(count)]
         self.reducers = reducers_for(reducer, reducing, host.width, self.depth)
         like = next((p for p in vit.parameters() if p.is_floating_point()), None)
         if like is not None:
             self.reducers.to(like.device, like.dtype)
         check_needs(self)
-        self.notices = notices_for(method, self.stage_counts)
+        self.notices = notices_for(method, self.stage_counts, self.counts_of_grid)
         for notice in self.notices:
             log.warning(notice)
         self._reductions = Reductions()
@@ -108,28 +114,22 @@ class ReducedViT(Wrapper):
         warnings.warn("ReducedViT.plan is now stage_counts", DeprecationWarning, stacklevel=2)
         return self.stage_counts
 
-    def counts(self, num_patches: int) -> list[StageCount]:
-        """The token counts of every reducing block, for images of `num_patches` patches."""
-        if not self.method.reduces:
-            return []
-        if num_patches not in self._counts:
-            self._counts[num_patches] = self.schedule.resolve(
-                num_patches,
-                self.depth,
-                self.method.least,
-                extra=self.method.extra,
-                surplus=self.method.released_surplus if self.prefix else 0,
-                name=self.method.__name__,
-            )
-        return self._counts[num_patches]
+    def counts(self, num_patches: int, grid: tuple[int, int] | None = None) -> list[StageCount]:
+        """The token counts of every reducing block, for images of `num_patches` patches.
 
-    def active(self, num_patches: int) -> dict[int, StageCount]:
-        """The blocks that reduce an image of this many patches.
+        Args:
+            num_patches: N0.
+            grid: their rows and columns; None: those of the default image size, or of a square.
+        """
+        return counts_of(self, num_patches, grid)
+
+    def active(self, num_patches: int, grid: tuple[int, int] | None = None) -> dict[int, StageCount]:
+        """The blocks that reduce an image of this many patches; `grid` as in `counts`.
 
         Raises:
             ValueError: a block would have to reduce that has no reducer.
         """
-        active = {c.block: c for c in self.counts(num_patches) if self.reduces(c)}
+        active = {c.block: c for c in self.counts(num_patches, grid) if self.reduces(c)}
         missing = [block for block in active if str(block) not in self.reducers]
         if missing:
             raise ValueError(

@@ -70,7 +70,7 @@ class Stream:
         if model.method.masks_training and model.training:
             self._mask(torch.ones_like(self.size))
         self._also, self.seen = also, Seen()
-        self._active = model.active(self.num_tokens)
+        self._active = model.active(self.num_tokens, self.grid)
         recompute = host.recomputes() and model.training and torch.is_grad_enabled()
         self._run: Callable[..., Any] = functools.partial(checkpoint, use_reentrant=False) if recompute else _call
 

@@ -44,6 +44,11 @@ class OfLogits(Host):
 
     @property
     @override
+    def default_grid(self) -> tuple[int, int]:
+        return self._inner.default_grid
+
+    @property
+    @override
     def name(self) -> str:
         return self._inner.name
 

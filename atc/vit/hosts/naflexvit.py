@@ -22,9 +22,14 @@ class OfNaFlexVit(TimmViT):
     @property
     @override
     def num_patches(self) -> int:
-        config = getattr(self.model, "pretrained_cfg", None) or {}
-        rows, columns = self._grid(tuple(config.get("input_size") or (3, 256, 256))[-2:])
+        rows, columns = self.default_grid
         return rows * columns
+
+    @property
+    @override
+    def default_grid(self) -> tuple[int, int]:
+        config = getattr(self.model, "pretrained_cfg", None) or {}
+        return self._grid(tuple(config.get("input_size") or (3, 256, 256))[-2:])
 
     @property
     @override

@@ -55,6 +55,12 @@ class TimmViT(Host):
 
     @property
     @override
+    def default_grid(self) -> tuple[int, int]:
+        rows, columns = self.model.patch_embed.grid_size
+        return int(rows), int(columns)
+
+    @property
+    @override
     def has_cls(self) -> bool:
         return getattr(self.model, "cls_token", None) is not None
 

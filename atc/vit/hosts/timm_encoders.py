@@ -46,6 +46,12 @@ class TimmEncoder(HostOfParts):
     def num_patches(self) -> int:
         return int(self.model.encoder.patch_embed.num_patches)
 
+    @property
+    @override
+    def default_grid(self) -> tuple[int, int]:
+        rows, columns = self.model.encoder.patch_embed.grid_size
+        return int(rows), int(columns)
+
     @override
     def recomputes(self) -> bool:
         return bool(self.model.encoder.grad_checkpointing)

@@ -47,6 +47,12 @@ class OpenClipTower(HostOfParts):
     def num_patches(self) -> int:
         return int(self.model.grid_size[0] * self.model.grid_size[1])
 
+    @property
+    @override
+    def default_grid(self) -> tuple[int, int]:
+        rows, columns = self.model.grid_size
+        return int(rows), int(columns)
+
     @override
     def recomputes(self) -> bool:
         return bool(self.model.transformer.grad_checkpointing)
@@ -170,6 +176,10 @@ class _OfTimm(OpenClipTower):
     @property
     def num_patches(self) -> int:
         return self._of_trunk.num_patches
+
+    @property
+    def default_grid(self) -> tuple[int, int]:
+        return self._of_trunk.default_grid
 
     @property
     def has_cls(self) -> bool:

@@ -87,8 +87,14 @@ class TransformersViT(HostOfParts):
     @property
     @override
     def num_patches(self) -> int:
+        rows, columns = self.default_grid
+        return rows * columns
+
+    @property
+    @override
+    def default_grid(self) -> tuple[int, int]:
         (height, width), (rows, columns) = _pair(self.config.image_size), _pair(self.config.patch_size)
-        return (height // rows) * (width // columns)
+        return height // rows, width // columns
 
     @override
     def recomputes(self) -> bool:

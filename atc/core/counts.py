@@ -1,0 +1,61 @@
+"""The tokens of each reducing block, and those of methods that can leave certain counts only."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+
+class StageCount(NamedTuple):
+    """The tokens of one reducing block."""
+
+    block: int  # 1-based
+    tokens_in: int  # patch tokens entering the reduction
+    target: int  # patch tokens the schedule asks for
+    keep: int  # patch tokens the method is told to keep: `target`, or the nearest it can reach
+    rate: float = 1.0  # share of the source patches that is asked for, before it is cut to a whole number of tokens
+
+
+class Step(NamedTuple):
+    """A reducing block, and the count asked for there as a function of the tokens that reach it."""
+
+    block: int
+    wanted: Callable[[int], int]
+    rate: float | None = None  # as in `StageCount`; None: the count, of the source patches
+
+
+def nearest_counts(
+    steps: Iterable[Step], num_tokens: int, possible: Sequence[int], clamp: bool, name: str
+) -> list[StageCount]:
+    """The counts of a method that can leave certain counts only: the nearest to each that is asked for.
+
+    What is asked for at a block does not depend on what the method left before: it is what a method that reaches every
+    count would have left. Of two counts that are equally near, the smaller is taken.
+
+    Args:
+        steps: the reducing blocks in order.
+        num_tokens: N0.
+        possible: the counts that it can leave, ascending, at least one.
+        clamp: take the fewest where less than no token is asked for.
+        name: of the method, for messages.
+
+    Raises:
+        ValueError: less than no token is asked for, unless clamping.
+
+    Examples:
+        >>> steps = [Step(4, lambda _: 98), Step(7, lambda _: 49)]
+        >>> [count.keep for count in nearest_counts(steps, 196, [36, 62, 100, 144, 196], False, "it")]
+        [100, 36]
+    """
+    counts, patches, asked = [], num_tokens, num_tokens
+    for block, wanted, rate in steps:
+        target = wanted(asked)
+        if target < 0 and not clamp:
+            raise ValueError(
+                f"{name} cannot leave {target} of {asked} tokens at block {block}: it reaches {possible[0]} at "
+                f"the fewest; ask for fewer removals, or set clamp=true (schedule.clamp=true) to take {possible[0]}"
+            )
+        asked = min(max(target, 0), patches)
+        apart = [abs(count - asked) for count in possible]
+        keep = min(possible[apart.index(min(apart))], num_tokens)
+        counts.append(StageCount(block, num_tokens, target, keep, target / patches if rate is None else rate))
+        num_tokens = keep
+    return counts

@@ -32,6 +32,7 @@ class Radial(Reducer):
     """
 
     site = "before_block"
+    released_method = "heuristic"
 
     def __init__(self, stage: Stage, norm: Norm = "l2", as_released: bool = False):
         super().__init__(stage)

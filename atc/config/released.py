@@ -53,8 +53,8 @@ def settings(args: Mapping[str, Any], said: Iterable[str] = ()) -> Brought:
 
     Args:
         args: model (METHOD_SIZE_patch16_224), dataset, input_size, reduction_loc (0-based blocks), reduction_ratio (one
-            keep rate, or token counts), linkage and proportional_attn (ATC), and what the method names in
-            `Reducer.released_arguments`.
+            keep rate, or token counts), linkage and proportional_attn (ATC), heuristic_pattern and not_contiguous
+            (radial patterns), and what the method names in `Reducer.released_arguments`.
         said: groups that the command line names, whose option is not taken from the file.
 
     Returns:
@@ -69,7 +69,9 @@ def settings(args: Mapping[str, Any], said: Iterable[str] = ()) -> Brought:
     backbone, reducer = f"deit_{size}", _option(method)
     if method == "atc":
         reducer = f"atc_{released_values.text(args, 'linkage') if 'linkage' in args else 'average'}"
-    if method in ELSEWHERE and reducer not in build.names("reducer"):
+    if method == "heuristic" and reducer != method:
+        reducer = _radial(args)
+    elif method in ELSEWHERE and reducer not in build.names("reducer"):
         raise ValueError(
             f"the checkpoint holds a {shown(model)}: {ELSEWHERE[method]} does not exist here; there are the reducers "
             f"{', '.join(build.names('reducer'))}"
@@ -108,6 +110,16 @@ def _option(method: str) -> str:
     """The reducer that a method of the authors' scripts is; its own name where none says so."""
     found = (name for name, reducer in methods.classes() if getattr(reducer, "released_method", None) == method)
     return next(found, method)
+
+
+def _radial(args: Mapping[str, Any]) -> str:
+    """The radial pattern that a checkpoint was trained with."""
+    if "not_contiguous" in args and not released_values.flag(args, "not_contiguous"):
+        raise ValueError(
+            "the checkpoint was trained with a radius that shrinks at every block (not_contiguous=False), whatever the "
+            "keep rate; the radial patterns here are those of a keep rate"
+        )
+    return f"radial_{released_values.text(args, 'heuristic_pattern')}"
 
 
 def _arguments(args: Mapping[str, Any], reducer: str) -> dict[str, Any]:

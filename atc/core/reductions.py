@@ -39,7 +39,7 @@ class Reductions:
     def __init__(self, made: list[Reduction] | None = None):
         self.made = [] if made is None else made
         self._stages: list[StageTrace] = []  # of those reductions that somebody asked for
-        self._trace = Trace()
+        self._trace = Trace(())  # with nothing said, torch.compile of PyTorch 2.11 stops here
 
     def again(self) -> "Reductions":
         """The same reductions with nothing computed: their tensors may have new values."""

@@ -48,7 +48,8 @@ def training_losses(
         multilabel = False
     elif multilabel is None:
         multilabel = not bool(((labels.sum(dim=1) - 1).abs() < 1e-4).all())
-    logits = model(images)
+    found = model(images)
+    logits = getattr(found, "logits", found)  # transformers returns them among other outputs
     base = _base(logits, labels, multilabel)
     known: dict[str, Any] = {"labels": labels, "multilabel": multilabel}
     if teacher is not None and getattr(model, "losses_ask", False):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atc.core import LossContext, NotNegative, Plan, Reducer, Select, Stage, TokenView
-from atc.core.distillation import divergence, exact
+from atc.core.distillation import check_alike, divergence, exact
 
 
 class DynamicViT(Reducer):
@@ -81,7 +81,8 @@ class DynamicViT(Reducer):
         else:
             count = kept.sum(dim=1, keepdim=True)
             mean = (context * kept.unsqueeze(-1)).sum(dim=1) / (count if self.as_released else count.clamp_min(1))
-        mean = (mean + 1e-6).unsqueeze(1).expand(-1, x.shape[1], -1)  # the authors add it here
+        mean = (mean + 1e-6).to(local.dtype)  # the authors add it here; a mask may be finer than half precision
+        mean = mean.unsqueeze(1).expand(-1, x.shape[1], -1)
         return F.log_softmax(self.score(torch.cat([local, mean], dim=2)), dim=-1)
 
     def forward(self, view: TokenView, keep: int) -> Plan:
@@ -110,6 +111,7 @@ class DynamicViT(Reducer):
 
     def _of_logits(self, context: LossContext) -> Tensor:
         assert context.teacher_logits is not None
+        check_alike("logits", context.logits, context.teacher_logits)
         logits, wanted = (exact(found) for found in (context.logits, context.teacher_logits))
         if context.multilabel and not self.as_released:
             return F.binary_cross_entropy_with_logits(logits, wanted.sigmoid())
@@ -119,6 +121,7 @@ class DynamicViT(Reducer):
         """A mean over all tokens of the batch that are left, 0 if there are none."""
         assert context.teacher_features is not None
         assert context.valid is not None
+        check_alike("tokens", context.features, context.teacher_features)
         left = context.valid.detach() > 0.5
         found, wanted = (exact(features) for features in (context.features, context.teacher_features))
         apart = (found - wanted).square().mean(dim=2) if self.mse_token else divergence(found, wanted)

@@ -64,3 +64,53 @@ def test_what_is_refused():
         atc.training_losses(model().eval(), IMAGES, torch.tensor([1, 3]))
     with pytest.raises(ValueError, match=r"labels must be \[B\] or \[B, classes\] for 2 images, got"):
         atc.training_losses(model(), IMAGES, torch.tensor([1]))
+
+
+def vit(name="deit_tiny_patch16_224", **options):
+    return timm.create_model(name, img_size=32, depth=3, **{"num_classes": 4, **options})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_masks_fit_models_of_every_precision(dtype):
+    model, teacher = atc.wrap(vit().to(dtype), "dynamic_vit", 0.5, blocks=(2, 3)).train(), vit().to(dtype)
+    losses = atc.training_losses(model, IMAGES.to(dtype), torch.tensor([1, 3]), teacher)
+    losses["total"].backward()
+    assert {"ratio", "kd_cls", "kd_token"} < set(losses)
+    assert all(value.isfinite() for value in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": 7}, r"teacher's logits must be \[2, 4\], as the model's, got \[2, 7\]"),
+        (
+            {"name": "deit_small_patch16_224"},
+            r"teacher's tokens must be \[2, 4, 192\], as the model's, got \[2, 4, 384\]",
+        ),
+    ],
+)
+def test_teachers_of_another_shape_are_refused(options, message):
+    model = atc.wrap(vit(), "dynamic_vit", 0.5, blocks=(2, 3)).train()
+    with pytest.raises(ValueError, match=message):
+        atc.training_losses(model, IMAGES, torch.tensor([1, 3]), vit(**options))
+
+
+@pytest.mark.parametrize("reducer", ["dynamic_vit", "ats", "radial_l2"])
+def test_models_of_transformers(reducer):
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        hidden_size=48, num_hidden_layers=3, num_attention_heads=3, intermediate_size=96, image_size=32, patch_size=8,
+        num_labels=4, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    made, teacher = ViTForImageClassification(config), ViTForImageClassification(config)
+    model = atc.wrap(made, reducer, 0.5, blocks=(2, 3)).train()
+    losses = atc.training_losses(model, IMAGES, torch.tensor([1, 3]), teacher)
+    losses["total"].backward()
+    if reducer == "dynamic_vit":
+        assert {"ratio", "kd_cls", "kd_token"} < set(losses)
+    else:
+        assert losses["base"].item() == pytest.approx(
+            F.cross_entropy(model(IMAGES).logits, torch.tensor([1, 3])).item()
+        )

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from atc.core import LossContext, NotNegative, Plan, Reducer, Select, Stage, TokenView
 from atc.core.distillation import check_alike, divergence, exact
+from atc.core.learned import start_linear
 
 
 class DynamicViT(Reducer):
@@ -68,10 +69,7 @@ class DynamicViT(Reducer):
         self.score = nn.Sequential(
             *(nn.Linear(dim, dim // 2), nn.GELU(), nn.Linear(dim // 2, dim // 4), nn.GELU(), nn.Linear(dim // 4, 2))
         )
-        for layer in (*self.embed, *self.score):
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
+        start_linear(self)
 
     def _log_probabilities(self, x: Tensor, kept: Tensor | None) -> Tensor:
         """[B, N, C] and which tokens are left [B, N] -> [B, N, 2], to keep a token and to drop it."""

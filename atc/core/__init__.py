@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from atc.core.reducer import LossContext, Reducer, Stage, TokenView
     from atc.core.schedule import Constant, Linear, Schedule, StageCount, Stages
     from atc.core.trace import StageTrace, Trace, follow
-    from atc.values import Count, NotNegative, Seed, Share, Whole
+    from atc.values import Count, NotNegative, Positive, Seed, Share, Whole
 
 __all__ = [
     "Assign",
@@ -24,6 +24,7 @@ __all__ = [
     "Mix",
     "NotNegative",
     "Plan",
+    "Positive",
     "Reducer",
     "Schedule",
     "Seed",
@@ -47,7 +48,7 @@ _HOME = {
     "atc.core.reducer": ("LossContext", "Reducer", "Stage", "TokenView"),
     "atc.core.schedule": ("Constant", "Linear", "Schedule", "StageCount", "Stages"),
     "atc.core.trace": ("StageTrace", "Trace", "follow"),
-    "atc.values": ("Count", "NotNegative", "Seed", "Share", "Whole"),
+    "atc.values": ("Count", "NotNegative", "Positive", "Seed", "Share", "Whole"),
 }
 
 

@@ -114,9 +114,11 @@ class Mix(Plan):
         weights: ``[B, K, N]`` float, as the method defines them (rows need not sum to one); rows of padding count as
             zeros.
         valid: see `Plan`.
+        tokens: ``[B, N, C]`` float, what is mixed in place of the tokens of the sequence, such as these after a
+            normalisation; None = these. `reduce` mixes what it is given.
 
     Raises:
-        ValueError: `weights` or `valid` of another shape or dtype.
+        ValueError: `weights`, `valid` or `tokens` of another shape or dtype.
 
     Examples:
         >>> plan = Mix(torch.tensor([[[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]]))
@@ -126,11 +128,15 @@ class Mix(Plan):
         [[1.5, 1.5]]
     """
 
-    def __init__(self, weights: Tensor, *, valid: Tensor | None = None):
+    def __init__(self, weights: Tensor, *, valid: Tensor | None = None, tokens: Tensor | None = None):
         if not isinstance(weights, Tensor) or not weights.is_floating_point() or weights.ndim != 3:
             raise ValueError(f"weights must be floating [B, K, N], got {described(weights)}")
         check_valid(valid, tuple(weights.shape[:2]))
-        self.num_out, self.valid = weights.shape[1], valid
+        if tokens is not None:
+            if not isinstance(tokens, Tensor) or tokens.ndim != 3:
+                raise ValueError(f"tokens must be floating [B, N, C], got {described(tokens)}")
+            check_tensor("tokens", tokens, (weights.shape[0], weights.shape[2], tokens.shape[2]), floating=True)
+        self.num_out, self.valid, self.tokens = weights.shape[1], valid, tokens
         padding = self.padding()
         self.weights = weights if padding is None else weights.masked_fill(padding.unsqueeze(-1), 0)
 
@@ -156,6 +162,14 @@ class Mix(Plan):
     def shares(self) -> Tensor:
         """[B, K, N]: how each input token is shared out over the outputs; the shares of a token sum to one."""
         return self.weights / self.weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(self.weights.dtype).tiny)
+
+    @override
+    def apply(self, x: Tensor, weight: Tensor, size: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+        if self.tokens is None:
+            return super().apply(x, weight, size, prefix)
+        check_tensor("tokens", self.tokens, (x.shape[0], x.shape[1] - prefix, x.shape[2]), floating=True)
+        mixed, sizes = super().apply(self.tokens.to(x.dtype), weight, size, 0)
+        return torch.cat([x[:, :prefix], mixed], dim=1) if prefix else mixed, sizes
 
     @override
     def reduce(self, x: Tensor, size: Tensor) -> Tensor:

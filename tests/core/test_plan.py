@@ -83,6 +83,26 @@ def test_mix_conserves_size_and_expands_by_share():
     assert torch.equal(plan.labels, weights.argmax(1))
 
 
+def test_mix_sums_up_other_tokens_than_those_of_the_sequence():
+    weights, x, size, other = torch.rand(B, K, N).double(), tokens(), sizes(), torch.randn(B, N, C)
+    plan = Mix(weights, tokens=other)
+    prefix = torch.randn(B, 2, C).double()
+    for given, behind in ((x, 0), (torch.cat([prefix, x], dim=1), 2)):
+        found, left = plan.apply(given, size, size, behind)
+        torch.testing.assert_close(found[:, behind:], weights @ other.double())
+        assert torch.equal(found[:, :behind], prefix[:, :behind])
+        torch.testing.assert_close(left, plan.reduce_size(size))
+    torch.testing.assert_close(plan.reduce(x, size), weights @ x)
+
+
+@pytest.mark.parametrize("wrong", [torch.randn(B, N + 1, C), torch.randn(B, N), torch.ones(B, N, C).long(), [1.0]])
+def test_mix_refuses_other_tokens_of_another_kind(wrong):
+    with pytest.raises(ValueError, match=r"^tokens must be floating"):
+        Mix(torch.rand(B, K, N), tokens=wrong)
+    with pytest.raises(ValueError, match=r"^tokens must be floating \[3, 17, 5\], got"):
+        Mix(torch.rand(B, K, N), tokens=torch.randn(B, N, C + 1)).apply(torch.rand(B, N, C), *[torch.rand(B, N)] * 2, 0)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_streams_stay_half_and_sum_in_float32(dtype):
     x = torch.full((1, 400, 2), 1.25, dtype=dtype)

@@ -100,7 +100,22 @@ def test_dynamic_vit_in_evaluation():
     np.testing.assert_allclose(logits, golden.outputs("stages_all_methods")["dyvit|r=0.5|logits"], rtol=1e-9, atol=1e-9)
 
 
-PLAIN = {"topk": "topk", "evit": "evit", "tome": "tome", "dpcknn": "dpc_knn", "ats_f64": "ats"}
+SOFT = {"sit": "sit", "sinkhorn": "sinkhorn", "patchmerger": "patch_merger"}
+
+
+@pytest.mark.parametrize("tag", SOFT)
+def test_soft_methods_in_evaluation(tag):
+    model = atc.wrap(golden.vit(), SOFT[tag], 0.5, as_released=True)
+    load_learned(model, tag)
+    expected = golden.outputs("stages_all_methods")
+    with torch.no_grad():
+        logits = model(golden.images()).numpy()
+    np.testing.assert_allclose(logits, expected[f"{tag}|r=0.5|logits"], rtol=1e-9, atol=1e-9)
+    for stage, trace in enumerate(model.trace, start=1):
+        np.testing.assert_array_equal(trace.labels.numpy(), expected[f"{tag}|r=0.5|stage{stage}|Assignment_Maps"])
+
+
+PLAIN = {"topk": "topk", "evit": "evit", "tome": "tome", "dpcknn": "dpc_knn", "ats_f64": "ats"} | SOFT
 
 
 @pytest.mark.parametrize("tag", PLAIN)

@@ -19,6 +19,7 @@ __all__ = [
     "cuda_graph",
     "diffusion",
     "draw",
+    "load_released_weights",
     "study",
     "training_losses",
     "unwrap",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from atc.losses import training_losses
     from atc.pictures.draw import draw
     from atc.vit.cuda_graph import cuda_graph
+    from atc.vit.released_weights import load_released_weights
 
 moved.serve_old_imports()
 
@@ -45,6 +47,8 @@ def __getattr__(name: str) -> Any:
         return draw.draw
     if name == "cuda_graph":
         return importlib.import_module("atc.vit.cuda_graph").cuda_graph
+    if name == "load_released_weights":
+        return importlib.import_module("atc.vit.released_weights").load_released_weights
     if name == "training_losses":
         return importlib.import_module("atc.losses").training_losses
     if name in __all__:

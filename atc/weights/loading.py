@@ -14,11 +14,11 @@ from atc.core import Reducer
 from atc.weights import released
 from atc.weights.keys import beginnings, check_prefix_tokens, matched
 from atc.weights.released import REDUCERS as REDUCERS
+from atc.weights.released import WRAPPERS
 from atc.weights.torchvision_names import to_timm
 
 log = logging.getLogger(__name__)
 
-_WRAPPERS = ("model", "state_dict", "module")  # keys under which training scripts keep the weights
 _PREFIXES = ("_orig_mod.", "module.", "model.", "vit.")  # torch.compile, DataParallel, LightningModule, ReducedViT
 
 
@@ -164,7 +164,7 @@ def _read(path: Path, use_ema: bool | None, method: type[Reducer] | None = None)
 
 def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
     names = [str(key) for key in state][:5] if isinstance(state, Mapping) else []
-    for key in _WRAPPERS:
+    for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     tensors = {}
@@ -172,7 +172,7 @@ def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
         tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         there = f"; it has the keys {', '.join(names)}" if names else ""
-        raise ValueError(f"{path} holds no weights: neither a state dict nor one under {', '.join(_WRAPPERS)}{there}")
+        raise ValueError(f"{path} holds no weights: neither a state dict nor one under {', '.join(WRAPPERS)}{there}")
     while shared := next((p for p in _PREFIXES if all(key.startswith(p) and key != p for key in tensors)), None):
         tensors = {key[len(shared) :]: value for key, value in tensors.items()}
     return tensors

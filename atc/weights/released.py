@@ -20,6 +20,7 @@ from atc import methods
 from atc.core import Reducer
 
 HUB = "hf://"
+WRAPPERS = ("model", "state_dict", "module")  # keys under which training scripts keep the weights
 REDUCERS = "reducers."  # in front of the parameters of reducers in a wrapped model
 _LISTS = ("cluster_layers.", "score_predictor.")  # of learned layers, also in a file without settings
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -114,22 +115,36 @@ _AVERAGES = (("state_dict_ema", "state_dict"), ("model_ema", "model"), ("state_d
 
 
 def better_weights(checkpoint: Any, use_ema: bool | None = None, method: type[Reducer] | None = None) -> Chosen:
-    """Of a checkpoint with raw and averaged weights, the ones to take.
-
-    The learned layers of a method are named as those of its reducer here.
+    """Of a checkpoint with raw and averaged weights, the ones to take, with learned layers named as those of reducers.
 
     Args:
         checkpoint: what a file holds.
-        use_ema: true: the average; false: the raw weights; None: what the checkpoint says validated better, and the
-            average where it says nothing.
+        use_ema: as for `chosen_weights`.
         method: the reducer class of the model that they are for; its `released_names` go before those of others.
 
     Raises:
         ValueError: there is no such set, or no reducer here has the layers.
     """
+    chosen = chosen_weights(checkpoint, use_ema)
+    if not isinstance(checkpoint, Mapping):
+        return chosen
+    args = checkpoint.get("args") if chosen.key else None
+    return chosen._replace(state=_renamed(chosen.state, args, method))
+
+
+def chosen_weights(checkpoint: Any, use_ema: bool | None = None) -> Chosen:
+    """Of a checkpoint with raw and averaged weights, the ones to take, under the names that they have there.
+
+    Args:
+        checkpoint: what a file holds.
+        use_ema: true: the average; false: the raw weights; None: what the checkpoint says validated better, and the
+            average where it says nothing.
+
+    Raises:
+        ValueError: there is no such set.
+    """
     if not isinstance(checkpoint, Mapping):
         return Chosen(checkpoint)
-    args = checkpoint.get("args")
     for average, raw in _AVERAGES:
         there = [key for key in (average, raw) if isinstance(checkpoint.get(key), Mapping)]
         # Only with the raw weights beside it is Lightning's state_dict an average.
@@ -140,10 +155,10 @@ def better_weights(checkpoint: Any, use_ema: bool | None = None, method: type[Re
         key = average if averaged else raw
         if key not in there:
             raise ValueError(f"the checkpoint holds only averaged weights ({average}), which use_ema=false leaves out")
-        return Chosen(_renamed(checkpoint[key], args, method), key, averaged)
+        return Chosen(checkpoint[key], key, averaged)
     if isinstance(checkpoint.get("model"), Mapping):
-        return Chosen(_renamed(checkpoint["model"], args, method), "model")
-    return Chosen(_renamed(checkpoint, None, method))
+        return Chosen(checkpoint["model"], "model")
+    return Chosen(checkpoint)
 
 
 def arguments(path: Path) -> dict[str, Any]:
@@ -157,12 +172,12 @@ def arguments(path: Path) -> dict[str, Any]:
 def _renamed(state: Mapping[str, Any], args: Any, method: type[Reducer] | None) -> dict[str, Any]:
     """Learned layers by the block they are at: cluster_layers.0.score.weight is reducers.4.weight.weight."""
     renamed, blocks = dict(state), [place + 1 for place in getattr(args, "reduction_loc", ())]
-    own = {} if method is None else _names([method])
+    own = {} if method is None else names_of([method])
     names: dict[re.Pattern[str], tuple[str, str]] | None = None  # of all methods, found where the file may need them
     for key in filter(lambda key: isinstance(key, str), state):
         found = _match(key, own)
         if found is None and (blocks or key.startswith(_LISTS)):
-            names = _names(_methods(args)) if names is None else names
+            names = names_of(_methods(args)) if names is None else names
             found = _match(key, names)
         if found is None:
             learns = next((name for shape, name in ELSEWHERE.items() if re.match(shape, key)), None)
@@ -187,8 +202,15 @@ def _methods(args: Any) -> list[type[Reducer]]:
     return [reducer for _, reducer, theirs in sorted(found, key=lambda each: each[2] != named)]
 
 
-def _names(reducers: Iterable[type[Reducer]]) -> dict[re.Pattern[str], tuple[str, str]]:
-    """For beginnings of names in a checkpoint, the class that learns them, and how they begin in its module."""
+def names_of(reducers: Iterable[type[Reducer]]) -> dict[re.Pattern[str], tuple[str, str]]:
+    """For beginnings of names in a checkpoint, the class that learns them, and how they begin in its module.
+
+    Args:
+        reducers: the classes, those that go before others first.
+
+    Returns:
+        By pattern, whose only group is the 0-based stage.
+    """
     found: dict[re.Pattern[str], tuple[str, str]] = {}
     for reducer in reducers:
         for theirs, ours in getattr(reducer, "released_names", {}).items():

@@ -36,17 +36,17 @@ class ATS(Reducer):
         """The patches nearest to `keep` evenly spread points, in order, then padding."""
         assert view.cls_attn is not None
         assert view.values is not None
-        with torch.autocast(view.x.device.type, enabled=False):
-            attention, values = exact(view.cls_attn), exact(view.values)
-            matters = (attention * torch.linalg.vector_norm(values, dim=-1)).sum(dim=1)
-            running = (matters / (matters.sum(dim=1, keepdim=True) + 1e-6)).cumsum(dim=1)
-            if view.valid is not None:
-                padding = ~view.valid
-                running = running + 0.1 * padding if self.as_released else running.masked_fill(padding, torch.inf)
-            nearest = self._distances(running, keep).argmin(dim=2)
-        chosen = torch.zeros_like(running, dtype=torch.uint8).scatter(1, nearest, 1)
-        valid, order = chosen.sort(dim=1, descending=True, stable=True)
-        return Select(order[:, :keep], num_in=running.shape[1], valid=valid[:, :keep].bool())
+        attention, values = exact(view.cls_attn), exact(view.values)
+        matters = (attention * torch.linalg.vector_norm(values, dim=-1)).sum(dim=1)
+        running = (matters / (matters.sum(dim=1, keepdim=True) + 1e-6)).cumsum(dim=1)
+        if view.valid is not None:
+            padding = ~view.valid
+            running = running + 0.1 * padding if self.as_released else running.masked_fill(padding, torch.inf)
+        nearest = self._distances(running, keep).argmin(dim=2)
+        tokens = running.shape[1]
+        behind = torch.arange(tokens, 2 * tokens, device=running.device).expand_as(running)
+        first, order = behind.scatter(1, nearest, nearest).topk(keep, dim=1, largest=False)  # no two are equal
+        return Select(order, num_in=tokens, valid=first < tokens)
 
     def _distances(self, running: Tensor, keep: int) -> Tensor:
         """[B, N] running sums -> [B, points, N] how far each is from each point."""

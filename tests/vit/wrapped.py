@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import atc
 
-METHODS = ("atc_average", "tome", "kmedoids", "dpc_knn", "topk", "evit", "random", "none")
+METHODS = ("atc_average", "tome", "kmedoids", "dpc_knn", "topk", "evit", "ats", "radial_l2", "random", "none")
 
 
 def vit(**settings: Any) -> nn.Module:

@@ -87,8 +87,7 @@ class TransformersViT(HostOfParts):
     @property
     @override
     def num_patches(self) -> int:
-        rows, columns = self.default_grid
-        return rows * columns
+        return self.default_grid[0] * self.default_grid[1]
 
     @property
     @override

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from atc import faults
-from atc.config import build, search_path
+from atc.config import arguments, build, search_path
 from atc.config import settings as of_the_command
 from atc.values import shown
 
@@ -69,6 +69,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
     if isinstance(error, OmegaConfBaseException) and (found := _MISSING.search(str(error))):  # here, or referred to
         return f"{found[1]} has no default: set it on the command line, {found[1]}=..."
     if isinstance(error, HydraException):
+        if _REFERRED.search(str(error)) and (said := _several_options(overrides)):
+            return said
         if found := re.search(r"In '([^']+)': Could not override '([^']+)'", str(error)):
             return f"{found[1]} is not for '{config_name}', which has no '{found[2]}' to set"
         if found := _TYPO.search(str(error)):
@@ -111,6 +113,15 @@ def _is_users(error: BaseException) -> bool:
         return True
     lightning = sys.modules.get("lightning.fabric.utilities.exceptions")  # if not loaded, it raised nothing
     return lightning is not None and isinstance(error, lightning.MisconfigurationException)
+
+
+def _several_options(overrides: list[str]) -> str | None:
+    """What is wrong with a list for a group, for which Hydra blames what is named after the group's option."""
+    try:
+        arguments.check_groups(overrides)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _from_target(error: InstantiationException) -> str | None:

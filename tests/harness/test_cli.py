@@ -58,6 +58,7 @@ MISTAKES = {
     "blocks=4,7,10": ["blocks=4,7,10: a list is written blocks=[4,7,10]", "-m"],
     "blocks=4": ["blocks=4 must be a list of whole numbers of 1 or more, such as [4, 7, 10]"],
     "reducer=[tome,topk": ["cannot read reducer=[tome,topk: brackets and quotes come in pairs", "reducer=\"'TEXT'\""],
+    "backbone=[digits,deit_tiny]": ["a run has one backbone; for one run each: -m backbone=digits,deit_tiny"],
     "reducer=[tome,topk]": ["a run has one reducer; for one run each: -m reducer=tome,topk"],
     "output_dir=here": ["output_dir=here is set when the run starts; to name its directory: hydra.run.dir=here"],
     "reducer=dpc": ["unknown reducer 'dpc'", "did you mean 'dpc_knn'?"],

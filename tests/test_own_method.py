@@ -14,7 +14,7 @@ from tests.tracked import tracked
 
 # The tests that take the method up by themselves, and those that look at the files of the project.
 AFFECTED = (
-    "largest_norm or sinkhorn or above_mean or dyvit or test_readme or test_layout or test_code or test_docs or "
+    "largest_norm or transport or above_mean or dyvit or test_readme or test_layout or test_code or test_docs or "
     "test_files or test_released or test_refused or test_configs or test_check or test_identity or aircraft"
 )
 TESTS = (
@@ -34,7 +34,7 @@ TESTS = (
 DATA_SET = (ROOT / "docs" / "data_set.md").read_text()
 PAGE = (ROOT / "docs" / "reducer_kinds.md").read_text()
 # One of each kind, under names that the authors' checkpoints have for methods.
-KINDS = {"sinkhorn": "Transport", "above_mean": "AboveMean", "dyvit": "LearnedMask"}
+KINDS = {"transport": "Transport", "above_mean": "AboveMean", "dyvit": "LearnedMask"}
 
 
 def _module(cls: str) -> str:

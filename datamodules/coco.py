@@ -1,14 +1,11 @@
 """COCO as a multi-label data set: which of the 80 categories are in a picture (Lin et al., arXiv 1405.0312)."""
 
-import contextlib
-import io
-import json
 import logging
 from pathlib import Path
 from typing import Any, Literal
 
 from datamodules.base import PictureData
-from datamodules.io.files import read_list
+from datamodules.io.instances import load_instances
 from datamodules.io.layout import Layout
 from datamodules.io.targets import Part, multi_hot
 
@@ -19,8 +16,6 @@ PUBLISHED = {
     2014: {"classes": 80, "train": 82_081, "test": 40_137},
     2017: {"classes": 80, "train": 117_266, "test": 4_952},
 }
-
-_FIELDS = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 
 
 class COCO(PictureData):
@@ -43,7 +38,7 @@ class COCO(PictureData):
             raise ValueError(f"datamodule.year={year}: there are {', '.join(map(str, PUBLISHED))}")
         self.year = year
         self.published = PUBLISHED[year]
-        self.layout = _layout(year)
+        self.layout = layout_of(year)
         self.dropped: dict[str, int] = {}
 
     def read(self, root: Path) -> dict[str, Part]:
@@ -52,7 +47,7 @@ class COCO(PictureData):
         categories = {}
         for part, folder in (("train", f"train{self.year}"), ("test", f"val{self.year}")):
             path = root / "annotations" / f"instances_{folder}.json"
-            lists = _load(path)
+            lists = load_instances(path)
             categories[part] = {key: category["name"] for key, category in lists.cats.items()}
             position = {key: i for i, key in enumerate(lists.cats)}
             kept = [key for key in lists.imgs if lists.imgToAnns.get(key)]
@@ -68,7 +63,8 @@ class COCO(PictureData):
         return parts
 
 
-def _layout(year: int) -> Layout:
+def layout_of(year: int) -> Layout:
+    """Where the files of a year lie."""
     train, val = f"train{year}", f"val{year}"
     lists = [f"annotations/instances_{part}.json" for part in (train, val)]
     name = "COCO_train2014_*.jpg" if year == 2014 else "*.jpg"
@@ -78,59 +74,3 @@ def _layout(year: int) -> Layout:
         source=f"https://cocodataset.org/#download ({train}.zip, {val}.zip, annotations_trainval{year}.zip)",
         tree=f"coco/\n  {lists[0]}\n  {lists[1]}\n  {train}/{name}\n  {val}/{name.replace('train', 'val')}",
     )
-
-
-def _load(path: Path) -> Any:
-    """The index that pycocotools makes of an annotation file. ValueError for one of another form, or no JSON."""
-    try:
-        from pycocotools.coco import COCO as Index
-    except ImportError as error:
-        raise ImportError("COCO's annotations are read with pycocotools: pip install 'atc-toolkit[coco]'") from error
-    try:
-        content = json.loads(read_list(path))
-    except RecursionError as error:
-        raise ValueError(f"{path}: nested too deep for a list of annotations") from error
-    except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
-    _check(path, content)
-    index = Index()
-    index.dataset = content
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-        index.createIndex()
-    return index
-
-
-def _check(path: Path, content: Any) -> None:
-    """ValueError for JSON that is no list of instances, or whose annotations are not of its images."""
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no object: annotations are those of instances_*.json")
-    for key, fields in _FIELDS.items():
-        rows = content.get(key)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError(f"{path} has no list {key!r}: annotations are those of instances_*.json")
-        for field in fields:
-            wanted = "text" if "name" in field else "a whole number"
-            for number, row in enumerate(rows):
-                value = row.get(field)
-                if not (isinstance(value, str) or (wanted != "text" and _is_whole(value))):
-                    raise ValueError(f"{path}: {key}[{number}] has {field} {_shown(value)}, not {wanted}")
-    if not content["annotations"]:
-        raise ValueError(f"{path} has no annotations: its list 'annotations' is empty")
-    for field, key, word in (("image_id", "images", "image"), ("category_id", "categories", "category")):
-        known = {row["id"] for row in content[key]}
-        if strange := {row[field] for row in content["annotations"]} - known:
-            first = min(strange, key=lambda value: (isinstance(value, str), value))
-            such = f", such as {_shown(next(iter(known)))}" if known else ""
-            raise ValueError(
-                f"{path}: {word} {_shown(first)} of an annotation is none of the {len(known):,} listed{such}"
-            )
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether a value is a whole number; 7.0 is one, as Python compares, true is none."""
-    return type(value) is int or (type(value) is float and value.is_integer())
-
-
-def _shown(value: Any) -> str:
-    """A value with its type where that could be mistaken: 7, '7' (text)."""
-    return f"{value[:80]!r} (text)" if isinstance(value, str) else str(value)[:80]

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch.distributed as dist
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from timm.data.distributed_sampler import RepeatAugSampler
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.data.distributed import DistributedSampler
 
@@ -59,7 +60,7 @@ class EpochSampler(DistributedSampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the start of every epoch."""
         self.epoch = epoch
-        self.generator.manual_seed(self.seed * 1_000_003 + epoch)
+        self.generator.manual_seed(self.number)
 
     def __len__(self) -> int:
         """Items of an epoch that are this device's."""
@@ -67,13 +68,24 @@ class EpochSampler(DistributedSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """The items of this epoch that are this device's, in order; `numbered`, as their numbers."""
-        number = self.seed * 1_000_003 + self.epoch
         if self.repeated is None:
-            order = torch.randperm(self.length, generator=torch.Generator().manual_seed(number))
-            share = order[self.rank :: self.num_replicas].tolist()[: len(self)]
-        else:
-            self.repeated.set_epoch(number)
-            share = list(self.repeated)
+            return self.numbers(torch.randperm(self.length, generator=torch.Generator().manual_seed(self.number)))
+        self.repeated.set_epoch(self.number)
+        return self.numbers(torch.tensor(list(self.repeated)), shared=True)
+
+    @property
+    def number(self) -> int:
+        """What an epoch's order follows from."""
+        return self.seed * 1_000_003 + self.epoch
+
+    def numbers(self, order: Tensor, shared: bool = False) -> Iterator[int]:
+        """This device's share of an order, behind what was seen before a resume; `numbered`, as numbers.
+
+        Args:
+            order: items of all devices, device by device in turn.
+            shared: whether they are this device's already.
+        """
+        share = order.tolist() if shared else order[self.rank :: self.num_replicas].tolist()[: len(self)]
         skip, self.skip = self.skip, 0
         if self.numbered:
             share = [n * self.length + item for n, item in enumerate(share, start=self.epoch * len(share))]
@@ -112,7 +124,13 @@ class SeededBatches(Dataset[Any]):
 
 
 def train_loader(
-    module: LightningDataModule, dataset: Dataset[Any], batch_size: int, num_workers: int | None, seed: int
+    module: LightningDataModule,
+    dataset: Dataset[Any],
+    batch_size: int,
+    num_workers: int | None,
+    seed: int,
+    collate: Callable[..., Any] | None = None,
+    sampler_of: Callable[..., EpochSampler] | None = None,
 ) -> DataLoader[Any]:
     """Shuffled batches, the last short one left out.
 
@@ -125,15 +143,19 @@ def train_loader(
         batch_size: items per device.
         num_workers: processes that read; None = one per core that this process may use, at most 8.
         seed: of the order.
+        collate: from items to a batch; None: PyTorch's.
+        sampler_of: makes the sampler from `EpochSampler`'s arguments without the length; None: an `EpochSampler`.
     """
     epoch, batches = _position(module)
     rank, world = (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
     repeats = getattr(module, "repeats", None) if world > 1 or getattr(module, "repeats_alone", None) else None
     length: int = len(dataset)  # type: ignore[arg-type]  # torch declares no length
     workers = _workers(num_workers)
-    sampler = EpochSampler(
-        length, seed, batches * batch_size, repeats=repeats or 1, world=world, rank=rank, numbered=workers > 0
-    )
+    shared: dict[str, Any] = {"world": world, "rank": rank, "numbered": workers > 0}
+    if sampler_of is None:
+        sampler = EpochSampler(length, seed, batches * batch_size, repeats=repeats or 1, **shared)
+    else:
+        sampler = sampler_of(seed=seed, skip=batches * batch_size, **shared)
     sampler.set_epoch(epoch)  # Lightning does so as well, but after the workers have started to read ahead
     return DataLoader(
         SeededBatches(dataset, (seed, rank)) if workers else dataset,  # without workers, atc.tasks.reproducible does it
@@ -144,10 +166,13 @@ def train_loader(
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=undisturbed,
         generator=sampler.generator,
+        collate_fn=collate,
     )
 
 
-def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None) -> DataLoader[Any]:
+def eval_loader(
+    dataset: Dataset[Any], batch_size: int, num_workers: int | None, collate: Callable[..., Any] | None = None
+) -> DataLoader[Any]:
     """All items in order, in batches of `batch_size` per device; each item on one device only."""
     # Left to itself, Lightning makes the shares of all devices equal by evaluating some items twice.
     sampler = UnrepeatedDistributedSampler(dataset, shuffle=False) if _several() else None
@@ -160,6 +185,7 @@ def eval_loader(dataset: Dataset[Any], batch_size: int, num_workers: int | None)
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=undisturbed,
         generator=torch.Generator(),
+        collate_fn=collate,
     )
 
 

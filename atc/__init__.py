@@ -17,6 +17,7 @@ __all__ = [
     "__version__",
     "check_plans",
     "cuda_graph",
+    "dense",
     "diffusion",
     "draw",
     "load_released_weights",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from atc import diffusion, study
+    from atc import dense, diffusion, study
     from atc.api import ReducedViT, check_plans, unwrap, wrap
     from atc.losses import training_losses
     from atc.pictures.draw import draw
@@ -39,7 +40,7 @@ moved.serve_old_imports()
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import atc.core` (what a reducer needs) loads torch and nothing else.
-    if name in ("diffusion", "study"):
+    if name in ("dense", "diffusion", "study"):
         return importlib.import_module(f"atc.{name}")
     if name == "draw":
         from atc.pictures import draw

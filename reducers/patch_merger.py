@@ -17,6 +17,7 @@ class PatchMerger(Reducer):
     """
 
     site = "before_block"
+    soft = True
     released_method = "patchmerger"
     released_names = {"cluster_layers.{stage}.queries": "queries", "cluster_layers.{stage}.norm.": "norm."}
 

@@ -25,6 +25,7 @@ class Sinkhorn(Reducer):
     """
 
     site = "before_block"
+    soft = True
     released_arguments = {"cluster_iters": "iterations", "sinkhorn_eps": "eps"}
     released_names = {"cluster_layers.{stage}.v": "centres"}
 

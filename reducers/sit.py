@@ -21,6 +21,7 @@ class SiT(Reducer):
     """
 
     site = "before_block"
+    soft = True
     released_names = {"cluster_layers.{stage}.weight.": "score.", "cluster_layers.{stage}.scale": "scale"}
 
     def __init__(self, stage: Stage, as_released: bool = False):

@@ -2,7 +2,7 @@
 
 import torch
 
-from atc.core import Assign, Plan, Reducer, TokenView
+from atc.core import Assign, Plan, Reducer, Stage, TokenView
 from atc.ops.scale import unit_vectors
 
 
@@ -13,10 +13,19 @@ class ToMe(Reducer):
     prefix, as in the authors' code: with one CLS token in front, which is the first of A and never merges, those are
     the patches at odd positions, and without one those at even positions. Output order: the unmerged of A, then B. A
     step removes at most half of the tokens.
+
+    Args:
+        stage: where the instance works.
+        as_released: without a token in front, the authors' code leaves the unmerged of A in descending order of their
+            similarity instead of in that of the sequence; the next stage, which splits by position, then differs.
     """
 
     proportional_attention = True
     size_weighted = True
+
+    def __init__(self, stage: Stage, as_released: bool = False):
+        super().__init__(stage)
+        self.as_released = as_released
 
     @classmethod
     def least(cls, num_tokens: int) -> int:
@@ -32,7 +41,9 @@ class ToMe(Reducer):
         best, partner = (a @ b.transpose(1, 2)).max(dim=-1)
         order = best.argsort(dim=-1, descending=True)
         removed = num_a + num_b - keep
-        merged, unmerged = order[:, :removed], order[:, removed:].sort(dim=-1).values
+        merged, unmerged = order[:, :removed], order[:, removed:]
+        if view.prefix or not self.as_released:
+            unmerged = unmerged.sort(dim=-1).values
 
         num_unmerged = num_a - removed
         labels_b = torch.arange(num_unmerged, keep, device=keys.device).expand(keys.shape[0], -1)

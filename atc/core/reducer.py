@@ -90,6 +90,7 @@ class Reducer(nn.Module, ABC):
         released_names: the parameters that it learns, by the names in the authors' checkpoints: beginnings of names,
             with {stage} for the 0-based number of the stage, and what stands in their place in this module, such as
             {"cluster_layers.{stage}.score.": "weight."}.
+        soft: True where its plans are `Mix`: each token is shared out over several outputs.
         one_stage: True where every token must be one patch: `atc.wrap` then takes one reducing block only.
         exceptions: contract checks a method is known not to meet, each with the reason; "distinct_outputs" allows that
             an output token has no input token of its own.
@@ -108,6 +109,7 @@ class Reducer(nn.Module, ABC):
     dynamic: ClassVar[bool] = False
     masks_training: ClassVar[bool] = False
     loss_weights: Mapping[str, float] = {}
+    soft: ClassVar[bool] = False
     one_stage: ClassVar[bool] = False
     noise: Tensor | None = None
     exceptions: dict[str, str] = {}  # an instance may have more

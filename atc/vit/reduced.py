@@ -146,11 +146,11 @@ class ReducedViT(Wrapper):
         """Patch tokens entering each block, the mean over images: of the latest forward, or as planned before one."""
         return tokens_per_block(self)
 
-    def start(self, images: Tensor) -> Stream:
-        """Embed images ``[B, 3, H, W]``: a `Stream` to be stepped block by block, and finished."""
+    def start(self, images: Tensor | None = None, **ready: Any) -> Stream:
+        """Embed images ``[B, 3, H, W]``, or take `tokens` and a `grid`: a `Stream` to be stepped, and finished."""
         if isinstance(images, torch.fx.Proxy):
             raise ValueError(_NOT_FOLLOWED.format("torch.fx.symbolic_trace"))
-        return Stream(self, images)
+        return Stream(self, images, **ready)
 
     def __prepare_scriptable__(self) -> None:
         """Refuse `torch.jit.script`."""

@@ -16,6 +16,7 @@ from atc.vit.attention import Seen
 from atc.vit.blocks import attention_half, merge_rope, mlp_half
 from atc.vit.hooks import through_hooks
 from atc.vit.lazy_view import LazyView
+from atc.vit.patches import embedded, expanded, grouped, ready
 from atc.vit.valid import key_bias, with_prefix
 
 if TYPE_CHECKING:
@@ -38,25 +39,31 @@ class Stream:
 
     Args:
         model: the wrapped model.
-        images: ``[B, 3, H, W]``.
+        images: ``[B, 3, H, W]``; None where there are `tokens`.
         keep_pruned: keep the values of pruned patches.
         options: further arguments of the host's `embed`.
         also: what every attention is to show, in the words of `Reducer.needs`.
+        tokens: ``[B, P+N, C]`` that enter the first block, made elsewhere, instead of images.
+        grid: rows and columns of their patches.
+        rope: their rotary embeddings, for a model that rotates positions.
     """
 
     def __init__(
         self,
         model: "ReducedViT",
-        images: Tensor,
+        images: Tensor | None = None,
         keep_pruned: bool = False,
         options: Mapping[str, Any] | None = None,
         also: frozenset[str] = frozenset(),
+        *,
+        tokens: Tensor | None = None,
+        grid: tuple[int, int] | None = None,
+        rope: Tensor | None = None,
     ):
         host = model.host
-        if isinstance(images, Tensor) and images.dim() != 4:
-            raise ValueError(f"images must be [B, 3, H, W], got {list(images.shape)}; one image is images[None]")
-        self.model, self.prefix, self.grid = model, host.prefix, host.grid(images)
-        self.x, self.rope = host.embed(images, **(options or {}))
+        self.model, self.prefix = model, host.prefix
+        given = embedded(model, images, options) if tokens is None else ready(model, tokens, grid, rope)
+        self.x, self.rope, self.grid = given
         # What only a reduction or a trace reads is made when it is read: a dense forward launches nothing for it.
         self._size: Tensor | None = None
         self.left = self.x[:, self.prefix :] if keep_pruned else None
@@ -212,16 +219,13 @@ class Stream:
 
     def expanded(self) -> Tensor:
         """``[B, N0, C]``: every source patch with the value of its token, a pruned one with its last value, or 0."""
-        tokens = self.x[:, self.prefix :]
-        trace = self.trace()
-        if trace.soft():
-            held = trace.source_shares().to(tokens.dtype)
-            full = held @ tokens
-            return full if self.left is None else full + (1 - held.sum(dim=2, keepdim=True)) * self.left
-        index = self.source.clamp_min(0).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
-        full = tokens.gather(1, index)
-        left = torch.zeros_like(full) if self.left is None else self.left
-        return torch.where((self.source < 0).unsqueeze(-1), left, full)
+        return expanded(self)
+
+    def replace(self, values: Tensor) -> None:
+        """Replace the patch tokens by what their source patches, ``[B, N0, C]``, have become: undoes `expanded`."""
+        if self._keep_pruned:
+            self.left = values
+        self.x = torch.cat([self.x[:, : self.prefix], grouped(self, values)], dim=1)
 
     def trace(self) -> Trace:
         """The reductions so far."""

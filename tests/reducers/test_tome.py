@@ -39,3 +39,19 @@ def test_sources_are_the_even_positions_of_the_sequence_with_its_prefix(n, prefi
     targets = [place for place in range(n) if (place + prefix) % 2]
     assert (labels[:, targets] >= keep - len(targets)).all()  # they come last, and each is an output of its own
     assert all(len(set(row[targets].tolist())) == len(targets) for row in labels)
+
+
+def test_released_order_without_a_prefix_is_by_similarity():
+    view, keep = random_view(n=22)._replace(prefix=0), 17
+    stated, released = (ToMe(Stage(4, 8, keep), as_released=switch)(view, keep).labels for switch in (False, True))
+    keys = view.keys / view.keys.norm(dim=-1, keepdim=True)
+    best = (keys[:, ::2] @ keys[:, 1::2].transpose(1, 2)).amax(dim=-1)
+    for b in range(len(keys)):
+        unmerged = [i for i in range(0, 22, 2) if stated[b, i] < 6]
+        assert [int(stated[b, i]) for i in unmerged] == list(range(6))
+        ranked = sorted(unmerged, key=lambda i: -float(best[b, i // 2]))
+        assert [int(released[b, i]) for i in ranked] == list(range(6))
+        assert torch.equal(stated[b, 1::2], released[b, 1::2])
+    with_cls = view._replace(prefix=1)
+    one, other = (ToMe(Stage(4, 8, keep), as_released=switch)(with_cls, keep).labels for switch in (False, True))
+    assert torch.equal(one, other)

@@ -108,14 +108,35 @@ def constant(target: str, name: str) -> Any:
 @functools.cache
 def sets_none(target: str, name: str) -> bool:
     """Whether the class that a target names gives an attribute None in its own body."""
+    value = next(_given(target, name), None)
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+@functools.cache
+def sets_true(target: str, name: str) -> bool:
+    """Whether the class that a target names gives an attribute True, in its own body or in that of the next base."""
+    value = next(_given(target, name, inherited=True), None)
+    return isinstance(value, ast.Constant) and value.value is True
+
+
+def _given(target: str, name: str, inherited: bool = False) -> Iterator[ast.expr]:
+    """The values that a class gives an attribute: in its own body, then, if these count, in those of its bases."""
     module, (*_, own) = _module_of(target), target.split(".")
-    tree = None if module is None else closure(target).get(module)
-    for node in () if tree is None else tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == own:
-            for inner in (inner for inner in node.body if isinstance(inner, ast.Assign)):
-                if any(isinstance(to, ast.Name) and to.id == name for to in inner.targets):
-                    return isinstance(inner.value, ast.Constant) and inner.value.value is None
-    return False
+    trees = {} if module is None else closure(target)
+    first = trees.get(module) if module is not None else None
+    places, wanted, seen = [] if first is None else [first], [own], set[str]()
+    while wanted:
+        seen.add(own := wanted.pop(0))
+        classes = (node for tree in places for node in tree.body if isinstance(node, ast.ClassDef) and node.name == own)
+        for node in classes:
+            for inner in node.body:
+                to = inner.targets if isinstance(inner, ast.Assign) else [getattr(inner, "target", None)]
+                value = getattr(inner, "value", None)
+                if value is not None and any(isinstance(one, ast.Name) and one.id == name for one in to):
+                    yield value
+            bases = [getattr(base, "attr", getattr(base, "id", "")) for base in node.bases] if inherited else []
+            wanted += [base for base in bases if base not in seen]
+        places = list(trees.values())  # bases may be imported
 
 
 def is_outside(target: str) -> bool:

@@ -51,7 +51,8 @@ class Grid(Sweeper):
     Args:
         grids: each a mapping from settings to the value or values they take; the runs of a grid are the product of its
             axes, and a sweep runs one grid after another.
-        out_of_reach: points that no run can have, as settings with their values; left out, and shown as such.
+        out_of_reach: points that no run can have, as settings with their values; left out, and shown as such, as are
+            methods that need training where nothing is trained.
         dry_run: only say what is done and what is missing.
         rerun: True runs what is done again; "changed" only what was done with other code than today's.
     """
@@ -191,6 +192,7 @@ class Grid(Sweeper):
 
     def points(self, arguments: Iterable[str]) -> list[list[str]]:
         """The overrides of each run."""
+        from atc.config import untrained
         from atc.grids import grid
 
         given = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(list(arguments))
@@ -198,6 +200,9 @@ class Grid(Sweeper):
         selected = {item.key_or_group: item for item in given if item.key_or_group in axes}
         common = [_overrides(item) for item in given if item.key_or_group not in axes]
         cells, every = [], grid.points(self.grids)
+        trained = any(item.key_or_group == "checkpoint" for item in given)
+        learning = [] if trained else untrained.points(self.config, self.grids)
+        outside = [*self.out_of_reach, *learning]
         unused = {
             axis: [v for v in values(item) if all(cell.get(axis) != v for cell in every)]
             for axis, item in selected.items()
@@ -212,15 +217,17 @@ class Grid(Sweeper):
                 unused[axis] = []
             for chosen in itertools.product(*(zip(values(item), _overrides(item), strict=True) for item in added)):
                 point = cell | {item.key_or_group: value for item, (value, _) in zip(added, chosen, strict=True)}
-                if not grid.within(point, self.out_of_reach):
+                if not grid.within(point, outside):
                     cells.append([*typed, *(override for _, override in chosen)])
         lacking = {axis: some for axis, some in unused.items() if some}
         if not cells or lacking:
             wanted = lacking if cells else {axis: values(item) for axis, item in selected.items()}
             said = " ".join(f"{axis}={','.join(some)}" for axis, some in wanted.items())
-            raise ValueError(
-                f"no run of {self.config.hydra.job.config_name} has {said}; its grids: {grid.grids_text(self.grids)}"
-            )
+            asked = values(selected["reducer"]) if "reducer" in selected else []
+            left = [part["reducer"] for part in learning if part["reducer"] in asked]
+            why = f"off the shelf, {', '.join(left)} would be untrained; " if left else ""
+            name = self.config.hydra.job.config_name
+            raise ValueError(f"no run of {name} has {said}; {why}its grids: {grid.grids_text(self.grids)}")
         return [[*cell, *rest] for cell in cells for rest in itertools.product(*common)]
 
 

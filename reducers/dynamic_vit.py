@@ -33,6 +33,7 @@ class DynamicViT(Reducer):
 
     site = "before_block"
     masks_training = True
+    needs_training = True
     released_method = "dyvit"
     released_arguments = {
         "cls_weight": "cls_weight",

@@ -18,6 +18,7 @@ class PatchMerger(Reducer):
 
     site = "before_block"
     soft = True
+    needs_training = True
     released_method = "patchmerger"
     released_names = {"cluster_layers.{stage}.queries": "queries", "cluster_layers.{stage}.norm.": "norm."}
 

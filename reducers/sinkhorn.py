@@ -26,6 +26,7 @@ class Sinkhorn(Reducer):
 
     site = "before_block"
     soft = True
+    needs_training = True
     released_arguments = {"cluster_iters": "iterations", "sinkhorn_eps": "eps"}
     released_names = {"cluster_layers.{stage}.v": "centres"}
 

@@ -22,6 +22,7 @@ class SiT(Reducer):
 
     site = "before_block"
     soft = True
+    needs_training = True
     released_names = {"cluster_layers.{stage}.weight.": "score.", "cluster_layers.{stage}.scale": "scale"}
 
     def __init__(self, stage: Stage, as_released: bool = False):

@@ -10,6 +10,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from atc.config import untrained
+
 Check = Callable[[Any], bool]
 
 
@@ -67,6 +69,8 @@ def report_section(file: Path, sweep: DictConfig) -> dict[str, Any]:
 def sweeper_section(file: Path, sweep: DictConfig) -> dict[str, Any]:
     """The grids of a sweep, and the points out of reach; what a benchmark measures is one grid.
 
+    Of a sweep off the shelf, methods that need training are out of reach.
+
     Raises:
         ValueError: there are none, or they are no grids; the message names the file.
     """
@@ -78,6 +82,8 @@ def sweeper_section(file: Path, sweep: DictConfig) -> dict[str, Any]:
             raise ValueError("it has no runs: hydra.sweeper.grids is missing")
         found["out_of_reach"] = found["out_of_reach"] or []
         check_grids(**found)
+        if "bench" not in sweep:
+            found["out_of_reach"] += untrained.points(sweep, found["grids"])
     except (OmegaConfBaseException, ValueError) as error:
         raise ValueError(f"{file}: {_flat(error)}") from error
     return found

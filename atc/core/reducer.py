@@ -91,6 +91,7 @@ class Reducer(nn.Module, ABC):
             with {stage} for the 0-based number of the stage, and what stands in their place in this module, such as
             {"cluster_layers.{stage}.score.": "weight."}.
         soft: True where its plans are `Mix`: each token is shared out over several outputs.
+        needs_training: True where layers that it learns start at random, so that off the shelf it means nothing.
         one_stage: True where every token must be one patch: `atc.wrap` then takes one reducing block only.
         exceptions: contract checks a method is known not to meet, each with the reason; "distinct_outputs" allows that
             an output token has no input token of its own.
@@ -110,6 +111,7 @@ class Reducer(nn.Module, ABC):
     masks_training: ClassVar[bool] = False
     loss_weights: Mapping[str, float] = {}
     soft: ClassVar[bool] = False
+    needs_training: ClassVar[bool] = False
     one_stage: ClassVar[bool] = False
     noise: Tensor | None = None
     exceptions: dict[str, str] = {}  # an instance may have more

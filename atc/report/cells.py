@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Literal
 
+from atc.config import untrained
 from atc.core import metric as metrics
 from atc.core.metric import Metric
 from atc.grids.grid import OF_THE_METHOD
@@ -15,7 +16,9 @@ from atc.report.matching import BASELINE, Coordinates, Matching, same
 from atc.report.same_settings import Runs
 from atc.runs.record import Record
 
-State = Literal["measured", "missing", "failed", "out of reach"]
+State = Literal["measured", "missing", "failed", "out of reach", "needs training"]
+UNREACHABLE = ("out of reach", "needs training")
+UNTRAINED = "needs training: layers that it learns start at random"
 RESULT = {BASELINE: "dense", "off_the_shelf": "off_the_shelf", "fine_tuned": "fine_tuned"}
 COLUMN = {"method": "reducer", "dataset": "datamodule", "model": "backbone"}  # names of the published files
 
@@ -85,6 +88,7 @@ def build_cells(layout: Layout, runs: Runs) -> list[Cell]:
         points = [(one, point) for short, point in points for one in _with_seeds(short, runs)]
     unreachable = {frozenset(point.items()) for point in layout.unreachable}
     matching = Matching(runs, [short for short, _ in points])
+    learning = untrained.names({point["reducer"] for _, point in points if "reducer" in point})
     for setting in (*first, *layout.settings):
         wanted: dict[tuple[tuple[str, str], ...], Coordinates] = {}
         within_reach: set[tuple[tuple[str, str], ...]] = set()  # with one of their seeds at least
@@ -95,7 +99,17 @@ def build_cells(layout: Layout, runs: Runs) -> list[Cell]:
                     within_reach.add(tuple(where.items()))
         for key, where in wanted.items():
             cells.append(_cell(layout, where, matching.records_at(where), runs, key in within_reach))
+            if setting == "off_the_shelf" and where["reducer"] in learning:
+                _mark_untrained(cells[-1])
     return cells
+
+
+def _mark_untrained(cell: Cell) -> None:
+    """Say of a result off the shelf that its method needs training."""
+    if cell.values:
+        cell.remarks.append(UNTRAINED)
+    elif cell.state in ("missing", "out of reach"):
+        cell.state = "needs training"
 
 
 def runs_of_layout(layout: Layout, records: Iterable[Record]) -> Runs:

@@ -5,7 +5,7 @@ from math import sqrt
 
 from atc import provenance
 from atc.report import marks, remarks, same_settings
-from atc.report.cells import Cell
+from atc.report.cells import UNREACHABLE, UNTRAINED, Cell
 from atc.report.layout import Layout
 from atc.report.matching import BASELINE
 from atc.runs.record import Record
@@ -25,7 +25,7 @@ def table_notes(layout: Layout, cells: Sequence[Cell]) -> list[str]:
 
 
 def _completeness(cells: Sequence[Cell]) -> list[str]:
-    wanted = [cell for cell in cells if cell.state != "out of reach"]
+    wanted = [cell for cell in cells if cell.state not in UNREACHABLE]
     done = sum(cell.state == "measured" for cell in wanted)
     failed = sum(cell.state == "failed" for cell in wanted)
     seeds = sorted({len(cell.values) for cell in wanted if cell.values})
@@ -34,7 +34,7 @@ def _completeness(cells: Sequence[Cell]) -> list[str]:
         parts.append(f"mean ± standard deviation over {'-'.join(map(str, seeds))} seeds")
     elif done:
         parts.append("one seed")
-    if len(wanted) < len(cells):
+    if any(cell.state == "out of reach" for cell in cells):
         parts.append("– is out of the method's reach")
     return ["; ".join(parts) + "."]
 
@@ -110,7 +110,7 @@ def _floor(layout: Layout, cells: Sequence[Cell]) -> list[str]:
     floors = {_place(cell): cell for cell in cells if cell.where["reducer"] == layout.floor}
     groups = []
     for place, floor in floors.items():
-        above = [c.mean for c in cells if _place(c) == place and c is not floor and c.where["reducer"] != "none"]
+        above = [c.mean for c in cells if _place(c) == place and c is not floor and _is_compared(c)]
         means = [value for value in above if value is not None]
         if floor.mean is None or not means:
             continue
@@ -128,6 +128,10 @@ def _floor(layout: Layout, cells: Sequence[Cell]) -> list[str]:
         + "; ".join(groups)
         + "."
     ]
+
+
+def _is_compared(cell: Cell) -> bool:
+    return cell.where["reducer"] != "none" and UNTRAINED not in cell.remarks
 
 
 def _place(cell: Cell) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from atc.core.metric import Metric
-from atc.report.cells import Cell, State
+from atc.report.cells import UNREACHABLE, Cell, State
 from atc.report.layout import Layout
 from atc.report.matching import BASELINE
 from atc.report.tables import Table, arrange
@@ -37,9 +37,7 @@ def comparison_table(layout: Layout, cells: Sequence[Cell], notes: Sequence[str]
     shown = [method for method in methods if layout.kind == "ranks" or method not in layout.against]
     columns = [ALL, *rates] if layout.kind == "ranks" else rates
     reached = {(cell.where["reducer"], dict(group)[layout.x]) for group, members in groups.items() for cell in members}
-    outside = {
-        (cell.where["reducer"], cell.where[layout.x]) for cell in cells if cell.state == "out of reach"
-    } - reached
+    outside = {(cell.where["reducer"], cell.where[layout.x]) for cell in cells if cell.state in UNREACHABLE} - reached
     compared = [
         _cell(
             layout,
@@ -69,7 +67,7 @@ def _groups(cells: Sequence[Cell]) -> dict[Group, list[Cell]]:
     """Results that differ in the method alone, those that are out of reach left out."""
     groups: dict[Group, list[Cell]] = {}
     for cell in cells:
-        if cell.where["setting"] != BASELINE and cell.where["reducer"] != "none" and cell.state != "out of reach":
+        if cell.where["setting"] != BASELINE and cell.where["reducer"] != "none" and cell.state not in UNREACHABLE:
             common = tuple((key, value) for key, value in cell.where.items() if key != "reducer")
             groups.setdefault(common, []).append(cell)
     return groups

@@ -18,7 +18,7 @@ from atc.report.layout import Layout
 from atc.report.matching import BASELINE
 
 Key = tuple[str, ...]
-SHOWN = {"missing": "not run", "failed": "failed", "out of reach": "–"}
+SHOWN = {"missing": "not run", "failed": "failed", "out of reach": "–", "needs training": "needs training"}
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from atc.config import untrained
 from atc.core.metric import is_recorded
 from atc.files import write_whole
 from atc.grids import grid
@@ -91,9 +92,10 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
         others = ", ".join(sweep["report"].get("of", [])) or "python -m atc.bench"
         raise ValueError(f"{name} has no grid of runs: its numbers come from {others}")
     sweeper = sweep["hydra"]["sweeper"]
+    outside = [*sweeper.get("out_of_reach", []), *untrained.points(sweep, sweeper["grids"])]
     script = "train.py" if "train" in sweep["defaults"] else "evaluate.py"
     files: list[Path] = []
-    for one in (part for whole in sweeper["grids"] for part in products(whole, sweeper.get("out_of_reach", []))):
+    for one in (part for whole in sweeper["grids"] for part in products(whole, outside)):
         command = ["python", script, "--config-dir", "sweeps", "-cn", name, "hydra.mode=RUN", "logger=wandb"]
         content = {
             "program": script,

@@ -141,6 +141,10 @@ def evaluate(cfg: DictConfig) -> Record:
     parts = build(cfg, with_weights=file is None)
     notices = [] if file is None else load(parts.model, file, cfg.get("use_ema"))
     tracing = tracing_of(parts)
+    if file is None and getattr(parts.model.method, "needs_training", False):
+        name = parts.model.method.__name__
+        notices.append(f"{name} needs training: layers that it learns start at random, so these results mean nothing")
+        log.warning(notices[-1])
     run = run_of(parts, [*notices, *trained_otherwise(cfg, file)])
     run.begin()
     _keep_text_features(parts, run.record)

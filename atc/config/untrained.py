@@ -1,0 +1,37 @@
+"""Methods that mean nothing off the shelf: layers that they learn start at random (`Reducer.needs_training`).
+
+Read from their source: nothing is imported, so that reports and dry runs need no PyTorch.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from atc import code, methods
+
+
+def names(asked: Iterable[str]) -> set[str]:
+    """Those of some methods, by their names in conf/reducer, that have to be trained before they mean something."""
+    targets = methods.targets()
+    return {name for name in asked if name in targets and code.sets_true(targets[name], "needs_training")}
+
+
+def points(sweep: Mapping[str, Any], grids: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What a sweep leaves out that evaluates off the shelf.
+
+    Args:
+        sweep: its settings; one with an optimizer, or train among its defaults, trains, and one with a checkpoint has
+            trained layers.
+        grids: mappings from settings to the value or values they take.
+
+    Returns:
+        A part of a point for each method that needs training, such as {"reducer": "sit"}; none for other sweeps.
+    """
+    if "optimizer" in sweep or "train" in (sweep.get("defaults") or []) or sweep.get("checkpoint") is not None:
+        return []
+    named: dict[str, None] = {}
+    for grid in grids:
+        if "checkpoint" not in grid:
+            value = grid.get("reducer")
+            named |= dict.fromkeys([value] if isinstance(value, str) else value or [])
+    found = names(name for name in named if isinstance(name, str))
+    return [{"reducer": name} for name in named if name in found]

@@ -22,15 +22,6 @@ log = logging.getLogger(__name__)
 
 # Where their names of data sets are not ours; those of methods stand on the reducers (`Reducer.released_method`).
 DATA = {"nuswide": "nus_wide"}
-# The authors' methods that have no reducer here (arXiv 2308.04657).
-ELSEWHERE = {
-    "ats": "ATS",
-    "dyvit": "DynamicViT",
-    "heuristic": "a fixed radial pattern",
-    "patchmerger": "PatchMerger",
-    "sinkhorn": "Sinkhorn",
-    "sit": "SiT",
-}
 
 
 class Brought(NamedTuple):
@@ -69,13 +60,8 @@ def settings(args: Mapping[str, Any], said: Iterable[str] = ()) -> Brought:
     backbone, reducer = f"deit_{size}", _option(method)
     if method == "atc":
         reducer = f"atc_{released_values.text(args, 'linkage') if 'linkage' in args else 'average'}"
-    if method == "heuristic" and reducer != method:
+    if method == "heuristic":
         reducer = _radial(args)
-    elif method in ELSEWHERE and reducer not in build.names("reducer"):
-        raise ValueError(
-            f"the checkpoint holds a {shown(model)}: {ELSEWHERE[method]} does not exist here; there are the reducers "
-            f"{', '.join(build.names('reducer'))}"
-        )
     if backbone not in build.names("backbone") or reducer not in build.names("reducer"):
         raise ValueError(
             f"the checkpoint holds a {shown(model)}, which would be backbone={shown(backbone)} "

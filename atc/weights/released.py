@@ -18,6 +18,7 @@ import torch
 
 from atc import methods
 from atc.core import Reducer
+from atc.received import shown
 
 HUB = "hf://"
 WRAPPERS = ("model", "state_dict", "module")  # keys under which training scripts keep the weights
@@ -32,14 +33,6 @@ SAFE: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),  # its address before NumPy 2
     (_SCALAR, "numpy._core.multiarray.scalar"),
 ]
-
-# The layers that the authors' methods learn, by what their keys look like; they count where no reducer has them.
-ELSEWHERE = {
-    r"score_predictor\.": "DynamicViT",
-    r"cluster_layers\.\d+\.(scale|weight\.)": "SiT",
-    r"cluster_layers\.\d+\.v$": "Sinkhorn",
-    r"cluster_layers\.\d+\.(queries|norm\.)": "PatchMerger",
-}
 
 
 def local(path: str | Path) -> Path:
@@ -180,9 +173,8 @@ def _renamed(state: Mapping[str, Any], args: Any, method: type[Reducer] | None) 
             names = names_of(_methods(args)) if names is None else names
             found = _match(key, names)
         if found is None:
-            learns = next((name for shape, name in ELSEWHERE.items() if re.match(shape, key)), None)
-            if learns is not None:
-                raise ValueError(f"the checkpoint holds layers that {learns} learns ({key}), which no reducer here has")
+            if key.startswith(_LISTS):
+                raise ValueError(f"the checkpoint holds layers that no reducer here has: {shown(key)}")
             continue
         learns, stage, ours = found
         if stage >= len(blocks):

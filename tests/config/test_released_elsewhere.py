@@ -13,14 +13,7 @@ from atc.vit.backbones import read_weights
 from atc.weights import released
 from tests.config.test_released import learned, states, write
 
-ELSEWHERE = {
-    "dyvit": "DynamicViT",
-    "sit": "SiT",
-    "sinkhorn": "Sinkhorn",
-    "patchmerger": "PatchMerger",
-    "ats": "ATS",
-    "heuristic": "a fixed radial pattern",
-}
+ELSEWHERE = ("dyvit", "sit", "sinkhorn", "patchmerger", "ats")
 
 
 @pytest.fixture
@@ -43,16 +36,14 @@ def without_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_them")
-@pytest.mark.parametrize(("method", "name"), ELSEWHERE.items())
-def test_methods_that_do_not_exist_here(tmp_path: Path, method: str, name: str) -> None:
+@pytest.mark.parametrize("method", ELSEWHERE)
+def test_methods_that_do_not_exist_here(tmp_path: Path, method: str) -> None:
     raw, _ = states()
     path = write(tmp_path / "w.pth", raw | learned(method), raw, model=f"{method}_small_patch16_224", ema_best=False)
-    with pytest.raises(ValueError, match=f"^the checkpoint holds a {method}_small_.*: {name} does not exist here"):
+    with pytest.raises(ValueError, match=f"^the checkpoint holds a {method}_small_.* reducer={method}; there are the"):
         report.settings(released.arguments(path))
     if learned(method):
-        with pytest.raises(
-            ValueError, match=f"^the checkpoint holds layers that {name} learns .* no reducer here has$"
-        ):
+        with pytest.raises(ValueError, match=r"^the checkpoint holds layers that no reducer here has: \w+\.0\."):
             read_weights(path)
     else:
         assert read_weights(path).keys() == raw.keys()

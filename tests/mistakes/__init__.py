@@ -14,6 +14,7 @@ SCRIPTS = {"train": "train.py", "evaluate": "evaluate.py"}
 MODULES = {
     "bench": "atc.bench",
     "check": "datamodules.check",
+    "fid": "atc.diffusion.fid",
     "report": "atc.report",
     "study": "atc.study",
     "visualise": "atc.visualise",
@@ -25,7 +26,7 @@ class Mistake:
     """A command line and the one line that answers it.
 
     Attributes:
-        line: the command (train, evaluate, bench, check, report, study or visualise) and its arguments, separated by
+        line: the command (train, evaluate, bench, check, fid, report, study or visualise) and its arguments, separated by
             spaces; an argument that holds spaces is written in `arguments` instead.
         says: what the line has to contain.
         arguments: further arguments.

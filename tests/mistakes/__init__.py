@@ -26,8 +26,8 @@ class Mistake:
     """A command line and the one line that answers it.
 
     Attributes:
-        line: the command (train, evaluate, bench, check, fid, report, study or visualise) and its arguments, separated by
-            spaces; an argument that holds spaces is written in `arguments` instead.
+        line: the command (train, evaluate or one of MODULES) and its arguments, separated by spaces; an argument that
+            holds spaces is written in `arguments` instead.
         says: what the line has to contain.
         arguments: further arguments.
         status: the exit status.

@@ -14,7 +14,7 @@ active: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()  # blocks that are redu
 
 
 class Reduced(NamedTuple):
-    """What the latest call did at one site of one block."""
+    """What happens at one site of one block."""
 
     name: str
     site: str
@@ -36,21 +36,12 @@ class Handle:
 
     @property
     def blocks(self) -> list[Reduced]:
-        """N and K at every site that merged in the latest call of the network; empty before the first."""
+        """N and K at every site that merges.
+
+        As in the latest call that reduced anything; before the first one, as the default size of the network makes
+        them, which is known of UNets and transformers whose configuration has a `sample_size`, and else nothing.
+        """
         return [Reduced(one.name, site, *counts) for one in self._blocks for site, counts in sorted(one.counts.items())]
-
-    def add(self, hook: RemovableHandle) -> None:
-        """Another one that was registered."""
-        self._hooks.append(hook)
-
-    def after_network(self, network: nn.Module, args: object, output: object) -> None:
-        """Say so where no block merged because all work at too small a size."""
-        skipped = [one.skipped for one in self._blocks if one.skipped is not None]
-        if skipped and not any(one.counts for one in self._blocks):
-            raise ValueError(
-                f"no block of this {type(network).__name__} merges tokens with "
-                f"max_downsample={self._blocks[0].max_downsample}: the least that merges something is {min(skipped)}"
-            )
 
     def remove(self) -> None:
         """Take the hooks out again; a second time does nothing."""
@@ -59,6 +50,7 @@ class Handle:
         self._hooks = []
         for one in self._blocks:
             active.discard(one.block)
+            one.forget()
         self._blocks = []
 
     def __enter__(self) -> "Handle":
@@ -70,3 +62,36 @@ class Handle:
     ) -> None:
         """Remove the reduction."""
         self.remove()
+
+
+class Watch:
+    """Says so where no block of a network merges because all work at too small a size.
+
+    Args:
+        blocks: of the network, those that are reduced.
+    """
+
+    def __init__(self, blocks: Sequence[Merging]):
+        self._blocks = list(blocks)
+
+    def after_network(self, network: nn.Module, args: object, output: object) -> None:
+        """Look at what the blocks did.
+
+        Raises:
+            ValueError: nothing merged for that reason.
+        """
+        skipped = [one.skipped for one in self._blocks if one.skipped is not None]
+        if skipped and not any(one.counts for one in self._blocks):
+            refuse_max_downsample(network, self._blocks[0].max_downsample, min(skipped))
+
+
+def refuse_max_downsample(network: nn.Module, given: int, least: int) -> None:
+    """Name the least `max_downsample` that merges anything.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        f"no block of this {type(network).__name__} merges tokens with max_downsample={given}: "
+        f"the least that merges something is {least}"
+    )

@@ -1,30 +1,36 @@
 """Finding the blocks of a pipeline, and hooking the reduction in."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from atc.config import build
 from atc.core import Reducer, Stage
-from atc.diffusion.handle import Handle, active
-from atc.diffusion.merging import Latent, Merging
-from atc.values import Count, KeepRates, checked
-
-SITES = ("attn1", "attn2", "ff", "kv")
+from atc.diffusion.call import Call
+from atc.diffusion.handle import Handle, Watch, active, refuse_max_downsample
+from atc.diffusion.layers import SITES, layer_of
+from atc.diffusion.merging import Merging
+from atc.diffusion.networks import KINDS, Block, blocks, default_latent, networks, patch_of
+from atc.values import Count, KeepRate, KeepRates, check, checked
 
 
 @checked
 def reduce(
     pipeline_or_unet: Any,
     reducer: str | type[Reducer],
-    keep_rate: KeepRates,
+    keep_rate: KeepRates | Mapping[str, Any],
     *,
     max_downsample: Count = 1,
     sites: Sequence[str] = ("attn1",),
+    steps: tuple[Count, Count] | None = None,
+    every: Count = 1,
     generator: torch.Generator | None = None,
     reducer_args: Mapping[str, Any] | None = None,
+    controlnet: bool = False,
 ) -> Handle:
     """Merge tokens before layers of the transformer blocks of a diffusion model, and spread them out behind.
 
@@ -34,105 +40,155 @@ def reduce(
     Args:
         pipeline_or_unet: of diffusers: a pipeline with a `unet` or `transformer`, or one of these.
         reducer: a name of conf/reducer/*.yaml, or a Reducer class.
-        keep_rate: share of the tokens that stay, in (0, 1]; or one for each site.
+        keep_rate: share of the tokens that stay, in (0, 1]; or one for each site, in the order of `sites` or by name.
         max_downsample: blocks that work at most so many times smaller than the latent are reduced.
         sites: which layers get merged tokens: "attn1" self-attention, "attn2" the queries of cross-attention, "ff" the
             feed-forward, "kv" keys and values of self-attention.
+        steps: the first and the last step of the sampler, counted from 1, in which blocks are reduced; None: all. Each
+            call of the network is a step: 50 steps of PLMS are 51.
+        every: a decision holds for so many steps. Ours: the published methods decide in every step.
         generator: for a method that draws, "tome_2d".
         reducer_args: constructor arguments of the reducer.
+        controlnet: reduce the ControlNets of the pipeline too.
 
     Returns:
         The handle.
 
     Raises:
-        ValueError: a model without such blocks, or a method that cannot work there; one line.
+        ValueError: a model without such blocks, or a method that cannot work there; one line. Nothing is hooked in.
     """
-    network = _network(pipeline_or_unet)
-    if any(hasattr(one, "_orig_mod") or getattr(one, "_compiled_call_impl", None) for one in network.modules()):
-        raise ValueError("the model is compiled, and would not see what is hooked in: reduce one that is not")
-    found = list(_blocks(network))
-    kinds = {kind for _, _, kind in found}
-    if not found:
-        raise ValueError(
-            f"{type(network).__name__} has no BasicTransformerBlock or JointTransformerBlock of diffusers: models that "
-            "rotate positions inside attention, such as Flux, are none of those that can be reduced"
-        )
-    if any(block in active for _, block, _ in found):
-        raise ValueError(f"this {type(network).__name__} is reduced already: remove that first")
-    rates = _rates(sites, keep_rate, "JointTransformerBlock" in kinds)
+    if steps is not None and steps[0] > steps[1]:
+        raise ValueError(f"steps=[{steps[0]}, {steps[1]}] must be the first and the last step, in this order")
+    found = networks(pipeline_or_unet, controlnet)
+    all_blocks = {prefix: _usable(network) for prefix, network in found.items()}
+    rates = _rates(sites, keep_rate, any(block.joint for block in all_blocks[""]))
     factory = build.find_reducer(reducer)
     given = dict(reducer_args or {})
     if generator is not None:
+        if given.get("generator") is not None:
+            raise ValueError("generator is given twice, once in reducer_args: give it once")
         given["generator"] = generator
-    factory = build.bind(factory, **given)
-    patch = int(_config(network).patch_size) if "JointTransformerBlock" in kinds else None
-    latent = Latent(patch)
-    merging, hooks = [], []
-    for number, (name, block, kind) in enumerate(found, 1):
-        method = factory(Stage(number, 0, 0, len(found), number)).eval()
-        _check(method, rates)
-        if not method.reduces:
-            continue
-        one = Merging(name, block, method, rates, latent, max_downsample)
-        merging.append(one)
-        layers = {site: _layer(block, kind, site) for site in rates}
-        hooks.append(block.register_forward_pre_hook(one.before_block, with_kwargs=True))
-        for site, layer in layers.items():
-            if layer is not None:
-                hooks.append(layer.register_forward_pre_hook(one.before(site), with_kwargs=True))
-                if site != "kv":
-                    hooks.append(layer.register_forward_hook(one.after(site)))
-        hooks.append(block.register_forward_hook(one.after_block))
-    hooks.append(network.register_forward_pre_hook(latent.before_network, with_kwargs=True))
-    handle = Handle(merging, hooks)
-    handle.add(network.register_forward_hook(handle.after_network))
-    return handle
+    factory = build.bind(factory, **given) if given else factory
+    size = default_latent(found[""])
+    merging: list[tuple[nn.Module, Call, list[tuple[Merging, Block]]]] = []
+    for prefix, network in found.items():
+        patch = patch_of(network) if any(block.joint for block in all_blocks[prefix]) else None
+        pipeline = None if pipeline_or_unet is network else pipeline_or_unet
+        call = Call(network, patch, steps, every, pipeline, draws=given.get("generator") is not None)
+        reduced = []
+        for number, block in enumerate(all_blocks[prefix], 1):
+            width = int(getattr(layer_of(block, "attn1"), "query_dim", 1))
+            method = factory(Stage(number, width, 1, len(all_blocks[prefix]), number)).eval()
+            _check_method(method, rates)
+            if method.reduces:
+                one = Merging(prefix + block.name, block.module, method, rates, call, max_downsample)
+                if size is not None and block.downsample is not None and block.downsample <= max_downsample:
+                    smaller = block.downsample * (patch or 1)
+                    one.expect(-(-size[0] // smaller) * -(-size[1] // smaller))
+                reduced.append((one, block))
+        _check_sizes(network, [block for _, block in reduced], rates, max_downsample)
+        merging.append((network, call, reduced))
+    _check_layers(merging, rates)
+    return _hooked(merging, rates)
 
 
-def _config(network: Any) -> Any:
-    return network.config
+def _hooked(
+    merging: Sequence[tuple[nn.Module, Call, list[tuple[Merging, Block]]]], rates: Mapping[str, float]
+) -> Handle:
+    hooks: list[RemovableHandle] = []
+    try:
+        for network, call, reduced in merging:
+            hooks.append(network.register_forward_pre_hook(call.before_network, with_kwargs=True))
+            for one, block in reduced:
+                hooks.append(block.module.register_forward_pre_hook(one.before_block, with_kwargs=True))
+                for site in rates:
+                    if (layer := layer_of(block, site)) is not None:
+                        before, after = partial(one.before_layer, site), partial(one.after_layer, site)
+                        hooks.append(layer.register_forward_pre_hook(before, with_kwargs=True))
+                        if site != "kv":
+                            hooks.append(layer.register_forward_hook(after))
+                hooks.append(block.module.register_forward_hook(one.after_block))
+            watch = Watch([one for one, _ in reduced])
+            hooks.append(network.register_forward_hook(watch.after_network))
+    except BaseException:
+        for hook in hooks:
+            hook.remove()
+        raise
+    return Handle([one for _, _, reduced in merging for one, _ in reduced], hooks)
 
 
-def _network(given: Any) -> nn.Module:
-    if isinstance(given, nn.Module):
-        return given
-    for name in ("unet", "transformer"):
-        if isinstance(getattr(given, name, None), nn.Module):
-            return getattr(given, name)
-    raise ValueError(f"a {type(given).__name__} has no unet and no transformer: give a pipeline or UNet of diffusers")
-
-
-def _blocks(network: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
-    """Name, block and kind of those that are reduced, by the names of classes: diffusers is not loaded."""
-    for name, module in network.named_modules():
-        for kind in ("BasicTransformerBlock", "JointTransformerBlock"):
-            if any(one.__name__ == kind for one in type(module).__mro__):
-                yield name, module, kind
-
-
-def _layer(block: nn.Module, kind: str, site: str) -> nn.Module | None:
-    name = "attn" if kind == "JointTransformerBlock" else {"kv": "attn1"}.get(site, site)
-    return getattr(block, name)
+def _usable(network: nn.Module) -> list[Block]:
+    """The blocks of a network that can be reduced now."""
+    name = type(network).__name__
+    for module in network.modules():
+        compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        if compiled or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable"):
+            raise ValueError(
+                f"{name} is compiled, and would not see what is hooked in: reduce it first, then compile it"
+            )
+    if not (found := blocks(network)):
+        raise ValueError(
+            f"{name} has no {KINDS[0]} or {KINDS[1]} of diffusers, so that nothing can be reduced: models that rotate "
+            "positions inside their attention, such as Flux, have other blocks"
+        )
+    if any(block.module in active for block in found):
+        raise ValueError(f"this {name} is reduced already: remove that reduction first")
+    return found
 
 
 def _rates(sites: Sequence[str], keep_rate: Any, joint: bool) -> dict[str, float]:
-    allowed = ("attn1",) if joint else SITES
     for site in sites:
-        if site not in allowed:
-            raise ValueError(f"sites: '{site}' is none of {', '.join(allowed)}")
+        if joint and site != "attn1":
+            raise ValueError(f"sites: '{site}' is none of attn1: of joint blocks only the image's attention is reduced")
+        if site not in SITES:
+            raise ValueError(f"sites: '{site}' is none of {', '.join(SITES)}")
     if not sites or len(set(sites)) < len(sites) or {"attn1", "kv"} <= set(sites):
         raise ValueError(f"sites={list(sites)} must be one or more, each once, and not both attn1 and kv")
+    if isinstance(keep_rate, Mapping):
+        if set(keep_rate) != set(sites):
+            raise ValueError(
+                f"keep_rate has {', '.join(map(str, keep_rate)) or 'nothing'}, sites {', '.join(sites)}: name the same"
+            )
+        return {site: float(check(f"keep_rate[{site}]", keep_rate[site], KeepRate)) for site in sites}
     rates = list(keep_rate) if isinstance(keep_rate, Sequence) else [keep_rate] * len(sites)
     if len(rates) != len(sites):
         raise ValueError(f"keep_rate={rates} must be a number, or one for each of the sites {', '.join(sites)}")
     return dict(zip(sites, (float(rate) for rate in rates), strict=True))
 
 
-def _check(method: Reducer, rates: Mapping[str, float]) -> None:
-    name = type(method).__name__
-    if method.needs or any(True for _ in method.parameters()) or method.dynamic or method.extra:
-        wanted = ", ".join(sorted(method.needs)) or "parameters, or more tokens than asked for"
-        raise ValueError(f"{name} cannot merge tokens of diffusion models, which have no such thing: {wanted}")
-    least = getattr(method, "least_share", 0.0)
-    if method.reduces and min(rates.values()) < least:
-        raise ValueError(f"keep_rate={min(rates.values())} is out of reach of {name}: it leaves {least} at least")
+def _check_method(method: Reducer, rates: Mapping[str, float]) -> None:
+    name, lowest = type(method).__name__, min(rates.values())
+    missing = sorted(method.needs)
+    if any(True for _ in method.parameters()):
+        missing.append("trained parameters")
+    if method.dynamic or method.extra:
+        missing.append("a number of tokens other than what is asked for")
+    if missing:
+        raise ValueError(
+            f"{name} cannot merge tokens of diffusion models: it needs {', '.join(missing)}, which they do not have"
+        )
+    least = getattr(method, "least_share", method.least(_MANY) / _MANY)
+    if method.reduces and lowest < least - 1 / _MANY:
+        raise ValueError(f"keep_rate={lowest} is out of reach of {name}, which leaves {least:g} of the tokens at least")
+
+
+_MANY = 2**20  # tokens, of which the share that a method leaves is exact
+
+
+def _check_sizes(network: nn.Module, reduced: Sequence[Block], rates: Mapping[str, float], given: int) -> None:
+    known = [block.downsample for block in reduced if block.downsample is not None]
+    if known and len(known) == len(reduced) and min(rates.values()) < 1 and min(known) > given:
+        refuse_max_downsample(network, given, min(known))
+
+
+def _check_layers(
+    merging: Sequence[tuple[nn.Module, Call, list[tuple[Merging, Block]]]], rates: Mapping[str, float]
+) -> None:
+    found = [block for _, _, reduced in merging for _, block in reduced]
+    for site in rates:
+        if found and all(layer_of(block, site) is None for block in found):
+            raise ValueError(f"sites: no block of this model has {site}")
+    if "ff" in rates and any(getattr(block.module, "_chunk_size", None) is not None for block in found):
+        raise ValueError(
+            "a feed-forward in chunks does not go with site ff: disable_forward_chunking() of the model first"
+        )

@@ -1,16 +1,14 @@
 """Noise predictions under the authors' patches, and what a user meets, on a small UNet."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
 import atc
+from tests import golden
 
 diffusers = pytest.importorskip("diffusers")
-GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "diffusion.npz")
-KEYS = [key for key in GOLDEN.files if key.startswith(("tome|", "atc_"))]
+GOLDEN = golden.outputs("diffusion") | golden.outputs("diffusion_rates")
+KEYS = [key for key in GOLDEN if key.startswith(("tome|", "atc_"))]
 OF_SITES = {"attn": "attn1", "crossattn": "attn2", "mlp": "ff"}
 
 
@@ -20,7 +18,7 @@ def unet(dtype=torch.float64):
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
     )  # fmt: skip
-    made.load_state_dict({key[2:]: torch.from_numpy(GOLDEN[key]) for key in GOLDEN.files if key.startswith("w.")})
+    made.load_state_dict({key[2:]: torch.from_numpy(GOLDEN[key]) for key in GOLDEN if key.startswith("w.")})
     return made.to(dtype).eval()
 
 
@@ -64,6 +62,9 @@ def test_removed_to_the_bit_and_only_once():
     with atc.diffusion.reduce(network, "random", 1.0) as handle:
         assert torch.equal(predicted(network), before)
         assert handle.blocks == []
+    assert [(one.name.split(".")[0], *one[2:]) for one in atc.diffusion.reduce(network, "tome", 0.9).blocks] == [
+        ("down_blocks", 256, 231), ("up_blocks", 256, 231), ("up_blocks", 256, 231),
+    ]  # fmt: skip
 
 
 def test_keys_and_values_alone():
@@ -83,7 +84,22 @@ def test_keys_and_values_alone():
     [
         ("evit", {}, "EViT cannot merge"),
         ("dpc_knn", {}, "DPCKNN cannot merge"),
-        ("tome_2d", {"keep_rate": 0.2}, r"keep_rate=0.2 is out of reach of ToMe2D: it leaves 0.25"),
+        ("tome_2d", {"keep_rate": 0.2}, r"keep_rate=0.2 is out of reach of ToMe2D, which leaves 0.25 of the tokens"),
+        ("tome_2d", {"keep_rate": 0.1, "reducer_args": {"sx": 3, "sy": 3}}, "ToMe2D, which leaves 0.111111 of"),
+        ("tome", {"keep_rate": 0.49}, "keep_rate=0.49 is out of reach of ToMe, which leaves 0.5 of the tokens"),
+        ("tome_2d", {"generator": torch.Generator(), "reducer_args": {"generator": torch.Generator()}}, "given twice"),
+        (
+            "atc_average",
+            {"keep_rate": {"attn1": 0.5, "ff": 0.5}},
+            "keep_rate has attn1, ff, sites attn1: name the same",
+        ),
+        ("atc_average", {"keep_rate": {"attn1": 1.5}}, r"keep_rate\[attn1\]=1.5 must lie in"),
+        ("atc_average", {"steps": (3, 2)}, r"steps=\[3, 2\] must be the first and the last step"),
+        ("atc_average", {"steps": (0, 2)}, "steps=.* 0 must be 1 or more"),
+        ("atc_average", {"steps": 5}, "steps=5 must be"),
+        ("atc_average", {"every": 0}, "every=0 must be 1 or more"),
+        ("atc_average", {"sites": []}, "must be one or more, each once"),
+        ("atc_average", {"controlnet": True}, "UNet2DConditionModel has no ControlNet"),
         ("atc_average", {"generator": torch.Generator()}, "no argument 'generator'"),
         ("atc_average", {"sites": ["attn3"]}, "'attn3' is none of attn1, attn2, ff, kv"),
         ("atc_average", {"keep_rate": [0.5, 0.5]}, "one for each of the sites"),
@@ -129,11 +145,45 @@ def test_where_no_block_merges_the_least_max_downsample_is_named():
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
     ).double().eval()  # fmt: skip
-    with atc.diffusion.reduce(network, "atc_average", 0.5), pytest.raises(ValueError, match=r"merges something is 2$"):
-        predicted(network)
+    with pytest.raises(ValueError, match=r"merges something is 2$"):
+        atc.diffusion.reduce(network, "atc_average", 0.5)
+    with pytest.raises(ValueError, match=r"merges something is 2$"):
+        atc.diffusion.reduce(network, "atc_average", 0.5, steps=(2, 3))
+    assert not any(module._forward_pre_hooks for module in network.modules())
     with atc.diffusion.reduce(network, "atc_average", 0.5, max_downsample=2) as handle:
+        assert {one[2:] for one in handle.blocks} == {(64, 32)}  # of the default size
         predicted(network)
         assert {one[2:] for one in handle.blocks} == {(60, 30)}
+
+
+class Wrapped(torch.nn.Module):
+    """A network whose configuration and stages are not known."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, sample, timestep, encoder_hidden_states):
+        return self.inner(sample, timestep, encoder_hidden_states)
+
+
+def test_the_first_call_says_what_the_configuration_does_not():
+    network = Wrapped(unet())
+    with atc.diffusion.reduce(network, "atc_average", 0.5) as handle:
+        assert handle.blocks == []
+        predicted(network)
+        assert [one[2:] for one in handle.blocks] == [(240, 120)] * 3
+    small = diffusers.UNet2DConditionModel(
+        sample_size=16, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(32, 64),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
+    ).double().eval()  # fmt: skip
+    network = Wrapped(small)
+    with (
+        atc.diffusion.reduce(network, "atc_average", 0.5),
+        pytest.raises(ValueError, match=r"Wrapped merges tokens with max_downsample=1: .* is 2$"),
+    ):
+        predicted(network)
 
 
 def test_sites_of_different_rates_share_what_is_drawn():

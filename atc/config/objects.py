@@ -80,7 +80,7 @@ def _build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> Redu
     """The model, without reduction, that a method's losses learn from; None for a configuration without.
 
     Raises:
-        ValueError: no loss of the method uses one.
+        ValueError: no loss of the method uses one, or its classes are not those of the data set.
     """
     node = teacher.node(cfg.get("teacher"), cfg.backbone)
     if node is None:
@@ -88,7 +88,10 @@ def _build_teacher(cfg: DictConfig, model: ReducedViT, num_classes: int) -> Redu
     if not model.losses_ask:
         name = model.method.__name__
         raise ValueError(f"teacher={cfg.teacher}: {name} has no losses(plans, context) to learn from it with")
-    built = ReducedViT(instantiate(node, num_classes=num_classes), find_reducer("none"), Stages(1.0))
+    vit = instantiate(node, num_classes=None, **teacher.of_run(node)) if teacher.is_trained(node) else None
+    teacher.check_classes(cfg.teacher, vit, num_classes)
+    vit = instantiate(node, num_classes=num_classes) if vit is None else vit
+    built = ReducedViT(vit, find_reducer("none"), Stages(1.0))
     _check_images(cfg, model, built)
     return built
 

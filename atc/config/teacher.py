@@ -1,11 +1,13 @@
 """The setting `teacher`: which backbone of conf/backbone is the teacher."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from atc.config import build
+from atc.runs import directories
 from atc.values import shown
 
 
@@ -43,3 +45,38 @@ def node(said: Any, backbone: DictConfig | None = None) -> DictConfig | None:
     for key in OmegaConf.missing_keys(merged):
         raise ValueError(f"teacher={shown(plain)}: {key} has no default: teacher={{backbone:{name},{key}:...}}")
     return merged
+
+
+def is_trained(node: DictConfig) -> bool:
+    """Whether a teacher, by the settings of its backbone, has weights that somebody trained."""
+    return bool(node.get("checkpoint") or node.get("pretrained", True))
+
+
+def of_run(node: DictConfig) -> dict[str, str]:
+    """The weight file of a teacher whose `checkpoint` is a run directory, under that name; nothing for others."""
+    given = node.get("checkpoint")
+    is_run = given is not None and Path(str(given)).expanduser().is_dir()
+    return {"checkpoint": str(directories.checkpoint_file(given))} if is_run else {}
+
+
+def check_classes(said: Any, vit: Any, num_classes: int) -> None:
+    """Refuse a teacher whose head was trained on other classes, or is new: it would teach noise.
+
+    Args:
+        said: `teacher` as configured.
+        vit: the teacher with its own head; None for one that was never trained.
+        num_classes: of the data set.
+
+    Raises:
+        ValueError: one line.
+    """
+    if vit is None:
+        return
+    own = getattr(vit, "num_classes", num_classes)
+    if own == num_classes and not getattr(vit, "head_is_new", False):
+        return
+    trained = f"is for {own} classes, and the data set has {num_classes}" if own != num_classes else "is not trained"
+    raise ValueError(
+        f"teacher={'true' if said is True else shown(said)}: its head {trained}: take one that was fine-tuned there, "
+        f"teacher={{backbone:NAME,checkpoint:RUN_OR_FILE}}"
+    )

@@ -70,9 +70,10 @@ def digits(
         vit.pos_embed.zero_()
         vit.pos_embed[0, vit.num_prefix_tokens :] = 0.5 * positions
     vit.pretrained_cfg = {"input_size": (3, size, size), "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    brought = False
     if checkpoint or pretrained:
-        load_weights(vit, checkpoint or SHIPPED_DIGITS, use_ema if checkpoint else None)
-    return _with_classes(vit, num_classes, bool(checkpoint or pretrained))
+        brought = load_weights(vit, checkpoint or SHIPPED_DIGITS, use_ema if checkpoint else None)
+    return _with_classes(vit, num_classes, brought)
 
 
 def timm_vit(
@@ -156,6 +157,8 @@ def _with_classes(vit: Any, num_classes: int | None, trained: bool) -> Any:
         if trained:
             log.info("the head for %d classes gives way to an untrained one for %d", vit.num_classes, num_classes)
         vit.reset_classifier(num_classes)  # nn.Linear with PyTorch's own initialisation
+        trained = False
+    vit.head_is_new = not trained
     return vit
 
 

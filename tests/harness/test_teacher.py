@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
 
 from atc import run
 from atc.config import build, teacher
 from atc.config.objects import build_model
 from atc.runs import identity
+from atc.vit.backbones import SHIPPED_DIGITS
 from tests.harness.commands import composed
 from tests.reducers.kinds import Learned
 
@@ -112,3 +114,37 @@ def test_runs_without_a_teacher_keep_their_identity(tmp_path: Path) -> None:
     assert identity.identity(cfg) == with_null
     cfg.teacher = "digits"
     assert identity.identity(cfg) != with_null
+
+
+@pytest.mark.parametrize("said", ["true", "digits", "{backbone:digits,checkpoint:FILE}"])
+def test_a_head_of_other_classes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setattr("datamodules.digits.Digits.num_classes", 7)
+    cfg = composed("train", tmp_path, *REDUCER, f"teacher={said.replace('FILE', str(SHIPPED_DIGITS))}")
+    with pytest.raises(ValueError, match=r"^teacher=.*: its head is for 10 classes, and the data set has 7") as error:
+        build_model(cfg)
+    assert "\n" not in str(error.value)
+    assert "checkpoint:RUN_OR_FILE" in str(error.value)
+
+
+def test_a_head_that_is_not_trained_is_refused(tmp_path: Path) -> None:
+    """Weights without a classifier, such as those of self-supervised models."""
+    state = {key: value for key, value in load_file(SHIPPED_DIGITS).items() if not key.startswith("head.")}
+    save_file(state, tmp_path / "headless.safetensors")
+    file = tmp_path / "headless.safetensors"
+    for said in (["teacher=true", f"backbone.checkpoint={file}"], [f"teacher={{backbone:digits,checkpoint:{file}}}"]):
+        with pytest.raises(ValueError, match=r"^teacher=.*: its head is not trained: take one that was fine-tuned"):
+            build_model(composed("train", tmp_path, *REDUCER, *said))
+
+
+def test_a_run_is_a_teacher(tmp_path: Path) -> None:
+    """A run directory stands for its best weights; layers that its reducer learned are left out."""
+    run.train(composed("train", tmp_path / "tuned", "reducer=sit", "baselines=false", "optimizer.warmup_epochs=0"))
+    said = f"teacher={{backbone:digits,checkpoint:{tmp_path / 'tuned'}}}"
+    cfg = composed("train", tmp_path / "next", *REDUCER, said)
+    built = build_model(cfg).teacher
+    best = torch.load(tmp_path / "tuned" / "best.ckpt", weights_only=False)["state_dict"]
+    assert torch.equal(built.state_dict()["head.weight"], best["model.head.weight"])
+    with pytest.raises(FileNotFoundError, match="holds neither best"):
+        build_model(
+            composed("train", tmp_path / "next", *REDUCER, f"teacher={{backbone:digits,checkpoint:{tmp_path}}}")
+        )

@@ -15,6 +15,7 @@ MODULES = {
     "bench": "atc.bench",
     "check": "datamodules.check",
     "fid": "atc.diffusion.fid",
+    "reference": "atc.diffusion.reference",
     "report": "atc.report",
     "study": "atc.study",
     "visualise": "atc.visualise",

@@ -1,4 +1,4 @@
-"""python -m atc.diffusion.fid: settings that are none, and directories that cannot be compared."""
+"""python -m atc.diffusion.fid and .reference: settings that are none, and directories that cannot be compared."""
 
 from pathlib import Path
 
@@ -54,4 +54,10 @@ MISTAKES = [
     _given("generated=single reference=two features=random", "single holds 1 image", torch=True),
     _given("generated=one reference=two features=random device=tpu", "device=tpu is not there", torch=True),
     _given("generated=one clip=none", "0_0.png does not say the prompt", "prompts=FILE.json", torch=True),
+    Mistake("reference", ("root=VALUE is missing",), without_torch=True),
+    Mistake("reference root=one", ("output=VALUE is missing",), without_torch=True),
+    Mistake("reference root=one output=two per_class=none", ("per_class=none must be",), without_torch=True),
+    Mistake("reference root=one output=two source=zip", ("must be folders, webdataset or hf",), without_torch=True),
+    Mistake("reference root=one output=file", ("output=file is a file",), prepare=_images),
+    Mistake("reference root=none output=out", ("ImageNet is missing the folder none",), lines=12),
 ]

@@ -1,4 +1,4 @@
-"""The commands: atc-train and atc-evaluate, train.py and evaluate.py."""
+"""The commands: atc-train and atc-evaluate, train.py and evaluate.py, python -m atc.diffusion.generate."""
 
 import functools
 import logging
@@ -49,6 +49,11 @@ def train() -> None:
 def evaluate() -> None:
     """Evaluate without training: conf/evaluate.yaml."""
     main("evaluate", own=directories.OF_THE_EVALUATION)
+
+
+def generate() -> None:
+    """Generate images with tokens merged in a diffusion model: conf/generate.yaml."""
+    main("generate", own=set())
 
 
 def main(name: str, own: set[str]) -> None:
@@ -135,7 +140,7 @@ def _run(name: str, cfg: DictConfig) -> Record:
 
 def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
     directory = Path(cfg.output_dir)
-    if cfg.get("resume") == "auto":
+    if cfg.get("resume") == "auto" or name == "generate":
         log.info("interrupted; the same command goes on")
     elif name == "train" and (directory / directories.LAST).is_file():
         script = Path(sys.argv[0])
@@ -153,6 +158,8 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
         cfg.output_dir = context.runtime.output_dir
         cfg.choices = chosen_options(context.runtime.choices)
     directories.refuse_links(cfg.output_dir)
+    if name == "generate":
+        return cfg
     setting = "resume" if name == "train" else "checkpoint"
     cfg[setting] = directories.named_run(cfg[setting], setting)
     if cfg[setting] == "last":

@@ -28,12 +28,14 @@ _BATCH = {
     "train": "datamodule.batch_size, or datamodule.eval_batch_size if it is evaluating",
     "evaluate": "datamodule.eval_batch_size",
     "throughput": "batch_size",
+    "generate": "sampling.height and sampling.width",
     "visualise": "the size of the image",
 }
 _CHEAPER = {
     "train": "; activation_checkpointing=true and trainer.precision=bf16-mixed need less too",
     "evaluate": "; trainer.precision=bf16-mixed needs less too",
     "throughput": "; precision=bf16 needs less too",
+    "generate": "; sampling.precision=fp16 needs less too",
 }
 
 
@@ -42,7 +44,7 @@ def told(error: BaseException, command: str) -> str | None:
 
     Args:
         error: what was raised; what caused it is looked at too.
-        command: train, evaluate, throughput or visualise, which decides on the names of the settings.
+        command: train, evaluate, generate, throughput or visualise, which decides on the names of the settings.
 
     Returns:
         The line, or None for an error of another kind.

@@ -83,8 +83,10 @@ class Grid(Sweeper):
         from atc.grids.progress import Progress
 
         wanted, script = self.config.hydra.job.name, Path(sys.argv[0]).stem.removeprefix("atc-")
-        if {wanted, script} == {"train", "evaluate"}:
-            raise ValueError(f"{self.config.hydra.job.config_name} is a sweep for {wanted}.py, not for {script}.py")
+        commands = {"train": "train.py", "evaluate": "evaluate.py", "generate": "python -m atc.diffusion.generate"}
+        if wanted != script and {wanted, script} <= commands.keys():
+            sweep = self.config.hydra.job.config_name
+            raise ValueError(f"{sweep} is a sweep for {commands[wanted]}, not for {commands[script]}")
         self._check()
         jobs = self.jobs(arguments)
         progress = Progress(self.config.paths.store, jobs)

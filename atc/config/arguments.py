@@ -14,7 +14,9 @@ from omegaconf import OmegaConf
 from atc.config import build, sections
 
 # Settings that are files or directories, which may hold any characters.
-_PATH = re.compile(r"(checkpoint|resume|weights|(paths|hydra)\..+|.+\.(root|checkpoint|prompts|dir))$")
+_PATH = re.compile(
+    r"(checkpoint|resume|weights|pipeline|images|classes|(paths|hydra)\..+|.+\.(root|checkpoint|prompts|dir|reference))$"
+)
 # What comes with a checkpoint's run, and has other settings than the defaults that Hydra composes first.
 _SAVED = ("datamodule", "backbone", "reducer", "schedule", "optimizer", "task")
 _GRAMMAR = set("[]{}()'\",\\=$")  # what Hydra's grammar is made of; other text is text

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from atc.config import build, others, settings, together
+from atc.config import build, generation, others, settings, together
 from atc.config.signatures import Signature, signature
 from atc.values import check as check_value
 from atc.values import kinds, shown
@@ -26,7 +26,7 @@ def check(cfg: DictConfig, command: str, *, partly: bool = False) -> None:
     Args:
         cfg: composed; a value is replaced where it is of another type than its setting, as 4.0 is. With `hydra` in it
             or without.
-        command: "train" or "evaluate".
+        command: "train", "evaluate" or "generate".
         partly: whether groups come from elsewhere, as with the run of a checkpoint: only the top level is looked at.
 
     Raises:
@@ -43,7 +43,10 @@ def check(cfg: DictConfig, command: str, *, partly: bool = False) -> None:
                     _check_callbacks(cfg.callbacks)
                 if group not in known and group not in _ELSEWHERE:
                     _check_node(cfg, str(group), str(group))
-            together.check(cfg, command)
+            if command == "generate":
+                generation.check(cfg)
+            else:
+                together.check(cfg, command)
 
 
 @contextmanager
@@ -74,9 +77,7 @@ def _check_top(cfg: DictConfig, command: str) -> None:
 
 def _check_groups(cfg: DictConfig, command: str) -> None:
     """ValueError for a configuration without one of the parts that every run has."""
-    for group, instead in settings.GROUPS.items():
-        if group == "optimizer" and command != "train":
-            continue
+    for group, instead in settings.groups(command).items():
         if not isinstance(cfg.get(group), DictConfig):
             said = shown(_plain(cfg.get(group)))
             raise ValueError(f"{group}={said}: a run needs one; {instead}")

@@ -21,6 +21,8 @@ def check(cfg: DictConfig) -> None:
             raise ValueError(f"paths.{name}={cfg.paths[name]}: ${{ begins a reference to a setting; give another name")
         if Path(cfg.paths[name]).is_file():
             raise ValueError(f"paths.{name}={cfg.paths[name]} is a file, and must be a directory")
+    if "trainer" not in cfg:
+        return
     accelerator = cfg.trainer.get("accelerator", "auto")
     devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
     if (isinstance(devices, ListConfig) or str(devices) == "-1" or "," in str(devices)) and _on_cpu(accelerator):

@@ -1,10 +1,10 @@
-"""The settings at the top level of train and evaluate: what each may be. Their defaults and meaning stand in conf/."""
+"""The settings at the top level of train, evaluate and generate: what each may be. Their defaults and meaning stand in conf/."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_type_hints
 
-from atc.values import Blocks, Count, KeepRates, NotNegative, Seed, Whole
+from atc.values import Blocks, Count, KeepRates, NotNegative, Seed, Side, Whole
 
 Threads = Annotated[int, "[1, 1024]"]
 
@@ -52,8 +52,49 @@ class _Paths:
     store: os.PathLike[str]
 
 
-_TOP: dict[str, type] = {"train": _Train, "evaluate": _Evaluate}
-_NESTED: dict[str, type] = {"benchmark": _Benchmark, "paths": _Paths}
+class _Generate:
+    pipeline: os.PathLike[str]
+    keep_rate: KeepRates
+    as_released: bool
+    classes: os.PathLike[str] | Sequence[int]
+    per_class: Annotated[int, "[1, 100000]"]
+    prompt: str
+    seed: Seed
+    images: os.PathLike[str] | None
+    shard: str | None
+    device: str | None
+    threads: Threads | None
+    debug: bool
+
+
+class _Merging:
+    keep_rate: KeepRates
+    max_downsample: Count
+    sites: Sequence[str]
+    steps: Sequence[Whole] | None
+    every: Count
+    seed: Seed | None
+
+
+class _Sampling:
+    steps: Annotated[int, "[1, 1000]"]
+    guidance: NotNegative
+    height: Side | None
+    width: Side | None
+    precision: Literal["fp32", "fp16", "bf16"] | None
+
+
+class _Fid:
+    reference: os.PathLike[str] | None
+
+
+_TOP: dict[str, type] = {"train": _Train, "evaluate": _Evaluate, "generate": _Generate}
+_RUNS: dict[str, type] = {"benchmark": _Benchmark, "paths": _Paths}
+_NESTED: dict[str, dict[str, type]] = {
+    "train": _RUNS,
+    "evaluate": _RUNS,
+    "generate": {"merging": _Merging, "sampling": _Sampling, "fid": _Fid, "paths": _Paths},
+}
 # Groups without which nothing can run: what to say to who leaves one out.
 GROUPS = {
     "reducer": "reducer=none is no reduction",
@@ -66,18 +107,29 @@ GROUPS = {
     "callbacks": "callbacks=default or evaluate; a single one is left out as in ~callbacks.progress",
     "paths": "paths=default",
 }
+_OF_GENERATE = ("reducer", "paths")
+
+
+def groups(command: str) -> dict[str, str]:
+    """Groups without which a command cannot run, and what to say to who leaves one out.
+
+    Args:
+        command: "train", "evaluate" or "generate".
+    """
+    without = {"train": (), "evaluate": ("optimizer",), "generate": [one for one in GROUPS if one not in _OF_GENERATE]}
+    return {group: instead for group, instead in GROUPS.items() if group not in without[command]}
 
 
 def annotations(command: str) -> dict[str, Any]:
     """What the settings of a command may be.
 
     Args:
-        command: "train" or "evaluate".
+        command: "train", "evaluate" or "generate".
 
     Returns:
         Annotations by the settings' full names, those in `benchmark` and `paths` with a dot.
     """
-    nested = {f"{name}.{key}": kind for name, held in _NESTED.items() for key, kind in _hints(held).items()}
+    nested = {f"{name}.{key}": kind for name, held in _NESTED[command].items() for key, kind in _hints(held).items()}
     return _hints(_TOP[command]) | nested
 
 

@@ -14,7 +14,7 @@ from atc.report import same_settings
 from atc.report.same_settings import Settings
 from atc.runs import identity
 from atc.runs.record import Record
-from atc.runs.settings import plain_settings
+from atc.runs.settings import command_of, plain_settings
 
 COUNTS = ("keep_rate", "blocks", "t", "as_released")  # top-level settings that others are made of by interpolation
 FILES = ("reducer", "schedule")  # groups whose settings come from their own file alone
@@ -35,8 +35,8 @@ def settings(record: Record, where: Mapping[str, str]) -> Settings | None:
     chosen = {group: option for group in GROUPS if isinstance(option := record.part(group), str)}
     if any(option not in build.names(group) for group, option in chosen.items()):
         return None  # of another version, or of a tree that is not here
-    name = "train" if "optimizer" in record.config else "evaluate"
-    if name == "evaluate":
+    name = command_of(record.config)
+    if name != "train":
         chosen.pop("optimizer", None)
     axes = {key: value for key, value in where.items() if key not in (*chosen, *FILES, *COUNTS, "setting", "seed")}
     axes = {key: value for key, value in axes.items() if key not in identity.WEIGHTS and not is_without_effect(key)}

@@ -115,7 +115,7 @@ def _applies(one: _Run, key: str) -> bool:
         return False
     if parts[-1] in expected.COUNTS and parts[-1] in one.where:
         return False
-    if parts[0] in expected.FILES or key in ("proportional_attention", "size_weighted"):
+    if parts[0] in (*expected.FILES, "merging") or key in ("proportional_attention", "size_weighted"):
         return _reduced(one.cell) and (len(parts) == 1 or key in one.settings or key in _expected(one))
     return True
 

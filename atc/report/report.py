@@ -16,7 +16,7 @@ from atc.report.tables import Table
 from atc.runs.record import Record
 
 # What the record behind a table leaves out of the runs' records: where they ran, and what is shown anyway.
-PRIVATE = ("command", "error", "notices", "paths", "logger", "callbacks", "trainer")
+PRIVATE = ("command", "error", "notices", "paths", "logger", "callbacks", "trainer", "images_directory")
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 from atc.runs.record import Record
 
 Settings = dict[str, Any]  # by dotted key
-OF_THE_REDUCTION = ("reducer", "schedule", "proportional_attention", "size_weighted")  # in a record's config
+OF_THE_REDUCTION = ("reducer", "schedule", "merging", "proportional_attention", "size_weighted")  # in a record's config
 
 
 class Runs:

@@ -14,6 +14,7 @@ from atc import code
 from atc.config.released import trained_otherwise
 from atc.files import write_whole
 from atc.grids import claim
+from atc.run.generation import generate
 from atc.run.loading import load
 from atc.run.parts import Parts, build, optimizer_of, run_of
 from atc.run.results import finish, result_of, result_of_selection
@@ -26,7 +27,7 @@ from atc.runs.summary import summary_text
 from atc.tasks import resuming
 from atc.tasks.interrupt import behind
 
-__all__ = ["Parts", "build", "evaluate", "load", "train"]
+__all__ = ["Parts", "build", "evaluate", "generate", "load", "train"]
 
 log = logging.getLogger(__name__)
 

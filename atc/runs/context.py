@@ -16,7 +16,7 @@ from atc.printable import printable
 from atc.runs import directories, store, wandb_log
 from atc.runs.record import Record, Status
 from atc.runs.record_file import FILE, RecordFile
-from atc.runs.settings import plain_settings
+from atc.runs.settings import command_of, plain_settings
 from atc.signals import Interrupted
 
 log = logging.getLogger(__name__)
@@ -113,8 +113,7 @@ class Run:
         Returns:
             The record.
         """
-        command = "train" if "optimizer" in self.cfg else "evaluate"
-        reason = None if error is None else faults.told(error, command) or faults.first_words(error)
+        reason = None if error is None else faults.told(error, command_of(self.cfg)) or faults.first_words(error)
         self.file.update(error=None if reason is None else printable(reason, keep="\n"))
         self.file.finish(status)
         store.Store(self.cfg.paths.store).append(store.with_settings(self.record, self.cfg))

@@ -21,6 +21,7 @@ RESULTS = 1
 WITHOUT_EFFECT = (
     *("output_dir", "choices", "paths", "logger", "debug", "report", "sweep", "benchmark", "baselines", "hydra"),
     *("resume", "activation_checkpointing", "keep_rate", "blocks", "t", "as_released", "weights"),
+    *("images", "shard", "device"),
     *("callbacks.progress", "callbacks.gallery", "callbacks.stop_safely.minutes"),
     *("datamodule.num_workers", "datamodule.eval_batch_size"),
     *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
@@ -76,12 +77,49 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
         file = _get(determining, key)
         if file is not None:
             _set(determining, key, _of_weights(str(file)))
+    if "pipeline" in determining:
+        _of_generation(determining)
     root = _get(determining, ROOT)
     if root is not None:
         module = str(_get(determining, "datamodule._target_")).removeprefix("datamodules.").split(".")[0]
         _set(determining, ROOT, Path(root).name if module in PUBLISHED else _of_folder(Path(root).expanduser()))
     named: dict[str, Any] = moved.targets(determining, moved.first_name)
     return _without_nulls(named)
+
+
+def of_images(determining: dict[str, Any]) -> dict[str, Any]:
+    """What of `settings(cfg)` decides how each generated image looks, whichever images a run is of."""
+    others = ("fid", "classes", "per_class", "prompt", "seed", "threads")
+    return {key: value for key, value in determining.items() if key not in others}
+
+
+def image_set(determining: dict[str, Any]) -> str:
+    """What runs share that generate the same images, by whatever they are scored: 12 hexadecimal digits."""
+    return of_settings({key: value for key, value in determining.items() if key != "fid"})
+
+
+def _of_generation(determining: dict[str, Any]) -> None:
+    """Pipelines and lists of classes count by what is in them; without reduction, nothing counts of how it is done."""
+    pipeline, listed, reference = (_get(determining, key) for key in ("pipeline", "classes", "fid.reference"))
+    if Path(str(pipeline)).expanduser().is_dir():
+        determining["pipeline"] = _of_contents(Path(str(pipeline)).expanduser())
+    if isinstance(listed, str) and Path(listed).expanduser().is_file():
+        determining["classes"] = _of_weights(listed)
+    if reference is not None:
+        path = Path(str(reference)).expanduser()
+        determining["fid"]["reference"] = _of_weights(str(path)) if path.is_file() else _of_folder(path)
+    if str(_get(determining, "reducer._target_")).endswith(".NoReduction"):
+        determining.pop("merging", None)
+
+
+def _of_contents(root: Path) -> str:
+    """The files of a folder, by name and SHA-256."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        name, state = path.relative_to(root), path.stat()
+        if not any(part.startswith(".") for part in name.parts):
+            digest.update(f"{name.as_posix()} {_digest(path.resolve(), state.st_mtime_ns, state.st_size)}\n".encode())
+    return f"files: {digest.hexdigest()}"
 
 
 def _of_weights(file: str) -> str:

@@ -1,8 +1,21 @@
 """A configuration as plain containers, which is what records and identities are made of."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+
+def command_of(settings: Mapping[str, Any] | DictConfig) -> str:
+    """Which command a configuration, or what a record holds of it, is one of.
+
+    Args:
+        settings: of a run, by group and setting.
+
+    Returns:
+        "train", "evaluate" or "generate".
+    """
+    return "generate" if "pipeline" in settings else "train" if "optimizer" in settings else "evaluate"
 
 
 def plain_settings(cfg: DictConfig, *, resolve: bool = False) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def with_settings(record: Record, cfg: DictConfig) -> Record:
         Another record.
     """
     determining = identity.settings(cfg)
-    choices, schedule = cfg.get("choices") or {}, cfg.get("schedule") or {}
+    choices, schedule = cfg.get("choices") or {}, cfg.get("schedule") or cfg.get("merging") or {}
     chosen = {group: choices[group] for group in GROUPS if choices.get(group)}
     plain = plain_settings(schedule, resolve=True) if isinstance(schedule, DictConfig) else schedule
     counts = {key: plain[key] for key in ("keep_rate", "t") if key in plain}

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -27,7 +28,7 @@ def check(cfg: DictConfig) -> None:
             'images are generated with diffusers, which is not installed: pip install "atc-toolkit[diffusion]"'
         )
     check_pipeline(cfg.pipeline)
-    named = cfg.classes if not OmegaConf.is_config(cfg.classes) else OmegaConf.to_container(cfg.classes)
+    named: Any = cfg.classes if not OmegaConf.is_config(cfg.classes) else OmegaConf.to_container(cfg.classes)
     if classes.numbers(named) is None:
         classes.read(named)
     if "{}" not in cfg.prompt:
@@ -38,15 +39,12 @@ def check(cfg: DictConfig) -> None:
         if value is not None and value % 8:
             raise ValueError(f"sampling.{key}={value} must be a multiple of 8 pixels")
     _check_merging(cfg.merging)
-    for key in ("images", "fid.reference"):
-        place = OmegaConf.select(cfg, key)
-        if place is not None and key == "images" and Path(str(place)).expanduser().is_file():
-            raise ValueError(f"images={shown(str(place))} is a file, and must be a directory")
+    if cfg.images is not None and Path(str(cfg.images)).expanduser().is_file():
+        raise ValueError(f"images={shown(str(cfg.images))} is a file, and must be a directory")
     reference = cfg.fid.reference
-    if reference is not None and not Path(str(reference)).expanduser().exists():
-        raise ValueError(
-            f"fid.reference={shown(str(reference))}: there is no such directory (looked from {Path.cwd()})"
-        )
+    if reference is not None and not Path(str(reference)).expanduser().is_dir():
+        said = f"fid.reference={shown(str(reference))}"
+        raise ValueError(f"{said}: there is no such directory (looked from {Path.cwd()})")
 
 
 def check_pipeline(name: str | os.PathLike[str]) -> None:
@@ -100,8 +98,8 @@ def _check_merging(merging: DictConfig) -> None:
     rates = merging.keep_rate
     if isinstance(rates, Sequence) and not isinstance(rates, str) and len(rates) != len(sites):
         raise ValueError(
-            f"keep_rate={shown(list(rates))} must be a number, or one for each of merging.sites={shown(sites)}; for one "
-            f"run each: -m keep_rate={','.join(map(shown, rates))}"
+            f"keep_rate={shown(list(rates))} must be a number, or one for each of merging.sites={shown(sites)}; "
+            f"for one run each: -m keep_rate={','.join(map(shown, rates))}"
         )
     steps = merging.steps
     if steps is not None and (len(steps) != 2 or steps[0] > steps[1]):

@@ -1,4 +1,7 @@
-"""The settings at the top level of train, evaluate and generate: what each may be. Their defaults and meaning stand in conf/."""
+"""The settings at the top level of train, evaluate and generate: what each may be.
+
+Their defaults and meaning stand in conf/.
+"""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""python -m atc.diffusion.generate reducer=atc_average keep_rate=0.4; everything that can be set: conf/generate.yaml."""
+"""python -m atc.diffusion.generate reducer=atc_average keep_rate=0.4; all settings: conf/generate.yaml."""
 
 from atc.cli import generate
 

@@ -50,7 +50,7 @@ class ImageSet:
     def made_from(self, one: Wanted) -> dict[str, Any]:
         """What the text in an image has to say."""
         own = {"prompt": one.prompt, "seed": one.seed, "class": one.class_name}
-        return json.loads(json_text({**own, "settings": self.settings}))  # type: ignore[no-any-return]  # a mapping
+        return dict(json.loads(json_text({**own, "settings": self.settings})))
 
     def about(self) -> list[dict[str, Any]]:
         """What the images that are there say of themselves, in their order."""

@@ -91,7 +91,8 @@ def _diffusers() -> Any:
         import diffusers
     except ImportError as error:
         raise ValueError(
-            f'images are generated with diffusers, which is not installed ({error}): pip install "atc-toolkit[diffusion]"'
+            f"images are generated with diffusers, which is not installed ({error}): "
+            'pip install "atc-toolkit[diffusion]"'
         ) from error
     import transformers
 

@@ -223,7 +223,7 @@ def _note(cfg: DictConfig, run: Run, images: ImageSet) -> None:
     if seconds:
         spread = statistics.stdev(seconds) if len(seconds) > 1 else None
         run.note(seconds_per_image={"mean": statistics.fmean(seconds), "std": spread})
-    tokens = next((one["tokens"] for one in about if one.get("tokens")), [])
+    tokens: list[tuple[str, str, int, int]] = next((one["tokens"] for one in about if one.get("tokens")), [])
     run.update(tokens_merged=[f"{name} {site}: {before} -> {after}" for name, site, before, after in tokens])
     with whole_file(run.directory / SHEET) as file:
         _contact_sheet(images).save(file, format="PNG")

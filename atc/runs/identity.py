@@ -90,7 +90,9 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
 def of_images(determining: dict[str, Any]) -> dict[str, Any]:
     """What of `settings(cfg)` decides how each generated image looks, whichever images a run is of."""
     others = ("fid", "classes", "per_class", "prompt", "seed", "threads")
-    return {key: value for key, value in determining.items() if key not in others}
+    found = {key: value for key, value in determining.items() if key not in others}
+    sampling = {key: value for key, value in found.get("sampling", {}).items() if key != "precision"}
+    return found | {"sampling": sampling}  # images say themselves which precision null came to
 
 
 def image_set(determining: dict[str, Any]) -> str:

@@ -79,14 +79,10 @@ class Grid(Sweeper):
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Run what is missing; ValueError, one line, if runs failed, of overrides `arguments`."""
         from atc.config.errors import Complaint
-        from atc.grids import outcomes
+        from atc.grids import grid, outcomes
         from atc.grids.progress import Progress
 
-        wanted, script = self.config.hydra.job.name, Path(sys.argv[0]).stem.removeprefix("atc-")
-        commands = {"train": "train.py", "evaluate": "evaluate.py", "generate": "python -m atc.diffusion.generate"}
-        if wanted != script and {wanted, script} <= commands.keys():
-            sweep = self.config.hydra.job.config_name
-            raise ValueError(f"{sweep} is a sweep for {commands[wanted]}, not for {commands[script]}")
+        grid.check_command(self.config.hydra.job.config_name, self.config.hydra.job.name, sys.argv[0])
         self._check()
         jobs = self.jobs(arguments)
         progress = Progress(self.config.paths.store, jobs)

@@ -89,6 +89,10 @@ class _Sampling:
 
 class _Fid:
     reference: os.PathLike[str] | None
+    features: Literal["inception", "random"]
+    weights: os.PathLike[str] | None
+    resizer: Literal["clean", "torch_fidelity"]
+    reference_subsets: Count
 
 
 _TOP: dict[str, type] = {"train": _Train, "evaluate": _Evaluate, "generate": _Generate}

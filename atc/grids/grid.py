@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -10,6 +11,22 @@ from omegaconf import OmegaConf
 OF_THE_METHOD = ("reducer", "keep_rate", "schedule", "t", "blocks", "schedule.clamp")  # mean nothing without reduction
 
 Point = dict[str, str]  # one run of a grid: a value, as typed, for each axis
+
+
+COMMANDS = {"train": "train.py", "evaluate": "evaluate.py", "generate": "python -m atc.diffusion.generate"}
+
+
+def check_command(sweep: str, command: str, script: str) -> None:
+    """ValueError for a sweep that is started by the script of another command.
+
+    Args:
+        sweep: its name.
+        command: that it is for.
+        script: by which the process was started, as sys.argv has it.
+    """
+    started = Path(script).stem.removeprefix("atc-")
+    if started != command and {started, command} <= COMMANDS.keys():
+        raise ValueError(f"{sweep} is a sweep for {COMMANDS[command]}, not for {COMMANDS[started]}")
 
 
 def points(grids: Iterable[Mapping[str, Any]]) -> list[Point]:

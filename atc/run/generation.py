@@ -2,29 +2,23 @@
 
 import logging
 import statistics
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from atc import code, provenance
-from atc.config import generation
 from atc.core.metric import PUBLISHED
-from atc.diffusion import pipelines, prompts, sheets
-from atc.diffusion.image_set import ImageSet, save
+from atc.diffusion import sheets
+from atc.diffusion.image_set import ImageSet
 from atc.diffusion.prompts import Wanted
-from atc.diffusion.reducing import reduce
-from atc.diffusion.sampling import Sampling, sample
 from atc.files import whole_file
 from atc.grids import claim
-from atc.runs import identity, lock, record_file, store
+from atc.run.images import computed_in, counts, image_set, make_missing, reduces
+from atc.runs import lock, record_file, store
 from atc.runs.context import Run, recorded
 from atc.runs.record import Record
 from atc.runs.settings import plain_settings
@@ -34,7 +28,6 @@ log = logging.getLogger(__name__)
 METRIC = PUBLISHED["fid"]
 SHEET = "contact_sheet.png"
 ON_SHEET = 100  # images
-EVERY = 60.0  # seconds between lines of a log that no terminal shows
 
 
 def generate(cfg: DictConfig) -> Record:
@@ -55,10 +48,10 @@ def generate(cfg: DictConfig) -> Record:
         torch.set_num_threads(cfg.threads)
     images = image_set(cfg)
     if cfg.shard is not None or not lock.is_first():
-        if _make(cfg, images, wait=False) and not lock.is_first():
+        if make_missing(cfg, images, wait=False) and not lock.is_first():
             return Record()
         if images.missing():
-            log.info("%d of %d images are there; other processes make the rest", *_counts(images))
+            log.info("%d of %d images are there; other processes make the rest", *counts(images))
             return Record()
     for last in (False, True):
         try:
@@ -68,41 +61,22 @@ def generate(cfg: DictConfig) -> Record:
             if last:  # it has all its images and scores them
                 return Record()
             log.info("%s; this process makes images of the same run", str(held).partition(": ")[0])
-            _make(cfg, images)
+            make_missing(cfg, images)
     raise AssertionError  # the loop returns
-
-
-def image_set(cfg: DictConfig) -> ImageSet:
-    """The images of a configuration; nothing is loaded or written."""
-    determining = identity.settings(cfg)
-    directory = cfg.images or Path(cfg.paths.runs) / "images" / identity.image_set(determining)
-    named = OmegaConf.to_container(cfg.classes) if OmegaConf.is_config(cfg.classes) else cfg.classes
-    wanted = list(prompts.wanted_images(named, cfg.per_class, cfg.prompt, cfg.seed))  # type: ignore[arg-type]
-    return ImageSet(Path(directory).expanduser().absolute(), wanted, identity.of_images(determining))
-
-
-def _counts(images: ImageSet) -> tuple[int, int]:
-    return len(images.wanted) - len(images.missing()), len(images.wanted)
-
-
-def _computed_in(cfg: DictConfig) -> dict[str, str]:
-    """What else an image depends on: noise of a GPU is not that of a CPU."""
-    device = pipelines.device_of(cfg.device)
-    return {"device": device.type, "precision": pipelines.precision_of(cfg.sampling.precision, device)}
 
 
 def _recorded(cfg: DictConfig, images: ImageSet) -> Record:
     known = record_file.RecordFile(Path(cfg.output_dir) / record_file.FILE, resume=True).record
     if known.status == "finished" and not images.missing():
         return _finished_before(cfg, known)
-    computed_in = _computed_in(cfg)
-    images.check(computed_in)
+    made_in = computed_in(cfg)
+    images.check(made_in)
     _check_reference(cfg)
-    run = Run(cfg, _settings(cfg, images, computed_in), _notices(cfg), resume=known.status != "finished")
+    run = Run(cfg, _settings(cfg, images, made_in), _notices(cfg), resume=known.status != "finished")
     run.begin()
     with recorded(run):
         run.update(versions=provenance.versions(("diffusers", "transformers", "accelerate")))
-        _make(cfg, images, run)
+        make_missing(cfg, images, run)
         images.tidy()
         _note(cfg, run, images)
         record = run.end("finished")
@@ -110,16 +84,16 @@ def _recorded(cfg: DictConfig, images: ImageSet) -> Record:
     return record
 
 
-def _settings(cfg: DictConfig, images: ImageSet, computed_in: dict[str, str]) -> dict[str, Any]:
+def _settings(cfg: DictConfig, images: ImageSet, made_in: dict[str, str]) -> dict[str, Any]:
     return {
         **{group: name for group, name in (cfg.choices or {}).items() if name is not None},
-        "reduces": _reduces(cfg),
+        "reduces": reduces(cfg),
         "score": METRIC.name,
         "metric": METRIC._asdict(),
         "seed": cfg.seed,
         "reader": None,
-        "precision": computed_in["precision"],
-        "tf32": provenance.tf32(computed_in["device"] == "cuda"),
+        "precision": made_in["precision"],
+        "tf32": provenance.tf32(made_in["device"] == "cuda"),
         "pipeline": str(cfg.pipeline),
         "images_directory": str(images.directory),
     }
@@ -129,95 +103,20 @@ def _notices(cfg: DictConfig) -> list[str]:
     return [] if cfg.merging.every == 1 else [f"merging.every={cfg.merging.every} is ours, not of the papers"]
 
 
-def _reduces(cfg: DictConfig) -> bool:
-    return not str(cfg.reducer._target_).endswith(".NoReduction")
-
-
-def _make(cfg: DictConfig, images: ImageSet, run: Run | None = None, *, wait: bool = True) -> int:
-    """Make what is missing; how many images this process made."""
-    number, count = generation.shard(cfg.shard)
-    own = images.wanted[number::count]
-    if not images.missing(own):
-        return 0
-    computed_in = _computed_in(cfg)
-    images.check(computed_in)
-    device = pipelines.device_of(cfg.device)
-    pipeline = pipelines.load_pipeline(cfg.pipeline, computed_in["precision"], device)
-    if run is not None and (notice := pipelines.sampler_notice(pipeline)):
-        run.update(notices=[*(run.record.notices or ()), notice])
-    drawn = cfg.merging.seed is not None and _reduces(cfg)
-    drawing = torch.Generator(device) if drawn else None
-    images.write_manifest()
-    with ExitStack() as stack:
-        handle = stack.enter_context(reduce(pipeline, **_reduction(cfg, drawing))) if _reduces(cfg) else None
-        seen = stack.enter_context(_progress(images))
-
-        def make(one: Wanted) -> None:
-            made = sample(
-                pipeline,
-                one,
-                Sampling(**{key: value for key, value in cfg.sampling.items() if key != "precision"}),
-                handle=handle,
-                drawing=drawing,
-                drawing_seed=cfg.merging.seed,
-            )
-            about = {
-                **images.made_from(one),
-                **computed_in,
-                "seconds": round(made.seconds, 4),
-                "tokens": made.tokens,
-                "commit": provenance.commit(),
-                "versions": provenance.versions(("atc-toolkit", "torch", "diffusers")),
-            }
-            save(made.image, images.path(one), about)
-            seen()
-
-        return images.complete(make, own, wait=wait)
-
-
-def _reduction(cfg: DictConfig, drawing: torch.Generator | None) -> dict[str, Any]:
-    """The arguments of `atc.diffusion.reduce`."""
-    given = plain_settings(cfg.merging, resolve=True)
-    args = {key: value for key, value in plain_settings(cfg.reducer, resolve=True).items() if key[0] != "_"}
-    usual = {"steps": None, "every": 1}
-    return {
-        "reducer": str((cfg.choices or {})["reducer"]),
-        "keep_rate": given["keep_rate"],
-        "max_downsample": given["max_downsample"],
-        "sites": given["sites"],
-        **{key: given[key] for key, value in usual.items() if given[key] != value},
-        **({"generator": drawing} if drawing is not None else {}),
-        "reducer_args": args,
-    }
-
-
-@contextmanager
-def _progress(images: ImageSet) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, else a line now and then: how many images are there, whoever made them."""
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as bar:
-        there, count = _counts(images)
-        task = bar.add_task("images", total=count, completed=there)
-        log.info("%d of %d images are there, in %s", there, count, images.directory)
-        said = [bar.get_time()]
-
-        def seen() -> None:
-            made = _counts(images)[0]
-            bar.update(task, completed=made)
-            if bar.disable and bar.get_time() - said[0] > EVERY:
-                said[0] = bar.get_time()
-                log.info("%d of %d images are there", made, count)
-
-        yield seen
-
-
 def _check_reference(cfg: DictConfig) -> None:
-    """What cannot be scored is refused before hours of generation."""
+    """What could not be scored is refused before hours of generation."""
+    if cfg.fid.reference is None:
+        return
+    from atc.diffusion.fid import networks
+    from atc.diffusion.image_directory import images_in
+
+    if len(images_in(cfg.fid.reference)) < 2:
+        raise ValueError(f"fid.reference={cfg.fid.reference} holds one image: FID needs two at least")
+    networks.network(cfg.fid.features, cfg.fid.weights)
 
 
 def _note(cfg: DictConfig, run: Run, images: ImageSet) -> None:
-    """Score the images, and put into the record what they took."""
+    """Put into the record what the images took, and what they are worth."""
     about = images.about()
     seconds = [float(one["seconds"]) for one in about if isinstance(one.get("seconds"), int | float)]
     if seconds:
@@ -227,9 +126,31 @@ def _note(cfg: DictConfig, run: Run, images: ImageSet) -> None:
     run.update(tokens_merged=[f"{name} {site}: {before} -> {after}" for name, site, before, after in tokens])
     with whole_file(run.directory / SHEET) as file:
         _contact_sheet(images).save(file, format="PNG")
-    name = "off_the_shelf" if _reduces(cfg) else "dense"
     result: dict[str, float | None] = {"images": len(images.wanted), "images_of": len(images.wanted)}
-    run.note(**{name: result})
+    run.note(**{_evaluated(cfg): {**_scores(cfg, images), **result}})
+
+
+def _evaluated(cfg: DictConfig) -> str:
+    return "off_the_shelf" if reduces(cfg) else "dense"
+
+
+def _scores(cfg: DictConfig, images: ImageSet) -> dict[str, float | None]:
+    """FID and KID, and how far FID scatters; nothing without a reference."""
+    if cfg.fid.reference is None:
+        return {}
+    from atc.diffusion.fid import compare
+
+    given = {key: value for key, value in plain_settings(cfg.fid, resolve=True).items() if key != "reference"}
+    found = compare(images.directory, cfg.fid.reference, device=cfg.device, **given)
+    fid, kid = found["fid"], found["kid"]
+    scattered = {key: fid[key]["std"] for key in ("seeds", "reference_subsets") if key in fid}
+    return {
+        METRIC.name: fid["value"],
+        **{f"{METRIC.name}_std_{key}": value for key, value in scattered.items()},
+        "kid": kid["value"],
+        "kid_low": kid["low"],
+        "kid_high": kid["high"],
+    }
 
 
 def _contact_sheet(images: ImageSet) -> Image.Image:

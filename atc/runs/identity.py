@@ -28,7 +28,7 @@ WITHOUT_EFFECT = (
     *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
 )
 # Weights, and the sentences that stand for weights of a classifier: they count with what is in them, wherever they are.
-WEIGHTS = ("backbone.checkpoint", "teacher.checkpoint", "checkpoint", "task.prompts")
+WEIGHTS = ("backbone.checkpoint", "teacher.checkpoint", "checkpoint", "task.prompts", "fid.weights")
 ROOT = "datamodule.root"  # of a data set, which lies in different places on different machines
 # Data sets that are the same for everybody, by the file of datamodules/: their roots count with their names. All others
 # count with their files.
@@ -107,7 +107,9 @@ def _of_generation(determining: dict[str, Any]) -> None:
         determining["pipeline"] = _of_contents(Path(str(pipeline)).expanduser())
     if isinstance(listed, str) and Path(listed).expanduser().is_file():
         determining["classes"] = _of_weights(listed)
-    if reference is not None:
+    if reference is None:
+        determining.pop("fid", None)
+    else:
         path = Path(str(reference)).expanduser()
         determining["fid"]["reference"] = _of_weights(str(path)) if path.is_file() else _of_folder(path)
     if str(_get(determining, "reducer._target_")).endswith(".NoReduction"):

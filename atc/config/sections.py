@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from atc.config import untrained
 
+IMAGE = re.compile(r"\d+_\d+\.png")  # as python -m atc.diffusion.generate names images
 Check = Callable[[Any], bool]
 
 
@@ -155,7 +157,10 @@ def _flat(error: BaseException) -> str:
     )
 
 
-KINDS = ("table", "curves", "ranks", "differences", "throughput", "similarity", "matrices", "proxies", "depth_maps")
+KINDS = (
+    *("table", "curves", "ranks", "differences", "throughput", "similarity", "matrices", "proxies", "depth_maps"),
+    "pictures",
+)
 STUDY_AXES = ("keep_rate", "capacity", "method", "data_set")
 SETTINGS = ("off_the_shelf", "fine_tuned")
 _LISTS = ("of", "settings", "rows", "columns", "against", "notes", "published")
@@ -174,6 +179,10 @@ _PARTS: dict[str, tuple[Check, str]] = {
     "against": (_are_texts, "a list of methods"),
     "floor": (lambda value: value is None or _is_text(value), "a method"),
     "images": (lambda value: value is None or (_is_count(value) and value > 0), "a whole number, 1 or more"),
+    "image": (
+        lambda value: value is None or (_is_text(value) and bool(IMAGE.fullmatch(value))),
+        "the name of a generated image, CLASS_NUMBER.png, as in 134_0.png",
+    ),
     "metric": (lambda value: isinstance(value, str | dict | list | tuple), "a metric, or a list of them"),
     "decimals": (lambda value: _is_count(value) and 0 <= value <= 9, "a whole number from 0 to 9"),
     "notes": (_are_texts, "a list of texts"),

@@ -66,6 +66,7 @@ class _Generate:
     images: os.PathLike[str] | None
     shard: str | None
     device: str | None
+    resume: Literal["auto"] | None
     threads: Threads | None
     debug: bool
 

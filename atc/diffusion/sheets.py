@@ -1,10 +1,10 @@
-"""Many images on one: a contact sheet of a run, and rows and columns of runs as in Figure 6 of the paper."""
+"""Many images on one: a contact sheet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-BACKGROUND, INK, MISSING = "white", "black", (225, 225, 225)
+BACKGROUND, INK = "white", "black"
 _GAP, _LINE = 6, 18  # pixels
 
 
@@ -30,45 +30,7 @@ def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], *, side: int = 12
     return sheet
 
 
-def figure(
-    rows: Sequence[str],
-    columns: Sequence[str],
-    pictures: Mapping[tuple[str, str], Image.Image],
-    *,
-    side: int = 256,
-    title: str = "",
-) -> Image.Image:
-    """Images in rows and columns with headings; a place without an image is grey.
-
-    Args:
-        rows: headings, from the top.
-        columns: headings, from the left.
-        pictures: by row and column.
-        side: of an image, in pixels.
-        title: a line above all.
-
-    Returns:
-        The figure.
-    """
-    margin, above = max(60, side // 4), _LINE * (3 if title else 2)
-    width, height = margin + len(columns) * (side + _GAP), above + len(rows) * (side + _GAP)
-    sheet = Image.new("RGB", (width, height), BACKGROUND)
-    if title:
-        _write(sheet, title, (width / 2, _LINE * 0.75), width)
-    for across, column in enumerate(columns):
-        left = margin + across * (side + _GAP)
-        _write(sheet, column, (left + side / 2, above - _LINE / 2 - 2), side)
-        for down, row in enumerate(rows):
-            _paste(sheet, pictures.get((row, column)), left, above + down * (side + _GAP), side)
-    for down, row in enumerate(rows):
-        _write(sheet, row, (margin / 2, above + down * (side + _GAP) + side / 2), margin)
-    return sheet
-
-
-def _paste(sheet: Image.Image, picture: Image.Image | None, left: int, top: int, side: int) -> None:
-    if picture is None:
-        sheet.paste(MISSING, (left, top, left + side, top + side))
-        return
+def _paste(sheet: Image.Image, picture: Image.Image, left: int, top: int, side: int) -> None:
     small = picture.convert("RGB")
     scale = side / max(small.size)
     small = small.resize([max(1, round(length * scale)) for length in small.size], Image.Resampling.LANCZOS)

@@ -28,7 +28,9 @@ DEFAULT = Path("runs/store")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0, 2 after an error of the user's."""
     parser = _Parser("python -m atc.report", description=__doc__, formatter_class=_AsWritten)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a file of sweeps/, or source=wandb project=NAME")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a file of sweeps/; source=wandb, project=NAME, image=FILE"
+    )
     parser.add_argument("--all", metavar="DIRECTORY", type=Path, help="write one page with all tables and figures")
     parser.add_argument("--list", action="store_true", help="say which there are")
     parser.add_argument("--wandb-sweep", metavar="DIRECTORY", type=Path, help="write sweep files for W&B instead")
@@ -56,6 +58,7 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         print("\n".join(map(printable, layout.names(given.sweeps))), flush=True)
         return 0
     settings = dict(name.split("=", 1) for name in given.names if "=" in name)
+    image = settings.pop("image", None)
     names = [name for name in given.names if "=" not in name]
     if not names and given.all is None:
         parser.error("name a table or figure, or give --all DIRECTORY; --list says which there are")
@@ -71,7 +74,7 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     records = _records(given.store, settings)
 
     def report_on(name: str) -> report.Report:
-        shown = layout.load(name, given.sweeps)
+        shown = layout.of_image(layout.load(name, given.sweeps), image)
         if shown.kind in layout.STUDY:
             return study.build_study(shown, study.read([*(given.store or [DEFAULT]), Path("benchmarks")]))
         if shown.kind != "throughput":

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from atc.printable import printable
+from atc.report import pictures
 from atc.report.cells import Cell
 from atc.report.layout import Layout
 from atc.report.matching import BASELINE
@@ -42,6 +43,8 @@ def draw(layout: Layout, cells: Sequence[Cell], table: Table) -> Figure:
     with rc_context(STYLE):
         if layout.kind == "curves":
             return _curves(layout, cells)
+        if layout.kind == "pictures":
+            return pictures.draw(layout, cells)
         return _bars(layout, table)
 
 

@@ -1,6 +1,6 @@
 """What a file of sweeps/ says about its table or figure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ class Layout:
         name: that of the sweep file.
         title: the heading.
         kind: table; or a figure: curves, ranks (mean rank of each method) or differences (each method less the best of
-            `against`, averaged); or throughput, of which atc.report.throughput makes the table; or a part of a study of
-            reduction patterns, which atc.report.study makes: similarity, matrices, proxies, depth_maps.
+            `against`, averaged), or pictures (an image of each run); or throughput, of which atc.report.throughput
+            makes the table; or a part of a study of reduction patterns, which atc.report.study makes: similarity,
+            matrices, proxies, depth_maps.
         sweeps: whose runs are shown.
         settings: which results of a run, such as off_the_shelf.
         rows: the coordinates that tell rows, or panels, apart.
@@ -37,6 +38,7 @@ class Layout:
         against: the methods that differences are taken from.
         floor: the method that results are compared with, to say which cannot be told from it.
         images: how many test images there are.
+        image: of generated images, the one that is shown of each run; None: the first.
         metrics: what is shown, by the names of the published numbers; several of them are an axis "metric".
         decimals: of the numbers shown.
         notes: lines below the table.
@@ -57,6 +59,7 @@ class Layout:
     against: tuple[str, ...] = ()
     floor: str | None = None
     images: int | None = None
+    image: str | None = None
     metrics: tuple[Metric, ...] = (metrics.PUBLISHED["top1"],)
     decimals: int = 1
     notes: tuple[str, ...] = ()
@@ -130,6 +133,28 @@ def load(name: str, directory: Path | None = None) -> Layout:
     )
     _check_axes(made, file)
     return made
+
+
+def of_image(layout: Layout, image: str | None) -> Layout:
+    """The layout with another image than its file says, for one of pictures.
+
+    Args:
+        layout: what the sweep file says.
+        image: such as "134_0.png"; None: as the file says.
+
+    Returns:
+        A layout.
+
+    Raises:
+        ValueError: it shows no pictures, or that is no name of one.
+    """
+    if image is None:
+        return layout
+    if layout.kind != "pictures":
+        raise ValueError(f"image={image} is for figures of generated images, and {layout.name} is none")
+    if not sections.IMAGE.fullmatch(image):
+        raise ValueError(f"image={image} must be the name of a generated image, as in 134_0.png")
+    return replace(layout, image=image)
 
 
 def _metrics(given: Any, file: Path) -> tuple[Metric, ...]:

@@ -5,7 +5,7 @@ from math import sqrt
 
 from atc import provenance
 from atc.report import marks, remarks, same_settings
-from atc.report.cells import UNREACHABLE, UNTRAINED, Cell
+from atc.report.cells import RESULT, UNREACHABLE, UNTRAINED, Cell, is_finite
 from atc.report.layout import Layout
 from atc.report.matching import BASELINE
 from atc.runs.record import Record
@@ -19,6 +19,7 @@ def table_notes(layout: Layout, cells: Sequence[Cell]) -> list[str]:
         *_images(cells),
         *_reader(cells),
         *_origins(cells),
+        *_scatter(cells),
         *_sources(cells),
         *_floor(layout, cells),
     ]
@@ -96,6 +97,24 @@ def _origins(cells: Sequence[Cell]) -> list[str]:
     return [
         f"{len(records)} runs, {hours:.2g} hours in all, on {_few(gpus)}; {', '.join(main)}; commit {_few(commits)}."
     ]
+
+
+def _scatter(cells: Sequence[Cell]) -> list[str]:
+    """How far FID scatters within runs, which have measured it on parts of the images and of the reference."""
+    said = {"reference_subsets": "other photographs", "seeds": "images of other seeds"}
+    parts = []
+    for key, words in said.items():
+        values = _values(cells, f"_std_{key}")
+        if values:
+            low, high = (f"{value:.2f}" for value in (min(values), max(values)))
+            parts.append(f"{low} with {words}" if low == high else f"{low} to {high} with {words}")
+    return [f"Within a run, between parts of it, the standard deviation is {' and '.join(parts)}."] if parts else []
+
+
+def _values(cells: Sequence[Cell], ending: str) -> list[float]:
+    results = [(cell, record.result(RESULT[cell.where["setting"]]) or {}) for cell in cells for record in cell.records]
+    found = [result.get(f"{cell.metric.name}{ending}") for cell, result in results]
+    return [value for value in found if value is not None and is_finite(value)]
 
 
 def _sources(cells: Sequence[Cell]) -> list[str]:

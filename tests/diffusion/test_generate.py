@@ -202,11 +202,8 @@ def test_the_pipeline_counts_with_its_contents(tmp_path: Path):
     assert identity(composed(tmp_path, given_pipeline=str(tmp_path / "copy"))) != identity(one)
 
 
-def test_sheets_and_figures_have_a_place_for_each_image():
+def test_a_sheet_has_a_place_for_each_image():
     picture = Image.new("RGB", (64, 32), "red")
     sheet = sheets.contact_sheet([(f"class {n}", picture) for n in range(12)], side=20, columns=5)
     assert sheet.size == (5 * 26 + 6, 3 * 44 + 6)
     assert sheet.getpixel((16, 16)) == (255, 0, 0)
-    drawn = sheets.figure(["0.9", "0.4"], ["tome_2d", "atc_average"], {("0.9", "tome_2d"): picture}, side=40)
-    assert drawn.getpixel((60 + 20, 36 + 20)) == (255, 0, 0)
-    assert drawn.getpixel((60 + 46 + 20, 36 + 46 + 20)) == sheets.MISSING

@@ -18,6 +18,7 @@ MODULES = {
     "reference": "atc.diffusion.reference",
     "report": "atc.report",
     "study": "atc.study",
+    "generate": "atc.diffusion.generate",
     "visualise": "atc.visualise",
 }
 

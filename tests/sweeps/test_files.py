@@ -14,6 +14,7 @@ from atc.config import build, sections
 from atc.grids import grid
 from atc.report import layout
 from atc.runs import identity
+from atc.runs.settings import command_of
 from tests.tracked import tracked
 
 SWEEPS = layout.sweeps_dir()
@@ -61,8 +62,8 @@ def test_runs_compose(file: Path) -> None:
     assert cfg.sweep == file.stem
     assert f"-cn {file.stem}" in file.read_text()
     assert cfg.hydra.sweeper._target_ == "hydra_plugins.atc_grid.Grid"
-    script = "evaluate.py" if "optimizer" not in cfg else "train.py"
-    assert f"python {script} --config-dir sweeps" in file.read_text()
+    script = grid.COMMANDS[command_of(cfg)]
+    assert f"python {script.removeprefix('python ')} --config-dir sweeps" in file.read_text()
     different = {
         tuple(one): grid.points([one])[-1] for one in cfg.hydra.sweeper.grids
     }  # one of those with the same axes

@@ -1,4 +1,4 @@
-"""python -m atc.diffusion.generate: settings it cannot have, and directories that are none of a pipeline or its images."""
+"""python -m atc.diffusion.generate: settings it cannot have, and directories that hold no pipeline."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ VALUES = {
     "keep_rate=0": "keep_rate=0 must lie in (0, 1]",
     "keep_rate=1.1": "keep_rate=1.1 must lie in (0, 1]",
     "keep_rate=half": "keep_rate=half",
-    "keep_rate=[0.5,0.6]": "must be a number, or one for each of merging.sites=[attn1]; for one run each: -m keep_rate=0.5,0.6",
+    "keep_rate=[0.5,0.6]": "must be a number, or one for each of merging.sites=[attn1]; for one run each: -m",
     "per_class=0": "per_class=0 must lie in [1, 100000]",
     "per_class=1.5": "per_class=1.5 must be a whole number",
     "classes=[0,1000]": "1000 is no class of ImageNet, which are numbered from 0 to 999",

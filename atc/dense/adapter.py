@@ -206,8 +206,10 @@ def _factory(
 
 
 def _check_sides(images: Tensor) -> None:
-    if images.dim() != 4:
-        raise ValueError(f"images must be [B, 3, H, W], got {list(images.shape)}; one image is images[None]")
+    if not isinstance(images, Tensor) or images.dim() != 4 or images.shape[1] != 3:
+        found = str(list(images.shape)) if isinstance(images, Tensor) else type(images).__name__
+        hint = "; one image is images[None]" if isinstance(images, Tensor) and images.dim() == 3 else ""
+        raise ValueError(f"images must be [B, 3, H, W], got {found}{hint}")
     height, width = images.shape[-2:]
     if height % _MULTIPLE or width % _MULTIPLE or not height or not width:
         fitting = [max(1, -(-side // _MULTIPLE)) * _MULTIPLE for side in (height, width)]

@@ -126,11 +126,11 @@ class DeformableAttention(nn.Module):
         Returns:
             ``[B, Q, C]``.
         """
-        batch, queries = query.shape[:2]
-        values = self.value_proj(feat).unflatten(-1, (self.heads, -1))
-        shape = (batch, queries, self.heads, self.levels, self.points)
+        inside, places = self.value_proj.out_features // self.heads, self.levels * self.points
+        values = self.value_proj(feat).unflatten(-1, (self.heads, inside))
+        shape = (*query.shape[:2], self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).reshape(*shape, 2)
-        weights = self.attention_weights(query).reshape(batch, queries, self.heads, -1).softmax(dim=-1).reshape(shape)
+        weights = self.attention_weights(query).unflatten(-1, (self.heads, places)).softmax(dim=-1).reshape(shape)
         sizes = torch.tensor([(columns, rows) for rows, columns in grids], device=query.device, dtype=reference.dtype)
         locations = reference[:, :, None, :, None] + offsets.to(reference.dtype) / sizes[:, None]
         return self.output_proj(sample(values, grids, locations, weights).to(values.dtype))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from atc.dense.adapter import ViTAdapter
-from atc.dense.released import check_names
+from atc.dense.released import check_names, tensors_of
 
 if TYPE_CHECKING:
     from atc.dense.rcnn import MaskRCNN
@@ -60,8 +60,7 @@ def moved_background(name: str, value: Tensor) -> Tensor:
 
 def load_detector(detector: "MaskRCNN", state_dict: Mapping[str, Any]) -> None:
     """See `MaskRCNN.load_released`."""
-    inner = state_dict.get("state_dict", state_dict)
-    named = {renamed(str(name)): value for name, value in inner.items()}
+    named = {renamed(str(name)): value for name, value in tensors_of(state_dict).items()}
     tensors = {name: moved_background(name, v) if isinstance(v, Tensor) and v.ndim else v for name, v in named.items()}
     body = detector.backbone.body
     own = detector.state_dict()

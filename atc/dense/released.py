@@ -34,9 +34,18 @@ def load_adapter(adapter: "ViTAdapter", state_dict: Mapping[str, Any]) -> None:
 
 def adapter_weights(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of a ViT-Adapter checkpoint that are used, without `backbone.` in front."""
-    inner = state_dict.get("state_dict", state_dict)
+    inner = tensors_of(state_dict)
     given = {str(name).removeprefix("backbone."): value for name, value in inner.items()}
     return {name: value for name, value in given.items() if name != "cls_token" and not name.startswith(UNUSED)}
+
+
+def tensors_of(checkpoint: Any) -> Mapping[Any, Any]:
+    """The state dict in a checkpoint, which may be one itself."""
+    inner = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else checkpoint
+    if not isinstance(inner, Mapping):
+        found = type(inner).__name__
+        raise ValueError(f"state_dict must map names to tensors, as torch.load(path) returns it; got a {found}")
+    return inner
 
 
 def check_names(given: Mapping[str, Tensor], own: Mapping[str, Tensor], model: str) -> None:

@@ -277,6 +277,13 @@ def test_refused_sides(height, width, fitting):
         small()(torch.zeros(1, 3, height, width))
     with pytest.raises(ValueError, match=r"one image is images\[None\]"):
         small()(torch.zeros(3, 32, 32))
+    with pytest.raises(ValueError, match=r"images must be \[B, 3, H, W\], got list"):
+        small()([torch.zeros(3, 32, 32)])
+
+
+def test_no_image_gives_no_map():
+    with torch.no_grad():
+        assert small("atc_average", 0.5)(IMAGES[:0])["2"].shape == (0, 48, 6, 10)
 
 
 def test_it_has_no_logits():

@@ -62,6 +62,11 @@ def test_anything_else_is_refused_and_nothing_loaded(change, message):
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
 
 
+def test_a_path_is_no_state_dict():
+    with pytest.raises(ValueError, match=r"must map names to tensors, .* got a str"):
+        adapter().load_released("vit-adapter.pth")
+
+
 def test_learned_reducers_keep_their_parameters():
     made = adapter("dynamic_vit", 0.5)
     own = {name: value.clone() for name, value in made.reducers.state_dict().items()}

@@ -1,9 +1,7 @@
 """ToMe (Bolya et al., ICLR 2023, arXiv 2210.09461): bipartite soft matching."""
 
-import torch
-
 from atc.core import Assign, Plan, Reducer, Stage, TokenView
-from atc.ops.scale import unit_vectors
+from atc.ops.matching import bipartite_labels
 
 
 class ToMe(Reducer):
@@ -34,25 +32,5 @@ class ToMe(Reducer):
 
     def forward(self, view: TokenView, keep: int) -> Plan:
         """The merges of A into B with the highest similarity that leave `keep` tokens."""
-        keys = unit_vectors(view.keys)
-        first = view.prefix % 2  # of A
-        a, b = keys[:, first::2], keys[:, 1 - first :: 2]
-        num_a, num_b = a.shape[1], b.shape[1]
-        best, partner = (a @ b.transpose(1, 2)).max(dim=-1)
-        order = best.argsort(dim=-1, descending=True)
-        removed = num_a + num_b - keep
-        merged, unmerged = order[:, :removed], order[:, removed:]
-        if view.prefix or not self.as_released:
-            unmerged = unmerged.sort(dim=-1).values
-
-        num_unmerged = num_a - removed
-        labels_b = torch.arange(num_unmerged, keep, device=keys.device).expand(keys.shape[0], -1)
-        slots_a = torch.arange(num_unmerged, device=keys.device).expand(keys.shape[0], -1)
-        labels_a = torch.zeros_like(order)
-        labels_a = labels_a.scatter(1, unmerged, slots_a)
-        labels_a = labels_a.scatter(1, merged, num_unmerged + partner.gather(1, merged))
-
-        labels = torch.zeros(keys.shape[:2], dtype=torch.int64, device=keys.device)
-        labels[:, 1 - first :: 2] = labels_b
-        labels[:, first::2] = labels_a
-        return Assign(labels, keep)
+        ranked = self.as_released and not view.prefix
+        return Assign(bipartite_labels(view.keys, keep, view.prefix % 2, ranked=ranked), keep)

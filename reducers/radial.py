@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from atc.core import Plan, Reducer, Select, Stage, TokenView
-from atc.ops.exporting import inside_transform
+from atc.ops.exporting import may_keep_constants
 
 Norm = Literal["l1", "l2", "linf"]
 
@@ -53,11 +53,9 @@ class Radial(Reducer):
 
     def forward(self, view: TokenView, keep: int) -> Plan:
         """The `keep` tokens nearest to the centre, in order."""
-        batch, tokens = view.x.shape[:2]
-        # What is seen of a model that is compiled or transformed is made anew: such tensors do not outlive it.
-        plain = not torch.compiler.is_compiling() and type(view.x) is Tensor and not inside_transform(view.x)
-        indices = _known_indices if plain else _indices
-        kept = indices(self.norm, _plain(view.grid), self.as_released, *_plain((tokens, keep)), view.x.device)
+        batch, tokens = view.size.shape
+        indices = _known_indices if may_keep_constants(view.size) else _indices
+        kept = indices(self.norm, _plain(view.grid), self.as_released, *_plain((tokens, keep)), view.size.device)
         return Select(kept.expand(batch, -1), num_in=tokens)
 
 

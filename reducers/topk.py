@@ -11,4 +11,5 @@ class TopK(Reducer):
     def forward(self, view: TokenView, keep: int) -> Plan:
         """The `keep` tokens of highest attention."""
         assert view.cls_attn is not None
-        return Select(view.cls_attn.mean(1).topk(keep, dim=1).indices, num_in=view.x.shape[1])
+        score = view.cls_attn.mean(1)
+        return Select(score.topk(keep, dim=1).indices, num_in=score.shape[1])

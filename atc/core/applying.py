@@ -29,12 +29,12 @@ def reduce_tokens(
     Raises:
         ValueError: the plan does not fit the tokens; the message names the reducer and the block.
     """
-    values = values_are_checked(view.x)
+    values = values_are_checked(x)
     try:
         plan: Plan = reducer(view, count.keep)
-        check_plan(plan, view.x, num_out, values, reducer.exceptions)
+        check_plan(plan, view.size, num_out, values, reducer.exceptions)
         reduced, size = plan.apply(x, weight, view.size, view.prefix)
         check_reduced(reduced, size, x, view.prefix, num_out, values)
     except ValueError as error:
         raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
-    return reduced, Reduction(count.block, view.x.shape[1], plan, size)
+    return reduced, Reduction(count.block, view.size.shape[1], plan, size)

@@ -53,7 +53,7 @@ def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions
 
     Args:
         plan: what a reducer returned.
-        tokens: ``[B, N, C]``, which it saw.
+        tokens: ``[B, N, ...]``, which it saw, or another tensor of these.
         num_out: tokens that have to come out.
         values: whether they are looked at, not only shapes.
         exceptions: as in `Reducer.exceptions`.

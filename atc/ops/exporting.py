@@ -42,6 +42,20 @@ def inside_transform(*tensors: Tensor | None) -> bool:
     return False
 
 
+def may_keep_constants(tensor: Tensor) -> bool:
+    """Whether constants that are made for this tensor may serve later calls, too.
+
+    Args:
+        tensor: of the model that runs.
+
+    Returns:
+        False where a tensor does not outlive the call: while a model is compiled, exported, transformed or captured.
+    """
+    if torch.compiler.is_compiling() or type(tensor) is not Tensor or inside_transform(tensor):
+        return False
+    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
 def euclidean_distance(x: Tensor) -> Tensor:
     """Distances between all pairs of tokens, as `torch.cdist`, which ONNX does not have.
 

@@ -97,10 +97,22 @@ def attend(
     cls_attn = None
     if "cls_attn" in needs:
         # One extra 1 x T product, so that fused attention stays on.
-        cls_row = _softmax(attn, q[:, :, :1], k, bias) if weights is None else weights[:, :, :1]
-        cls_attn = cls_row[:, :, 0, prefix:]
+        cls_row = _cls_row(attn, q[:, :, 0], k, bias) if weights is None else weights[:, :, 0]
+        cls_attn = cls_row[:, :, prefix:]
     values = v[:, :, prefix:] if "values" in needs else None
     return out, Seen(keys, cls_attn, values, weights if "attn" in needs else None)
+
+
+def _cls_row(attn: Any, q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
+    """[B, H, D] query of the first token, [B, H, T, D] keys -> [B, H, T] how much it attends to each token."""
+    batch, heads, tokens, width = k.shape
+    after = getattr(attn, "scales_logits", False)
+    q = q if after else q * attn.scale
+    # `bmm` by itself: `matmul` would dispatch twice as many operators.
+    logits = torch.bmm(k.reshape(batch * heads, tokens, width), q.reshape(batch * heads, width, 1))
+    logits = logits.view(batch, heads, tokens)
+    logits = logits * attn.scale if after else logits
+    return (logits if bias is None else logits + bias[:, :, 0]).softmax(dim=-1)
 
 
 def _softmax(attn: Any, q: Tensor, k: Tensor, bias: Tensor | None, policy: Tensor | None = None) -> Tensor:

@@ -7,14 +7,15 @@ from atc.core import TokenView
 
 
 class LazyView(TokenView):
-    """A `TokenView` that may hold a function without arguments in place of `keys` and `source`.
+    """A `TokenView` that may hold a function without arguments in place of `x`, `keys` and `source`.
 
     Reading the attribute calls it. Copies with other fields (`_replace`) may hold the same functions.
     """
 
     def __getattribute__(self, name: str) -> Any:
         """A field, computed where it is a function."""
-        return _value(super().__getattribute__(name)) if name in ("keys", "source") else super().__getattribute__(name)
+        field = super().__getattribute__(name)
+        return _value(field) if name in ("x", "keys", "source") else field
 
     def __iter__(self) -> Iterator[Any]:
         """The fields, computed."""

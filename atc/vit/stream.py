@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from atc.core import BlockGate, Plan, Reducer, StageCount, StageTrace, TokenView, Trace
+from atc.core import BlockGate, Plan, Reducer, Select, StageCount, StageTrace, TokenView, Trace
 from atc.core.applying import reduce_tokens
 from atc.core.checking import check_plan, values_are_checked
 from atc.core.reductions import Reductions
@@ -71,7 +71,8 @@ class Stream:
         self.plans: dict[str, list[Plan]] = {}
         self.gates: list[tuple[BlockGate, Plan]] = []
         self.valid: Tensor | None = None
-        self._keep_pruned, self._reduced = keep_pruned, False
+        self._keep_pruned = keep_pruned
+        self._single = True  # each token is one patch: sizes are ones, and pruning leaves them so
         self._bias: Tensor | None = None  # [B, P+N] added to the attention logits of each key
         self._policy: Tensor | None = None  # [B, P+N] of methods that mask in training
         if model.method.masks_training and model.training:
@@ -153,7 +154,7 @@ class Stream:
         """Have the reducer make a plan, and apply it to tokens, sizes, source map and rotary positions."""
         model = self.model
         reducer = self._reducer(count)
-        view, weight = self._view(self.x[:, self.prefix :]), self._weight()
+        view, weight = self._view(self.x), self._weight()
         stays = model.method.masks_training and model.training
         num_out = self.num_tokens if stays else count.keep + model.method.extra
         if self._keep_pruned:
@@ -163,32 +164,35 @@ class Stream:
         self._size, plan = reduction.size, reduction.plan
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)
-        self._reduced = True
+        self._single = self._single and _keeps_patches(plan)
         self._mask(plan.valid)
         self.plans[str(count.block)] = [plan]
 
-    def _view(self, patches: Tensor) -> TokenView:
+    def _view(self, x: Tensor) -> TokenView:
         seen = self.seen
+
+        def patches() -> Tensor:
+            return x[:, self.prefix :]
 
         def keys() -> Tensor:
             if seen.keys is None:
-                return patches.new_zeros(*patches.shape[:2], 0)
+                return x.new_zeros(x.shape[0], x.shape[1] - self.prefix, 0)
             return seen.keys[:, :, self.prefix :].mean(dim=1)
 
         source = functools.partial(self._source_after, len(self.reductions.made))
         # Code that is traced has nothing to gain: what is not read is left out of the graph.
         traced = torch.compiler.is_compiling()
-        lazy: Any = (keys(), source()) if traced else (keys, source)
+        lazy: Any = (patches(), keys(), source()) if traced else (patches, keys, source)
         kind = TokenView if traced else LazyView
         return kind(
-            *(patches, lazy[0], self.size, lazy[1], self.grid, seen.cls_attn, seen.values, seen.attn),
+            *(*lazy[:2], self.size, lazy[2], self.grid, seen.cls_attn, seen.values, seen.attn),
             valid=self.valid,
             prefix=self.prefix,
         )
 
     def _weight(self) -> Tensor:
         """[B, N]: how much each token counts in a mean."""
-        sized = self.model.size_weighted or not self._reduced  # before, each token is one patch
+        sized = self.model.size_weighted or self._single
         weight = self.size if sized else torch.ones_like(self.size)
         return weight if self.valid is None else weight * self.valid
 
@@ -197,13 +201,13 @@ class Stream:
         self.valid = valid
         if self.model.method.masks_training and self.model.training and valid is not None:
             self._policy, valid = with_prefix(valid.to(self.size.dtype), self.prefix), None
-        size = self.size if self.model.proportional_attention and self._reduced else None
+        size = self.size if self.model.proportional_attention and not self._single else None
         self._bias = key_bias(size, valid, self.prefix)
 
     def _gated(self, block: Any, gate: BlockGate, x: Tensor) -> Tensor:
         """The block over the tokens that a gate chooses, [B, P+N, C] -> [B, P+N, C]."""
         patches = x[:, self.prefix :]
-        plan = gate(self._view(patches))
+        plan = gate(self._view(x))
         try:
             check_plan(plan, patches, plan.num_out, values_are_checked(patches), {})
         except ValueError as error:
@@ -241,6 +245,11 @@ class Stream:
         logits = self.model.pooled(features, self.size if self.reductions.made else None, self.valid)
         self.model.note(self, features, logits)
         return logits
+
+
+def _keeps_patches(plan: Plan) -> bool:
+    """Whether what is left of single patches are single patches."""
+    return isinstance(plan, Select) and plan.reduces_as(Select) and not plan.clustered and plan.valid is None
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:

@@ -1,7 +1,7 @@
 """Bipartite soft matching (ToMe, arXiv 2210.09461): from keys to labels in one operator.
 
-On a CPU the work is done by operators of PyTorch, on a GPU by two kernels (`triton/`): one looks for the best partner of
-each source without writing the similarities of all pairs, the other ranks the sources and numbers the outputs.
+On a CPU the work is done by operators of PyTorch, on a GPU by two kernels (`triton/`): one looks for the best partner
+of each source without writing the similarities of all pairs, the other ranks the sources and numbers the outputs.
 """
 
 from __future__ import annotations

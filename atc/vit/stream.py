@@ -185,7 +185,7 @@ class Stream:
         lazy: Any = (patches(), keys(), source()) if traced else (patches, keys, source)
         kind = TokenView if traced else LazyView
         return kind(
-            *(*lazy[:2], self.size, lazy[2], self.grid, seen.cls_attn, seen.values, seen.attn),
+            *(lazy[0], lazy[1], self.size, lazy[2], self.grid, seen.cls_attn, seen.values, seen.attn),
             valid=self.valid,
             prefix=self.prefix,
         )

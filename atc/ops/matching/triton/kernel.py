@@ -28,7 +28,7 @@ def nearest_destinations(
     BLOCK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Write the highest similarity of a tile of an image's sources to a destination, and to which; the first of equals."""
+    """Write the highest similarity of some sources of an image to a destination, and to which; the first of equals."""
     program = tl.program_id(0)
     image = (program // tiles).to(tl.int64)
     source = (program % tiles) * TILE + tl.arange(0, TILE)

@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from typing_extensions import override
 
 RATIOS = (0.5, 1.0, 2.0)  # height / width
-MOST = math.log(1000 / 16)  # of the logarithm of how much wider or higher a box becomes
+MOST = math.log(1000 / 16)  # of the logarithm of how much wider or higher, or how much less so, a box becomes
 SIDES = 32  # images are padded to multiples of this many pixels
 
 
@@ -83,28 +82,53 @@ class Anchors(AnchorGenerator):
         return torch.cat(levels)
 
 
-class Coder(BoxCoder):
-    """Torchvision's, with the changes of sides bounded from below as well.
+class Coder:
+    """Boxes as changes of others: of the centre in widths and heights, and of the logarithms of these.
 
     Args:
-        weights: by which changes of x, y, width and height are multiplied when they are encoded.
+        weights: by which the changes of x, y, width and height are multiplied.
     """
 
     def __init__(self, weights: tuple[float, float, float, float]):
-        super().__init__(weights, MOST)
+        self.weights = weights
 
-    @override
-    def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
-        """``[n, 4 * classes]`` changes of ``[n, 4]`` boxes -> ``[n, 4 * classes]`` boxes."""
-        codes = wide(rel_codes)
-        limit = MOST * torch.tensor(self.weights[2:], dtype=codes.dtype, device=codes.device)
-        changes = codes.reshape(len(codes), -1, 4)
-        sides = torch.minimum(torch.maximum(changes[..., 2:], -limit), limit)
-        bounded = torch.cat([changes[..., :2], sides], dim=-1).reshape(codes.shape)
-        return super().decode_single(bounded, wide(boxes))
+    def encode(self, goals: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """``[n, 4]`` boxes of each image, and those that they are to become -> ``[sum of n, 4]`` changes."""
+        x, y, width, height = _centred(torch.cat(list(boxes)))
+        goal_x, goal_y, goal_width, goal_height = _centred(torch.cat(list(goals)))
+        across, down = (goal_x - x) / width, (goal_y - y) / height
+        changes = [across, down, (goal_width / width).log(), (goal_height / height).log()]
+        return torch.stack(changes, dim=1) * self._weights(changes[0])
+
+    def decode(self, changes: Tensor, boxes: Sequence[Tensor]) -> Tensor:
+        """``[sum of n, 4 * classes]`` changes of ``[n, 4]`` boxes of each image -> ``[sum of n, classes, 4]`` boxes.
+
+        Sides change by no more than a factor of 1000 / 16, up or down.
+        """
+        changes = wide(changes)
+        x, y, width, height = (one.unsqueeze(1) for one in _centred(torch.cat(list(boxes)).to(changes.dtype)))
+        across, down, wider, higher = (
+            changes.unflatten(1, (changes.shape[1] // 4, 4)) / self._weights(changes)
+        ).unbind(dim=-1)
+        x, y = x + across * width, y + down * height
+        half_width = width * wider.clamp(-MOST, MOST).exp() / 2
+        half_height = height * higher.clamp(-MOST, MOST).exp() / 2
+        return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], dim=-1)
+
+    def _weights(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.weights, dtype=like.dtype, device=like.device)
 
 
-class LowQualityMatcher(Matcher):
+def _centred(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``[n, 4]`` -> the centres' x and y, widths and heights."""
+    x0, y0, x1, y1 = boxes.unbind(dim=1)
+    return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
+
+
+BACKGROUND, NEITHER = -1, -2  # what is matched with no object, and what is left out
+
+
+class Matcher:
     """Matches each box with the object that it overlaps most, and each object with the boxes that overlap it most.
 
     The second goes first: an object's best boxes become its own even where they overlap another more, if they overlap
@@ -117,28 +141,17 @@ class LowQualityMatcher(Matcher):
     """
 
     def __init__(self, high: float, low: float, least: float):
-        super().__init__(high, low, allow_low_quality_matches=True)
-        self.least = least
+        self.high, self.low, self.least = high, low, least
 
-    @override
-    def __call__(self, match_quality_matrix: Tensor) -> Tensor:
-        """``[objects, boxes]`` overlaps -> ``[boxes]`` int64, the object of each box; -1 background, -2 neither."""
-        if not match_quality_matrix.shape[0]:
-            return torch.full(
-                match_quality_matrix.shape[1:],
-                self.BELOW_LOW_THRESHOLD,
-                dtype=torch.int64,
-                device=match_quality_matrix.device,
-            )
-        if not match_quality_matrix.shape[1]:
-            return torch.empty(0, dtype=torch.int64, device=match_quality_matrix.device)
-        return super().__call__(match_quality_matrix)
-
-    @override
-    def set_low_quality_matches_(self, matches: Tensor, all_matches: Tensor, match_quality_matrix: Tensor) -> None:
-        """Give each object its best boxes."""
-        best = match_quality_matrix.amax(dim=1, keepdim=True)
-        own = (match_quality_matrix == best) & (best >= self.least)
-        number = torch.arange(1, len(own) + 1, device=own.device).unsqueeze(1)
+    def __call__(self, overlaps: Tensor) -> Tensor:
+        """``[objects, boxes]`` overlaps -> ``[boxes]`` int64, the object of each box, `BACKGROUND` or `NEITHER`."""
+        objects, boxes = overlaps.shape
+        if not objects or not boxes:
+            return torch.full((boxes,), BACKGROUND, dtype=torch.int64, device=overlaps.device)
+        most, matched = overlaps.max(dim=0)
+        matched = matched.masked_fill(most < self.high, NEITHER).masked_fill(most < self.low, BACKGROUND)
+        best = overlaps.amax(dim=1, keepdim=True)
+        own = (overlaps == best) & (best >= self.least)
+        number = torch.arange(1, objects + 1, device=own.device).unsqueeze(1)
         last = (own * number).amax(dim=0)
-        matches[last > 0] = last[last > 0] - 1
+        return torch.where(last > 0, last - 1, matched)

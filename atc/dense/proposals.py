@@ -11,7 +11,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, con
 from torchvision.ops import box_iou
 from typing_extensions import override
 
-from atc.dense.boxes import Anchors, Coder, LowQualityMatcher, wide
+from atc.dense.boxes import NEITHER, Anchors, Coder, Matcher, wide
 
 
 class ProposalHead(RPNHead):
@@ -40,8 +40,8 @@ class Proposals(RegionProposalNetwork):
     def __init__(self, anchors: Anchors, head: nn.Module):
         before, after = {"training": 2000, "testing": 1000}, {"training": 1000, "testing": 1000}
         super().__init__(anchors, head, 0.7, 0.3, 256, 0.5, before, after, 0.7)
-        self.box_coder = Coder((1.0, 1.0, 1.0, 1.0))
-        self.proposal_matcher = LowQualityMatcher(0.7, 0.3, least=0.3)
+        self.box_coder: Any = Coder((1.0, 1.0, 1.0, 1.0))
+        self.proposal_matcher: Any = Matcher(0.7, 0.3, least=0.3)
         self.min_size = torch.finfo(torch.float32).tiny  # sides over zero
 
     @override
@@ -69,7 +69,7 @@ class Proposals(RegionProposalNetwork):
         inside = [self._anchors.inside(size, maps) for size in images.image_sizes]
         labels, matched = self._matches(anchors, inside, targets)
         goals = self.box_coder.encode(matched, anchors)
-        of_objectness, of_boxes = self.compute_loss(objectness, deltas, labels, list(goals))
+        of_objectness, of_boxes = self.compute_loss(objectness, deltas, labels, goals)
         return proposals, {"loss_objectness": of_objectness, "loss_rpn_box_reg": of_boxes}
 
     @property
@@ -87,7 +87,7 @@ class Proposals(RegionProposalNetwork):
             overlaps = box_iou(boxes, own).masked_fill(~within, -1.0)
             index: Tensor = self.proposal_matcher(overlaps)
             label = (index >= 0).to(own.dtype)
-            label[(index == self.proposal_matcher.BETWEEN_THRESHOLDS) | ~within] = -1.0
+            label[(index == NEITHER) | ~within] = -1.0
             labels.append(label)
             matched.append(boxes[index.clamp(min=0)] if len(boxes) else own)  # without objects no box is compared
         return labels, matched
@@ -98,14 +98,14 @@ class Proposals(RegionProposalNetwork):
         objectness: Tensor,
         pred_bbox_deltas: Tensor,
         labels: list[Tensor],
-        regression_targets: list[Tensor],
+        regression_targets: Any,
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of a sample of anchors, and L1 distance of those matched; both over how many are sampled."""
         positive, negative = (torch.cat(one).bool() for one in self.fg_bg_sampler(labels))
         sampled = positive | negative
         count = sampled.sum().clamp_min(1)
-        truth, goals = torch.cat(labels), torch.cat(regression_targets)
+        truth = torch.cat(labels)
         logits = objectness.flatten()[sampled]
         of_objectness = F.binary_cross_entropy_with_logits(logits, truth[sampled].to(logits.dtype), reduction="sum")
-        of_boxes = F.l1_loss(pred_bbox_deltas[positive], goals[positive], reduction="sum")
+        of_boxes = F.l1_loss(pred_bbox_deltas[positive], regression_targets[positive], reduction="sum")
         return of_objectness / count, of_boxes / count

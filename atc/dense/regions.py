@@ -13,7 +13,7 @@ from torchvision.ops import MultiScaleRoIAlign, batched_nms, box_iou, clip_boxes
 from typing_extensions import override
 
 from atc.dense import masks
-from atc.dense.boxes import Coder, LowQualityMatcher, wide
+from atc.dense.boxes import Coder, Matcher, wide
 
 LEVELS = ("0", "1", "2", "3")
 STRIDES = (4, 8, 16, 32)
@@ -109,8 +109,8 @@ class RegionHeads(RoIHeads):
     def __init__(self, box_head: nn.Module, box_predictor: nn.Module, mask_head: nn.Module, mask_predictor: nn.Module):
         box = (AlignedPool(7), box_head, box_predictor, 0.5, 0.5, 512, 0.25, None, 0.05, 0.5, 100)
         super().__init__(*box, AlignedPool(14), mask_head, mask_predictor)
-        self.box_coder = Coder((10.0, 10.0, 5.0, 5.0))
-        self.proposal_matcher = LowQualityMatcher(0.5, 0.5, least=0.5)
+        self.box_coder: Any = Coder((10.0, 10.0, 5.0, 5.0))
+        self.proposal_matcher: Any = Matcher(0.5, 0.5, least=0.5)
 
     @override
     def forward(
@@ -175,7 +175,7 @@ class RegionHeads(RoIHeads):
             target["boxes"].to(one.boxes.dtype)[one.objects] if len(target["boxes"]) else one.boxes
             for one, target in zip(samples, targets, strict=True)
         ]
-        goals = torch.cat(list(self.box_coder.encode(object_boxes, boxes)))
+        goals = self.box_coder.encode(object_boxes, boxes)
         positive = torch.where(labels > 0)[0]
         found = changes.reshape(len(changes), -1, 4)[positive, labels[positive]]
         return {
@@ -207,7 +207,7 @@ class RegionHeads(RoIHeads):
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Boxes ``[n, 4]``, scores and labels of each image, the best first; boxes without extent stay."""
         counts = [len(boxes) for boxes in proposals]
-        boxes = self.box_coder.decode(box_regression, proposals).reshape(sum(counts), -1, 4).split(counts)
+        boxes = self.box_coder.decode(box_regression, proposals).split(counts)
         scores = class_logits.softmax(dim=-1).split(counts)
         found: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
         for own, score, shape in zip(boxes, scores, image_shapes, strict=True):

@@ -11,7 +11,7 @@ from torchvision.ops import box_iou
 
 import atc
 from atc.dense import masks
-from atc.dense.boxes import MOST, Anchors, Coder, LowQualityMatcher
+from atc.dense.boxes import MOST, Anchors, Coder, Matcher
 from atc.dense.transform import resized
 from tests.dense.adapters import adapter, lively, vit
 
@@ -55,14 +55,14 @@ def test_matches_against_loops(high, low, least):
     seen = set()
     for _ in range(20):
         overlaps = (torch.rand(4, 12, dtype=torch.float64) * 10).round() / 10  # many ties
-        found = LowQualityMatcher(high, low, least)(overlaps).tolist()
+        found = Matcher(high, low, least)(overlaps).tolist()
         assert found == matched_by_loops(overlaps, high, low, least)
         seen |= set(found)
     assert {-1, 0, 3} <= seen
 
 
 def test_matches_without_objects_or_boxes():
-    matcher = LowQualityMatcher(0.7, 0.3, 0.3)
+    matcher = Matcher(0.7, 0.3, 0.3)
     assert matcher(torch.zeros(0, 3)).tolist() == [-1, -1, -1]
     assert matcher(torch.zeros(3, 0)).tolist() == []
 
@@ -71,10 +71,21 @@ def test_changes_of_sides_are_bounded_on_both_ends():
     boxes = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
     for weights in ((1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0)):
         (large, small) = (
-            Coder(weights).decode_single(torch.tensor([[0.0, 0.0, change, change]]), boxes)[0] for change in (1e3, -1e3)
+            Coder(weights).decode(torch.tensor([[0.0, 0.0, change, change]]), [boxes])[0, 0] for change in (1e3, -1e3)
         )
         assert float(large[2] - large[0]) == pytest.approx(1000, rel=1e-4)
         assert float(small[2] - small[0]) == pytest.approx(16 * np.exp(-MOST), rel=1e-3)
+
+
+def test_what_is_encoded_is_decoded():
+    torch.manual_seed(0)
+    boxes, goals = (torch.rand(2, 5, 4, dtype=torch.float64) + torch.tensor([0.0, 0.0, 3.0, 2.0]) for _ in range(2))
+    coder = Coder((10.0, 10.0, 5.0, 5.0))
+    changes = coder.encode(list(goals), list(boxes))
+    assert float(changes[0, 2]) == pytest.approx(
+        5 * np.log(float((goals[0, 0, 2] - goals[0, 0, 0]) / (boxes[0, 0, 2] - boxes[0, 0, 0])))
+    )
+    torch.testing.assert_close(coder.decode(changes.repeat(1, 3), list(boxes))[:, 1], goals.flatten(0, 1))
 
 
 def test_anchors_beyond_an_images_own_padding_are_left_out():

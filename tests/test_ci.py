@@ -52,6 +52,14 @@ def test_every_extra_is_installed() -> None:
     assert "ATC_NO_SKIPS=1" in RUN
 
 
+def test_what_is_left_out_at_the_lowest_versions_is_there() -> None:
+    block = RUN.partition("\nsame_at_any_version=(\n")[2].partition("\n)\n")[0]
+    left_out = [line.partition("#")[0].strip() for line in block.splitlines()]
+    assert len(left_out) == len(set(left_out)) > 1
+    assert [path for path in left_out if not (ROOT / path).exists()] == []
+    assert 'pytest -q "${same_at_any_version[@]/#/--ignore=}"' in RUN
+
+
 def test_constraints_name_what_the_extras_need() -> None:
     known = {line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").open()}
     assert {name.lower().replace("_", "-") for name in lowest_module.floors(PROJECT)} - known == set()

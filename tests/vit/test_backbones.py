@@ -9,16 +9,16 @@ import atc
 # name, constructor arguments that keep it small
 FAMILIES = {
     "deit_tiny_patch16_224": {},
-    "deit_tiny_distilled_patch16_224": {},
-    "deit3_small_patch16_224": {},  # LayerScale, no class position
-    "vit_tiny_patch16_224": {},
+    "deit_tiny_distilled_patch16_224": {"embed_dim": 96, "num_heads": 2},
+    "deit3_small_patch16_224": {"embed_dim": 96, "num_heads": 2},  # LayerScale, no class position
+    "vit_tiny_patch16_224": {"embed_dim": 96, "num_heads": 2},
     "vit_base_patch16_224": {"embed_dim": 96, "num_heads": 2, "global_pool": "avg"},  # MAE: mean pooling
     "vit_huge_patch14_224": {"embed_dim": 64, "num_heads": 2, "depth": 12, "img_size": 70},
     "vit_small_patch14_dinov2": {"img_size": 98, "embed_dim": 96, "num_heads": 2},
     "vit_small_patch14_reg4_dinov2": {"img_size": 98, "embed_dim": 96, "num_heads": 2},
     "vit_small_patch16_dinov3": {"img_size": 112, "embed_dim": 96, "num_heads": 2},  # Eva: rotary, registers
     "vit_small_patch16_dinov3_qkvb": {"img_size": 112, "embed_dim": 96, "num_heads": 2},
-    "eva02_tiny_patch14_224": {"img_size": 112},
+    "eva02_tiny_patch14_224": {"img_size": 112, "embed_dim": 96, "num_heads": 2},
     "vit_base_patch16_clip_224": {"embed_dim": 96, "num_heads": 2},  # norm_pre
     "vit_base_patch16_siglip_224": {"embed_dim": 96, "num_heads": 2, "img_size": 112},  # no CLS, attention pooling
     "vit_base_patch16_rpn_224": None,  # residual post-norm blocks

@@ -1,5 +1,6 @@
 """Backbones of the papers' sweeps without training: names, preprocessing, pooling, torchvision's weights."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ EXPECTED: dict[str, tuple[int, int, int, int, tuple[float, ...], str]] = {
 }
 
 
+@functools.cache
 def node(name: str) -> Any:
     with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
         return compose("evaluate", [f"backbone={name}", "backbone.pretrained=false"]).backbone

@@ -21,7 +21,8 @@ TINY = [
     "trainer.accelerator=cpu",
     "datamodule.batch_size=8",
     "datamodule.eval_batch_size=16",
-    "benchmark.seconds=0.02",
+    "benchmark.batch_size=1",
+    "benchmark.seconds=0",
     "~callbacks.progress",
     "+trainer.enable_progress_bar=false",
 ]

@@ -13,10 +13,11 @@ from atc import run
 from atc.vit.backbones import digits
 from tests.harness.commands import TINY, command, composed
 
+ONE = ["baselines=false", "trainer.max_epochs=1", "optimizer.warmup_epochs=0"]
 # Scenes are drawn the same whatever the batch. SGD: Adam makes a whole step of a gradient that is 0 but for rounding.
 SCENES = [
     *("datamodule=shapes", "datamodule.target=class", "task=classification", "datamodule.num_workers=0"),
-    *("reducer=topk", "baselines=false", "trainer.max_epochs=1", "optimizer.warmup_epochs=0"),
+    *("reducer=topk", *ONE),
     *("optimizer.opt=sgd", "optimizer.lr=0.05", "trainer.limit_test_batches=2"),
 ]
 # Compiles in seconds.
@@ -63,7 +64,7 @@ def test_compiled(tmp_path: Path) -> None:
 
 def test_activation_checkpointing_changes_no_bit(tmp_path: Path) -> None:
     """With everything on that draws random numbers: what is computed again draws the same ones."""
-    settings = ["reducer=random", "task.mixup=0.5", "backbone.drop_path_rate=0.2", "baselines=false"]
+    settings = ["reducer=random", "task.mixup=0.5", "backbone.drop_path_rate=0.2", *ONE]
     calls = {"plain": 0, "again": 0}
 
     def count(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -74,7 +75,7 @@ def test_activation_checkpointing_changes_no_bit(tmp_path: Path) -> None:
 
     expected, plain = trained(tmp_path / "plain", *settings, watch=count("plain"))
     found, results = trained(tmp_path / "again", *settings, "activation_checkpointing=true", watch=count("again"))
-    assert (calls["plain"], calls["again"]) == (6, 12)
+    assert (calls["plain"], calls["again"]) == (3, 6)
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
     assert results["fine_tuned"] == plain["fine_tuned"]
 
@@ -89,12 +90,12 @@ def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=pytest.mark.slow)])
 def test_half_precision(tmp_path: Path, precision: str) -> None:
     """On a CPU, Lightning takes bfloat16 for either; gradients are clipped as well."""
     seen = set()
     weights, results = trained(
-        *(tmp_path, "reducer=atc_average", "baselines=false", "trainer.gradient_clip_val=1.0"),
+        *(tmp_path, "reducer=atc_average", *ONE, "trainer.gradient_clip_val=1.0"),
         f"trainer.precision={precision}",
         watch=lambda module, inputs, output: seen.add((module.training, output.dtype)),
     )
@@ -106,7 +107,7 @@ def test_half_precision(tmp_path: Path, precision: str) -> None:
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16-true", torch.bfloat16), ("64-true", torch.float64)])
 def test_another_precision_throughout(tmp_path: Path, precision: str, dtype: torch.dtype) -> None:
     settings = ["reducer=atc_average", f"trainer.precision={precision}"]
-    _, results = trained(tmp_path / "train", "baselines=false", *settings)
+    _, results = trained(tmp_path / "train", *ONE, *settings)
     assert results["gflops"]["reduced"] < results["gflops"]["dense"]
     assert load_file(tmp_path / "train" / "weights.safetensors")["head.weight"].dtype == dtype
     evaluated = run.evaluate(composed("evaluate", tmp_path / "evaluate", *settings))

@@ -25,14 +25,6 @@ SETTINGS = ["reducer=topk", "baselines=false", "optimizer.warmup_epochs=0"]
 WORSE = [*SETTINGS, "trainer.max_epochs=3", "optimizer.lr=3.0"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs, to be copied."""
-    directory = tmp_path_factory.mktemp("trained") / "runs" / "here"
-    run.train(composed("train", directory, *SETTINGS))
-    return directory
-
-
 def copied(trained: Path, to: Path) -> Path:
     shutil.copytree(trained, to, copy_function=shutil.copy)  # times of change are lost
     return to
@@ -86,6 +78,7 @@ def test_the_best_epoch_is_never_one_at_the_old_place(trained: Path, tmp_path: P
     assert going_on(new, *WORSE).results["fine_tuned"] == expected["fine_tuned"]
 
 
+@pytest.mark.slow
 def test_it_takes_its_best_epoch_along(trained: Path, tmp_path: Path) -> None:
     """In another directory, which may move on, and be evaluated by itself."""
     expected = going_on(copied(trained, tmp_path / "stays"), *WORSE).results
@@ -252,15 +245,26 @@ def test_what_a_killed_process_left_half_written_is_removed(trained: Path, tmp_p
 
 def test_a_run_in_use_is_left_alone(trained: Path, tmp_path: Path) -> None:
     directory = copied(trained, tmp_path / "run")
-    with claimed(directory), pytest.raises(ValueError, match="is in use by process"):
-        in_a_process(resume, directory)
+    context = multiprocessing.get_context("fork")
+    held, done = context.Event(), context.Event()
+
+    def hold() -> None:
+        with claimed(directory):
+            held.set()
+            done.wait(60)
+
+    process = context.Process(target=hold)
+    process.start()
+    try:
+        assert held.wait(60)
+        with pytest.raises(ValueError, match=f"is in use by process {process.pid}"):
+            run.train(composed("train", directory, *SETTINGS, "resume=auto"))
+    finally:
+        done.set()
+        process.join(60)
 
 
 def train_with_short_files(directory: Path) -> None:
     """A training in which no file may be longer than 100 kB, which stops a checkpoint as a full disk does."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     run.train(composed("train", directory, *SETTINGS, "trainer.max_epochs=1"))
-
-
-def resume(directory: Path) -> None:
-    run.train(composed("train", directory, *SETTINGS, "resume=auto"))

@@ -20,7 +20,10 @@ from tests import towers
 from tests.harness import test_other_backbones
 from tests.harness.commands import command, composed
 
-WHOLE = ["trainer.limit_test_batches=1.0", "trainer.limit_train_batches=1.0"]
+WHOLE = [
+    *("trainer.limit_test_batches=1.0", "trainer.limit_train_batches=1.0"),
+    *("datamodule.batch_size=90", "datamodule.eval_batch_size=90"),
+]
 SMALL = {"image_size": 28, "patch_size": 4, **towers.TOWER}
 
 
@@ -80,14 +83,17 @@ def test_of_dinov2(probe: str, tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_settings_of_knn(tmp_path: Path) -> None:
-    settings = ["task=probe", "reducer=none", "task.k=3", "task.temperature=0.5", *WHOLE]
+    some = ["trainer.limit_train_batches=4", "trainer.limit_test_batches=2"]
+    settings = ["task=probe", "reducer=none", "task.k=3", "task.temperature=0.5", *WHOLE, *some]
     record = run.evaluate(composed("evaluate", tmp_path / "run", *settings))
     (images, labels), (shown, targets) = _parts()
+    spread = torch.arange(360) * len(images) // 360
+    images, labels, shown, targets = images[spread], labels[spread], shown[:180], targets[:180]
     vit = digits().eval()
     train, test = (vit.forward_head(vit.forward_features(each), pre_logits=True) for each in (images, shown))
     votes = _votes(train, labels, test, 3, 0.5)
     accuracy = float((votes.argmax(dim=1) == targets).float().mean())
-    assert record.results["dense"]["accuracy"] == pytest.approx(accuracy, abs=1.5 / 450)
+    assert record.results["dense"]["accuracy"] == pytest.approx(accuracy, abs=1.5 / 180)
     likely = (votes / votes.sum(dim=1, keepdim=True)).clamp_min(1e-12)
     assert record.results["dense"]["loss"] == pytest.approx(float(F.nll_loss(likely.log(), targets)), rel=1e-2)
     assert accuracy > 0.9
@@ -103,17 +109,18 @@ def test_some_of_the_training_images(tmp_path: Path) -> None:
         run.evaluate(composed("evaluate", tmp_path / "few", *settings, "trainer.limit_train_batches=1"))
 
 
-def test_of_a_trained_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "least"), [("digits", 0.8), pytest.param("dino", 0.2, marks=pytest.mark.slow)])
+def test_of_a_trained_checkpoint(name: str, least: float, tmp_path: Path) -> None:
     """The features of a fine-tuned model, without its classifier."""
-    dino(tmp_path / "dino")
-    for name, backbone in (("digits", []), ("dino", ["backbone=transformers", f"backbone.name='{tmp_path / 'dino'}'"])):
-        settings = [*backbone, "reducer=dpc_knn", "blocks=[2,3]"]
-        run.train(composed("train", tmp_path / name / "run", *settings, "baselines=false"))
-        checkpoint = f"checkpoint='{tmp_path / name / 'run'}'"
-        cfg = composed("evaluate", tmp_path / name / "probe", *settings, checkpoint, "task=probe", *WHOLE)
-        found = run.evaluate(cfg).results["checkpoint"]
-        assert found["training_images"] == 1077
-        assert found["accuracy"] > (0.8 if name == "digits" else 0.2)
+    settings = ["reducer=dpc_knn", "blocks=[2,3]"]
+    if name == "dino":
+        dino(tmp_path / "dino")
+        settings += ["backbone=transformers", f"backbone.name='{tmp_path / 'dino'}'"]
+    run.train(composed("train", tmp_path / "run", *settings, "baselines=false"))
+    cfg = composed("evaluate", tmp_path / "probe", *settings, f"checkpoint='{tmp_path / 'run'}'", "task=probe", *WHOLE)
+    found = run.evaluate(cfg).results["checkpoint"]
+    assert found["training_images"] == 1077
+    assert found["accuracy"] > least
 
 
 @pytest.mark.slow

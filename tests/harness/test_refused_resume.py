@@ -13,13 +13,6 @@ from tests.harness.commands import composed
 SETTINGS = ["baselines=false", "optimizer.warmup_epochs=0"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("trained") / "run"
-    run.train(composed("train", directory, *SETTINGS, "reducer=topk"))
-    return directory
-
-
 @pytest.fixture
 def here(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "run"))

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import timm
@@ -41,8 +42,9 @@ def test_main_job(tmp_path: Path) -> None:
 
 
 def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    settings = ["reducer=topk", "baselines=false", "trainer.max_epochs=1", "optimizer.warmup_epochs=0"]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run.train(composed("train", tmp_path / name, "reducer=topk", f"seed={seed}", "baselines=false"))
+        run.train(composed("train", tmp_path / name, *settings, f"seed={seed}"))
     a, b, c = (load_file(tmp_path / name / "weights.safetensors")["head.weight"] for name in "abc")
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
@@ -63,12 +65,21 @@ class SignalAfter(Callback):
 RANDOM = ["reducer=random", "task.mixup=0.5", "backbone.drop_path_rate=0.2", "trainer.max_epochs=3"]
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing interrupts."""
+    directory = tmp_path_factory.mktemp("unbroken")
+    run.train(composed("train", directory, *RANDOM))
+    return directory
+
+
+@pytest.mark.xdist_group("interrupted")  # one process makes what all of them read
 @pytest.mark.parametrize(("steps", "number"), [(2, signal.SIGTERM), (3, signal.SIGINT), (4, signal.SIGTERM)], ids=str)
 def test_interrupted_and_resumed_equals_unbroken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, number: int
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, number: int
 ) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    expected = run.train(composed("train", whole, *RANDOM))
+    cut = tmp_path / "cut"
+    expected = json.loads((unbroken / "results.json").read_text())["results"]
     original = StopSafely.on_train_start
 
     def start(self: StopSafely, trainer: Trainer, module: object) -> None:
@@ -88,9 +99,9 @@ def test_interrupted_and_resumed_equals_unbroken(
 
     resumed = run.train(composed("train", cut, *RANDOM, f"resume={cut}"))
     for key in ("dense", "off_the_shelf", "fine_tuned", "validation"):
-        assert resumed.results[key] == expected.results[key]
+        assert resumed.results[key] == expected[key]
     for name in ("best.ckpt", "last.ckpt"):
-        a, b = (torch.load(folder / name, weights_only=True) for folder in (whole, cut))
+        a, b = (torch.load(folder / name, weights_only=True) for folder in (unbroken, cut))
         assert a["global_step"] == b["global_step"]
         assert all(torch.equal(a["state_dict"][key], b["state_dict"][key]) for key in a["state_dict"])
 
@@ -130,14 +141,31 @@ def test_interrupted_while_gradients_accumulate(tmp_path: Path, monkeypatch: pyt
     assert all(torch.equal(a["state_dict"][key], b["state_dict"][key]) for key in a["state_dict"])
 
 
-def test_signals_are_handed_back(tmp_path: Path) -> None:
+class Ran(NamedTuple):
+    """A finished training, and who had its signals before and after it."""
+
+    directory: Path
+    before: list[Any]
+    after: list[Any]
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A training without reduction."""
+    directory = tmp_path_factory.mktemp("dense")
     before = [signal.getsignal(number) for number in StopSafely.signals]
-    run.train(composed("train", tmp_path, "reducer=none", "baselines=false"))
-    assert [signal.getsignal(number) for number in StopSafely.signals] == before
+    run.train(composed("train", directory, "reducer=none"))
+    return Ran(directory, before, [signal.getsignal(number) for number in StopSafely.signals])
 
 
-def test_without_reduction_one_column_is_enough(tmp_path: Path) -> None:
-    results = run.train(composed("train", tmp_path, "reducer=none")).results
+@pytest.mark.xdist_group("dense")
+def test_signals_are_handed_back(dense: Ran) -> None:
+    assert dense.after == dense.before
+
+
+@pytest.mark.xdist_group("dense")
+def test_without_reduction_one_column_is_enough(dense: Ran) -> None:
+    results = json.loads((dense.directory / "results.json").read_text())["results"]
     assert "off_the_shelf" not in results
     assert list(results["gflops"]) == ["dense"]
 
@@ -160,9 +188,9 @@ def test_a_finished_run_stays_so_where_a_resume_fails(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results.json").read_text())["status"] == "failed"
 
 
-def test_weights_are_no_training_state(tmp_path: Path) -> None:
-    run.train(composed("train", tmp_path, "reducer=none", "baselines=false"))
-    weights = tmp_path / "weights.safetensors"
+@pytest.mark.xdist_group("dense")
+def test_weights_are_no_training_state(dense: Ran, tmp_path: Path) -> None:
+    weights = dense.directory / "weights.safetensors"
     with pytest.raises(ValueError, match=r"backbone\.checkpoint="):
         run.train(composed("train", tmp_path / "next", f"resume={weights}"))
 

@@ -87,10 +87,21 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("node", MARKERS.values(), ids=MARKERS)
-@pytest.mark.parametrize(("name", "key"), PLACES[:5] + PLACES[-2:], ids=lambda said: str(said))
-def test_only_what_a_file_of_the_group_names_is_built(tmp_path: Path, name: str, key: str, node: Change) -> None:
-    directory = saved(tmp_path, {key: node})
+# Every target in two places at least, every place with several; those that a file of another group names, in all.
+COMBINED = [
+    (place, target)
+    for number, target in enumerate(MARKERS)
+    for shift, place in enumerate(PLACES[:5] + PLACES[-2:])
+    if (number + shift) % 7 in (0, 3) or target in ("sampler of another group", "trainer elsewhere")
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "target"), COMBINED, ids=lambda said: said if isinstance(said, str) else "-".join(said)
+)
+def test_only_what_a_file_of_the_group_names_is_built(tmp_path: Path, place: tuple[str, str], target: str) -> None:
+    name, key = place
+    directory = saved(tmp_path, {key: MARKERS[target]})
     with pytest.raises(ValueError, match="is refused") as error:
         taken(name, directory)
     assert "\n" not in str(error.value)

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 import zlib
 from pathlib import Path
 
@@ -17,8 +18,13 @@ from atc.study.runs import AXES, NONE, TracedRun, pairs
 from tests.tracked import tracked
 
 METHODS = ("topk", "kmedoids", "atc_average")
-NAMES = [path.stem for path in tracked("sweeps/study_*.yaml")]
-DRAWN = [name for name in NAMES if layout.load(name).kind in layout.STUDY]
+FILES = tracked("sweeps/study_*.yaml")
+KINDS = re.compile(rf"^  kind: (?:{'|'.join(layout.STUDY)})$", re.M)
+DRAWN = [path.stem for path in FILES if KINDS.search(path.read_text())]  # every worker collects: no YAML is read
+
+
+def test_which_are_drawn() -> None:
+    assert [path.stem for path in FILES if layout.load(path.stem).kind in layout.STUDY] == DRAWN
 
 
 def run(method: str, rate: float | None, capacity: str, data_set: str, score: float) -> TracedRun:

@@ -11,12 +11,12 @@ import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from typing_extensions import override
 
+from atc.methods import points
 from atc.vit.hooks import patched
 from atc.vit.parts import missing
 
@@ -155,7 +155,7 @@ def families() -> Iterator[type[Host]]:
 
     for module in pkgutil.iter_modules(hosts.__path__):
         yield importlib.import_module(f"{hosts.__name__}.{module.name}").HOST
-    for point in entry_points(group="atc.hosts"):
+    for point in points("atc.hosts"):
         try:
             yield point.load()
         except (ImportError, AttributeError) as error:

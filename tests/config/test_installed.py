@@ -1,5 +1,6 @@
 """A method in its author's own installed package, without any file of ours."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from hydra.core.config_store import ConfigStore
 
 import atc
-from atc import cli
+from atc import cli, methods
 from atc.config import build
 
 SOURCE = '''
@@ -49,6 +50,19 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield site
     ConfigStore.instance().repo["reducer"] = before
     sys.modules.pop("their_methods", None)
+
+
+def test_it_is_found_where_it_comes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed while the process runs, into a directory that has been looked into, and removed again."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "theirs" not in methods.installed()
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[atc.reducers]\ntheirs = their_methods:First\n")
+    assert methods.installed()["theirs"].value == "their_methods:First"
+    shutil.rmtree(info)
+    assert "theirs" not in methods.installed()
 
 
 def test_it_is_found_by_its_name(package: Path) -> None:

@@ -58,8 +58,11 @@ def rows(v: TokenView, index: torch.Tensor | slice) -> TokenView:
     return TokenView(*(field[index] if isinstance(field, torch.Tensor) else field for field in v))
 
 
+find_reducer = functools.cache(build.find_reducer)  # Hydra takes milliseconds, and each test asks several times
+
+
 def make(name: str, keep: int = KEEP) -> Reducer:
-    factory = KINDS[name] if name in KINDS else build.find_reducer(name)
+    factory = KINDS[name] if name in KINDS else find_reducer(name)
     reducer = factory(Stage(block=4, dim=C, keep=keep, depth=12, number=1, tokens_in=N))
     for parameter in reducer.parameters():  # off zero, so that gradients and weights matter
         torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from atc.bench import options
+from atc.bench import diffusion_options, options
 from atc.config import streams
 from atc.printable import printable
 
@@ -15,6 +15,8 @@ BENCHMARKS = {
     "throughput": "atc.bench.command",  # images in, logits out
     "training": "atc.bench.training",  # images and labels in, updated weights out
     "export": "atc.bench.export",  # exported models, images in, logits out
+    "diffusion": "atc.bench.diffusion",  # a prompt in, an image out
+    "decisions": "atc.bench.decisions",  # tokens of a diffusion model in, labels out
     "targets": "atc.bench.targets",  # what result files say of the project's aims
 }
 
@@ -42,6 +44,8 @@ def _run(arguments: list[str]) -> None:
     name, rest = arguments[0], arguments[1:]
     if name in options.PARSERS:
         options.parsed(name, rest)  # before PyTorch is imported
+    elif name in diffusion_options.PARSERS:
+        diffusion_options.parsed(name, rest)
     importlib.import_module(BENCHMARKS[name]).main(rest)
 
 

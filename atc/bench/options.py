@@ -87,7 +87,7 @@ def linkage() -> Parser:
     found.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     found.add_argument("--batch", type=whole(1), default=32, help="images of 196 tokens; fewer for more tokens")
     found.add_argument("--images", type=whole(1), help="so many, of however many tokens; instead of --batch")
-    _machine(found)
+    machine(found)
     found.add_argument("--out", type=result_file, help="result file, such as benchmarks/linkage_cpu.json")
     return found
 
@@ -106,7 +106,7 @@ def pipeline() -> Parser:
     )
     found.add_argument("--method", choices=LINKAGES, default="average")
     found.add_argument("--batch", type=whole(1), default=16)
-    _machine(found)
+    machine(found)
     found.add_argument("--out", type=result_file, help="result file, such as benchmarks/pipeline_cpu.json")
     return found
 
@@ -139,7 +139,7 @@ def training() -> Parser:
     found.add_argument("--size", type=whole(32, 4096), default=224, help="pixels of an image's side")
     found.add_argument("--precision", choices=["fp32", "bf16"], default="bf16", help="of autocast")
     found.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"])
-    _machine(found)
+    machine(found)
     found.add_argument("--out", type=result_file, help="result file, such as benchmarks/training_cuda.json")
     return found
 
@@ -173,10 +173,15 @@ def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
 
 
 def _check_training(command: Parser, options: argparse.Namespace) -> None:
-    from atc.config import build  # loads Hydra, which no other of these command lines needs
-
     if options.size % 16:
         command.error(f"--size {options.size} must be a multiple of 16, the side of a patch")
+    check_methods(command, options)
+
+
+def check_methods(command: Parser, options: argparse.Namespace) -> None:
+    """End the process where --methods names no method."""
+    from atc.config import build  # loads Hydra, which no other of these command lines needs
+
     known = build.names("reducer")
     for method in options.methods:
         if method not in known:
@@ -193,7 +198,8 @@ def batch_of(batch: int, tokens: int) -> int:
     return max(1, min(batch, batch * 196**2 // tokens**2))
 
 
-def _machine(found: Parser) -> None:
+def machine(found: Parser) -> None:
+    """Add where, with how many threads and how often to measure."""
     found.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     found.add_argument("--threads", type=whole(1, MOST_THREADS), default=1)
     found.add_argument("--runs", type=whole(1), default=7)

@@ -29,6 +29,7 @@ DENSE = "none"
 GUIDANCE = 7.5
 PROMPT = "A high quality photograph of a magpie."
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+KEPT = ("pipeline", "steps", "max_downsample", "device", "threads", "runs")  # of the command line
 NOISE = 0.02  # of the time: what is within counts as no difference
 
 
@@ -49,9 +50,7 @@ def main(arguments: list[str]) -> None:
     except (ImportError, OSError, ValueError) as error:
         options.diffusion().error(f"--pipeline {chosen.pipeline}: {' '.join(str(error).split())[:300]}")
     settings = {
-        **{
-            name: getattr(chosen, name) for name in ("pipeline", "steps", "max_downsample", "device", "threads", "runs")
-        },
+        **{name: getattr(chosen, name) for name in KEPT},
         "precision": precision,
         "guidance": GUIDANCE,
         "network": type(network).__name__,
@@ -74,10 +73,11 @@ def load(name: str, dtype: torch.dtype, device: torch.device) -> Any:
     if name == options.TINY:
         from atc.diffusion import tiny
 
-        return tiny.stable_diffusion().to(device, dtype)
+        pipeline: Any = tiny.stable_diffusion().to(device)
+        return pipeline if dtype == torch.float32 else pipeline.to(dtype)
     from diffusers import DiffusionPipeline
 
-    pipeline: Any = DiffusionPipeline.from_pretrained(name, torch_dtype=dtype)
+    pipeline = DiffusionPipeline.from_pretrained(name, torch_dtype=dtype)
     if getattr(pipeline, "safety_checker", None) is not None:
         pipeline.safety_checker = None
     pipeline.set_progress_bar_config(disable=True)
@@ -118,10 +118,9 @@ def measure(
                 memory[name] = peak_growth(functools.partial(image, min(2, chosen.steps)), device)
             inside[name] = watched(reduced, image, found, {one[0] for one in counts[name]}, device)
         except (ValueError, RuntimeError) as error:
-            if name == (DENSE, 1.0):
-                raise
             failed[name] = " ".join(str(error).split())[:200]
-    seconds: dict[tuple[str, float], list[float]] = {name: [] for name in candidates if name not in failed}
+    there = [name for name in candidates if name not in failed and (DENSE, 1.0) not in failed]
+    seconds: dict[tuple[str, float], list[float]] = {name: [] for name in there}
     wait: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     for _ in range(chosen.runs):
         for name, times in seconds.items():
@@ -131,24 +130,20 @@ def measure(
                 image()
                 wait()
                 times.append(time.perf_counter() - start)
+    heads = [{"pixels": size, "candidate": method, "keep_rate": rate} for method, rate in candidates]
+    if (DENSE, 1.0) in failed:  # there is nothing to compare with
+        return [head | {"verdict": f"not measured: {failed[DENSE, 1.0]}"} for head in heads]
     merged = {one[0] for several in counts.values() for one in several}
     dense = watched(nullcontext, image, found, merged, device)
     timings = {name: summary(times) for name, times in seconds.items()}
-    return [
-        {
-            "pixels": size,
-            "candidate": name[0],
-            "keep_rate": name[1],
-            **(
-                {"verdict": f"not measured: {failed[name]}"}
-                if name in failed
-                else row_of(
-                    name, timings, counts[name], dense if name[0] == DENSE else inside[name], dense, memory[name]
-                )
-            ),
-        }
-        for name in candidates
-    ]
+
+    def measured(name: tuple[str, float]) -> dict[str, Any]:
+        if name in failed:
+            return {"verdict": f"not measured: {failed[name]}"}
+        own = dense if name == (DENSE, 1.0) else inside[name]
+        return row_of(name, timings, counts[name], own, dense, memory[name])
+
+    return [head | measured(name) for head, name in zip(heads, candidates, strict=True)]
 
 
 def row_of(
@@ -206,18 +201,9 @@ def table(rows: list[dict[str, Any]], settings: Mapping[str, Any]) -> Table:
         title=f"{settings['pipeline']}, {settings['steps']} steps, {settings['precision']}, {settings['device']}; "
         f"dense attention: {', '.join(settings['attention_processors'])}"
     )
-    for heading in (
-        "pixels",
-        "candidate",
-        "keep rate",
-        "tokens",
-        "s an image",
-        "times as fast",
-        "merging",
-        "attention",
-    ):
+    of_times = ("s an image", "times as fast", "merging", "attention", "memory, MB")
+    for heading in ("pixels", "candidate", "keep rate", "tokens", *of_times):
         found.add_column(heading, justify="right")
-    found.add_column("memory, MB", justify="right")
     for row in rows:
         head = (str(row["pixels"]), row["candidate"], f"{row['keep_rate']:g}")
         if "seconds_an_image" not in row:

@@ -24,7 +24,7 @@ def diffusion() -> Parser:
         help=f"a directory, or the hub's name for it; {TINY}: a small random one",
     )
     found.add_argument(
-        "--sizes", type=whole(64, 4096), nargs="+", help=f"pixels; default 512 768 1024, {TINY}: 64 96 128"
+        "--sizes", type=whole(16, 4096), nargs="+", help=f"pixels; default 512 768 1024, {TINY}: 64 96 128"
     )
     found.add_argument("--methods", nargs="+", default=["tome_2d", "atc_average"], metavar="METHOD")
     found.add_argument("--keep-rates", type=share, nargs="+", default=[0.5])
@@ -69,7 +69,7 @@ def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
     needed, there = _SQUARES * 4 * options.tokens**2, provenance.memory()
     if options.device == "cpu" and there is not None and needed > there:
         command.error(
-            f"--tokens {options.tokens}: their distances take {needed / 1e9:,.0f} GB, this machine has {there / 1e9:,.0f}"
+            f"--tokens {options.tokens}: distances take {needed / 1e9:,.0f} GB, this machine has {there / 1e9:,.0f}"
         )
     return options
 

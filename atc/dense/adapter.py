@@ -194,7 +194,7 @@ def _factory(
 ) -> ReducerFactory:
     """The method with its arguments, refused where it cannot give patches back."""
     factory: Any = build.find_reducer(reducer)  # type: ignore[arg-type]  # a factory stays as it is
-    switches = {"as_released": as_released} if build.accepts(factory, "as_released") else {}
+    switches = {"as_released": True} if as_released and build.accepts(factory, "as_released") else {}
     factory = build.bind(factory, **{**switches, **(arguments or {})})
     method = reducer_class(factory)
     if method.soft:

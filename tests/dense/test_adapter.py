@@ -90,6 +90,13 @@ def test_released_counts_do_not_lag_behind():
         small("tome", 0.25)
 
 
+def test_a_partial_keeps_its_own_arguments():
+    for switch in (False, True):
+        factory = build.bind(build.find_reducer("tome"), as_released=switch)
+        assert small(factory, 0.5).reducers["2"].as_released == switch
+        assert small(factory, 0.5, as_released=True).reducers["2"].as_released
+
+
 def test_merged_tokens_become_the_mean_of_their_patches():
     made = small("atc_average", 0.5)
     stream = Stream(made, IMAGES, keep_pruned=True)

@@ -36,7 +36,7 @@ def test_from_traces_to_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(similarity, "CHANCE_IMAGES", 4)
     asked = ["trace=true", "cls_features=[4,12]", "trainer.limit_test_batches=9"]
-    methods = ("topk", "kmedoids", "atc_average")
+    methods = ("topk", "kmedoids", "atc_average", "radial_l2")
     points = [("none", 1.0), *((name, rate) for name in methods for rate in (0.5, 0.9))]
     for name, rate in points:
         place = tmp_path / "runs" / f"{name}{rate}"
@@ -54,7 +54,8 @@ def test_from_traces_to_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     line = next(line for line in PAGE.read_text().splitlines() if "atc.report study_digits_keep_rate" in line)
     assert report(line.split()[3:]) == 0
     shown = capsys.readouterr().out
-    assert "7 runs on 144 images" in shown
+    assert "9 runs on 144 images" in shown
+    assert "radial_l2 chance" in (tmp_path / "reports" / "study_digits_fixed.md").read_text()
     assert "not yet" not in shown.lower()
-    assert len(list((tmp_path / "reports").glob("study_digits_*.png"))) == 5
+    assert len(list((tmp_path / "reports").glob("study_digits_*.png"))) == 6
     assert (tmp_path / "reports" / "depth_digits.html").is_file()

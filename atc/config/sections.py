@@ -157,10 +157,9 @@ def _flat(error: BaseException) -> str:
     )
 
 
-KINDS = (
-    *("table", "curves", "ranks", "differences", "throughput", "similarity", "matrices", "proxies", "depth_maps"),
-    "pictures",
-)
+# Of what python -m atc.study has computed.
+STUDY = ("similarity", "matrices", "proxies", "depth_maps", "fixed_patterns")
+KINDS = ("table", "curves", "ranks", "differences", "throughput", *STUDY, "pictures")
 STUDY_AXES = ("keep_rate", "capacity", "method", "data_set")
 SETTINGS = ("off_the_shelf", "fine_tuned")
 _LISTS = ("of", "settings", "rows", "columns", "against", "notes", "published")

@@ -13,7 +13,7 @@ from atc.grids import grid
 from atc.report.escape import is_number
 
 _HERE = Path(__file__).resolve().parents[1]
-STUDY = ("similarity", "matrices", "proxies", "depth_maps")  # kinds of what python -m atc.study has computed
+STUDY = sections.STUDY
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Layout:
         kind: table; or a figure: curves, ranks (mean rank of each method) or differences (each method less the best of
             `against`, averaged), or pictures (an image of each run); or throughput, of which atc.report.throughput
             makes the table; or a part of a study of reduction patterns, which atc.report.study makes: similarity,
-            matrices, proxies, depth_maps.
+            matrices, proxies, depth_maps, fixed_patterns.
         sweeps: whose runs are shown.
         settings: which results of a run, such as off_the_shelf.
         rows: the coordinates that tell rows, or panels, apart.
@@ -35,7 +35,7 @@ class Layout:
         unreachable: those of them that a method cannot do.
         tuned: those of them that are fine-tuned.
         x: the horizontal axis of curves.
-        against: the methods that differences are taken from.
+        against: the methods that differences are taken from, or whose patterns are the fixed ones.
         floor: the method that results are compared with, to say which cannot be told from it.
         images: how many test images there are.
         image: of generated images, the one that is shown of each run; None: the first.
@@ -174,6 +174,8 @@ def _check_axes(layout: Layout, file: Path) -> None:
     if layout.kind in STUDY:
         if layout.x not in sections.STUDY_AXES:
             raise ValueError(f"{file}: report.x={layout.x}: {build.nearest(layout.x, list(sections.STUDY_AXES))}")
+        if layout.kind == "fixed_patterns" and not layout.against:
+            raise ValueError(f"{file}: report.against is missing: it must name the fixed patterns, such as [radial_l2]")
         return
     axes = list(dict.fromkeys(["setting", "reducer", *(axis for point in layout.points for axis in point)]))
     axes += ["metric"] if len(layout.metrics) > 1 else []

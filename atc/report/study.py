@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from atc import provenance
-from atc.report import escape, study_figures
+from atc.report import escape, fixed_patterns, study_figures
 from atc.report.layout import Layout
 from atc.report.report import Report
 from atc.report.tables import Key
@@ -127,6 +127,8 @@ def _part(layout: Layout, study: Mapping[str, Any]) -> list[Row]:
     """The rows of a study that a layout shows."""
     if layout.kind == "depth_maps":
         return [row for row in study["maps"] if row["kept"]]
+    if layout.kind == "fixed_patterns":
+        return fixed_patterns.rows_of(study["similarity"], layout.against)
     if layout.kind == "proxies":
         found = [row for row in study["proxies"] if row["axis"] == layout.x and row["measure"] in SHOWN["proxies"]]
         turn = {anchor: place for place, anchor in enumerate(_ANCHORS)}
@@ -151,6 +153,9 @@ def _table(layout: Layout, rows: Sequence[Row]) -> tuple[list[Key], list[Key], d
             cells[key, ("mean depth",)] = f"{mean:.2f} ± {std:.2f}"
             for block, (left, spread) in zip(row["blocks"], row["rates"], strict=True):
                 cells[key, (f"left at {block}",)] = f"{100 * left:.1f} ± {100 * spread:.1f} %"
+        elif layout.kind == "fixed_patterns":
+            key, texts = fixed_patterns.cells_of(row)
+            cells |= {(key, column): text for column, text in texts.items()}
         elif layout.kind == "proxies":
             key = tuple(_text(row[name]) for name in ("anchor", "data_set", "capacity", "keep_rate", "block"))
             cells[key, (row["measure"],)] = _proxy(row)

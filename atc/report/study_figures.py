@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from atc.printable import printable
+from atc.report import fixed_patterns
 from atc.report.figures import MARKERS, STYLE
 from atc.report.layout import Layout
 
@@ -41,8 +42,9 @@ def draw(layout: Layout, rows: Sequence[Row]) -> Figure:
         "matrices": _matrices,
         "proxies": _proxies,
         "depth_maps": _depth_maps,
+        "fixed_patterns": lambda _, rows: fixed_patterns.draw(rows),
     }
-    with rc_context(STYLE | {"axes.grid": layout.kind == "similarity"}):
+    with rc_context(STYLE | {"axes.grid": layout.kind in ("similarity", "fixed_patterns")}):
         return kinds[layout.kind](layout, rows) if rows else _nothing()
 
 

@@ -22,6 +22,6 @@ def test_sorts(browser: Any, tmp_path: Path) -> None:
     head.click()
     assert order() == ["none", "random", "tome", "topk"]  # what was not run stays at the end
     browser.find_elements("css selector", "th button")[0].click()
-    assert order() == ["atc_average", "atc_complete", "atc_single", "dpc_knn"]
+    assert order() == ["atc_average", "atc_complete", "atc_single", "ats"]
     assert browser.get_log("browser") == []
     browser.save_screenshot(str(tmp_path / "page.png"))

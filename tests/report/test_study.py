@@ -18,6 +18,7 @@ from atc.study.runs import AXES, NONE, TracedRun, pairs
 from tests.tracked import tracked
 
 METHODS = ("topk", "kmedoids", "atc_average")
+FIXED = "radial_l2"
 FILES = tracked("sweeps/study_*.yaml")
 KINDS = re.compile(rf"^  kind: (?:{'|'.join(layout.STUDY)})$", re.M)
 DRAWN = [path.stem for path in FILES if KINDS.search(path.read_text())]  # every worker collects: no YAML is read
@@ -65,6 +66,8 @@ def store(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]
     runs = [run(NONE, None, capacity, "a<b>", 80) for capacity in ("base", "tiny")]
     for number, point in enumerate(itertools.product(METHODS, (0.9, 0.5), ("base", "tiny"), ("a<b>", "$x$"))):
         runs.append(run(*point, 70 + number / 10))
+    for number, point in enumerate(itertools.product((FIXED,), (0.9, 0.5), ("base",), ("a<b>",))):
+        runs.append(run(*point, 60 + number))
     rows = [row for axis in AXES for a, b in pairs(runs, axis) for row in invented(axis, a, b)]
     place = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
@@ -89,7 +92,7 @@ def test_each_is_drawn_and_written(store, name: str, tmp_path: Path, capsys) -> 
         return
     made = study.build_study(shown, study.read([place]))
     assert made.measured
-    assert "26 runs on 60 images" in made.text()
+    assert "28 runs on 60 images" in made.text()
     assert main([name, "--store", str(place), "--output", str(tmp_path)]) == 0
     files = {path.suffix for path in tmp_path.iterdir()}
     assert files == {".md", ".tex", ".csv", ".json", ".png", ".svg"}
@@ -155,4 +158,32 @@ def test_an_axis_that_there_is_not(tmp_path: Path) -> None:
     (tmp_path / "study_digits.yaml").write_text((layout.sweeps_dir() / "study_digits.yaml").read_text())
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"report\.x=methods.*method"):
+        layout.load("mine", tmp_path)
+
+
+def test_similarity_to_fixed_patterns(store) -> None:
+    which, place = store
+    shown = layout.load(f"study_{which}_fixed")
+    made = study.build_study(shown, study.read([place]))
+    assert {row["method"] for row in made.rows} == {"topk", "kmedoids"}  # what merges alone keeps no patches
+    assert {row["pattern"] for row in made.rows} == {FIXED}
+    assert {(row["keep_rate"], row["block"]) for row in made.rows} == {(0.9, 4), (0.9, 7), (0.5, 4), (0.5, 7)}
+    assert all(row["chance"] == 0.25 for row in made.rows)
+    known = {
+        (row["method_a"], row["keep_rate_a"], row["block"]): row["mean"]
+        for row in study.read([place])[which]["similarity"]
+        if (row["axis"], row["measure"], row["method_b"]) == ("method", "iou", FIXED)
+        and row["keep_rate_a"] == row["keep_rate_b"]
+    }
+    assert len(known) == len(made.rows) == 8
+    for row in made.rows:
+        assert row["mean"] == known[row["method"], row["keep_rate"], row["block"]]
+    assert made.table.columns == [("radial_l2",), ("radial_l2 chance",)]
+
+
+def test_fixed_patterns_are_named(tmp_path: Path) -> None:
+    text = (layout.sweeps_dir() / "study_digits_fixed.yaml").read_text()
+    (tmp_path / "study_digits.yaml").write_text((layout.sweeps_dir() / "study_digits.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(text[: text.index("  against")])
+    with pytest.raises(ValueError, match=r"report\.against is missing: it must name the fixed patterns"):
         layout.load("mine", tmp_path)

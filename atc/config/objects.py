@@ -60,9 +60,16 @@ def build_model(cfg: DictConfig, *, with_weights: bool = True) -> Built:
     task = instantiate(cfg.task)
     check_labels(cfg, task, datamodule)
     weights = {} if with_weights else {"pretrained": False, "checkpoint": None}
-    vit: nn.Module = frozen.build_backbone(cfg, datamodule.num_classes, **weights)
+    build_models = getattr(task.func, "build_models", None)  # of a task on more than a classifier
+    vit: nn.Module = frozen.build_backbone(cfg, 0 if build_models else datamodule.num_classes, **weights)
     datamodule.adapt(data_config(vit))
     reducer, schedule = instantiate(cfg.reducer), instantiate(cfg.schedule)
+    if build_models:
+        if cfg.get("activation_checkpointing"):
+            _recompute(vit)
+        switches = {key: cfg.get(key) for key in ("as_released", "proportional_attention", "size_weighted")}
+        model, vit = build_models(vit, datamodule.num_classes, reducer, schedule, **switches, **task.keywords)
+        return Built(datamodule, vit, model, task.func.metric_named(cfg.score), None)
     model = ReducedViT(vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
     learnt_from = _build_teacher(cfg, model, datamodule.num_classes)
     if cfg.get("activation_checkpointing"):
@@ -126,7 +133,7 @@ def _check_score(cfg: DictConfig, task: Any) -> None:
     """ValueError for a score that no epoch would have; a task of somebody's own may log more than its metrics."""
     if not type(task).__module__.startswith("atc.") or not hasattr(task, "val_metrics"):
         return
-    known = sorted({key.rpartition("/")[2] for key in task.val_metrics} | {"loss"})
+    known = sorted(getattr(task, "scores_logged", {key.rpartition("/")[2] for key in task.val_metrics} | {"loss"}))
     if cfg.get("score") not in (None, *known):
         raise ValueError(f"score={cfg.score}: {nearest(str(cfg.score), known)}")
 

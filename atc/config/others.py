@@ -41,6 +41,15 @@ RANGES: dict[str, dict[str, Any]] = {
 # Settings that hold arguments for another function: by target, which they are and of what function (None: one that
 # another setting names), and the arguments that the target sets itself.
 PASSED_ON: dict[str, dict[str, tuple[str | None, tuple[str, ...]]]] = {
+    "atc.tasks.detection.Detection": {
+        "detector": (
+            "atc.dense.build_detector.build_detector",
+            (
+                *("vit", "num_classes", "reducer", "schedule"),
+                *("as_released", "proportional_attention", "size_weighted"),
+            ),
+        )
+    },
     "atc.tasks.optim.configure": {
         "opt_args": (None, ("lr", "weight_decay", "opt", "model_or_params")),
         "sched_args": (

@@ -47,7 +47,7 @@ def measure(
     with precision():
         speed = images_per_second(models, images, seconds)
     yield {"results": {"images_per_second": speed, "measured_at_batch_size": len(images)}}
-    if replays(images):
+    if replays(images) and getattr(model, "replayable", True):
         yield from _replayed(models, images, seconds, precision)
 
 

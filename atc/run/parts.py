@@ -158,6 +158,10 @@ def run_of(parts: Parts, notices: list[str], *, resume: bool = False) -> Run:
         The run.
     """
     own = [*parts.model.notices, *getattr(parts.vit, "load_notices", [])]
+    if hasattr(parts.task, "run_notices"):
+        trainer = parts.trainer
+        each: int = getattr(parts.datamodule, "batch_size", 0)
+        own += parts.task.run_notices(each * trainer.accumulate_grad_batches * trainer.world_size)
     return Run(
         parts.cfg,
         _settings(parts),

@@ -1,0 +1,100 @@
+"""A Mask R-CNN around a ViT, from the settings of a configuration."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from atc.core import Schedule, Stages
+from atc.dense.adapter import ViTAdapter
+from atc.dense.detector import Detector
+from atc.dense.rcnn import mask_rcnn
+from atc.values import Count, Positive
+from atc.vit.reduced import ReducerFactory
+
+
+def build_detector(
+    vit: nn.Module,
+    num_classes: int,
+    reducer: ReducerFactory,
+    schedule: Schedule,
+    as_released: bool = False,
+    proportional_attention: bool | None = None,
+    size_weighted: bool | None = None,
+    *,
+    conv_inplane: Count = 64,
+    deform_heads: Count = 6,
+    deform_ratio: Positive = 1.0,
+    cffn_ratio: Positive = 0.25,
+    fpn_channels: Count = 256,
+    head_channels: Count = 1024,
+    mask_channels: Count = 256,
+    mask_layers: Count = 4,
+    anchor_sizes: Sequence[Count] = (32, 64, 128, 256, 512),
+    samples: Count = 512,
+    proposals: Count = 1000,
+) -> tuple[Detector, Detector]:
+    """A detector with its tokens reduced, and the same with all its tokens; every parameter is shared.
+
+    Args:
+        vit: the backbone; see `ViTAdapter`, as for the next settings.
+        num_classes: kinds of objects, without the background.
+        reducer: the method.
+        schedule: `Stages`: each keeps a share of the tokens that reach it.
+        as_released: see `ViTAdapter`.
+        proportional_attention: likewise.
+        size_weighted: likewise.
+        conv_inplane: likewise.
+        deform_heads: likewise.
+        deform_ratio: likewise.
+        cffn_ratio: likewise.
+        fpn_channels: see `mask_rcnn`, as for the next settings.
+        head_channels: likewise.
+        mask_channels: likewise.
+        mask_layers: likewise.
+        anchor_sizes: likewise.
+        samples: proposals of an image that the heads are trained on.
+        proposals: of an image that are kept.
+
+    Returns:
+        Both detectors.
+
+    Raises:
+        ValueError: a schedule, ViT, method or setting that cannot be used, in one line.
+    """
+    if not isinstance(schedule, Stages):
+        raise ValueError(f"schedule={type(schedule).__name__}: task=detection reduces in stages: schedule=stages")
+    of_adapter: dict[str, Any] = {
+        "conv_inplane": conv_inplane,
+        "deform_heads": deform_heads,
+        "deform_ratio": deform_ratio,
+        "cffn_ratio": cffn_ratio,
+    }
+    adapter = ViTAdapter(
+        vit,
+        reducer,
+        schedule.keep_rate,
+        schedule.blocks,
+        proportional_attention=proportional_attention,
+        size_weighted=size_weighted,
+        as_released=as_released,
+        clamp=schedule.clamp,
+        **of_adapter,
+    )
+    patches: Any = adapter.host.model
+    patches.pretrained_cfg = getattr(vit, "pretrained_cfg", None)  # which images it takes
+    rcnn: Any = mask_rcnn(
+        adapter,
+        num_classes,
+        fpn_channels=fpn_channels,
+        head_channels=head_channels,
+        mask_channels=mask_channels,
+        mask_layers=mask_layers,
+        anchor_sizes=anchor_sizes,
+        min_size=None,
+    )
+    rcnn.roi_heads.fg_bg_sampler.batch_size_per_image = samples
+    rcnn.rpn._post_nms_top_n = {"training": proposals, "testing": proposals}
+    rcnn.rpn._pre_nms_top_n = {"training": 2 * proposals, "testing": proposals}
+    model = Detector(rcnn)
+    return model, model.without_reduction(vit, **of_adapter)

@@ -59,5 +59,5 @@ PASSED_ON: dict[str, dict[str, tuple[str | None, tuple[str, ...]]]] = {
                 *("min_lr", "warmup_epochs", "warmup_lr", "warmup_prefix"),
             ),
         ),
-    }
+    },
 }

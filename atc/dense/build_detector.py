@@ -53,8 +53,8 @@ def build_detector(
         mask_channels: likewise.
         mask_layers: likewise.
         anchor_sizes: likewise.
-        samples: proposals of an image that the heads are trained on.
-        proposals: of an image that are kept.
+        samples: likewise.
+        proposals: likewise.
 
     Returns:
         Both detectors.
@@ -91,10 +91,9 @@ def build_detector(
         mask_channels=mask_channels,
         mask_layers=mask_layers,
         anchor_sizes=anchor_sizes,
+        proposals=proposals,
+        samples=samples,
         min_size=None,
     )
-    rcnn.roi_heads.fg_bg_sampler.batch_size_per_image = samples
-    rcnn.rpn._post_nms_top_n = {"training": proposals, "testing": proposals}
-    rcnn.rpn._pre_nms_top_n = {"training": 2 * proposals, "testing": proposals}
     model = Detector(rcnn)
     return model, model.without_reduction(vit, **of_adapter)

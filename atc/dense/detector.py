@@ -1,4 +1,4 @@
-"""A detector on batches that are resized, normalised and padded already: losses, and what is found in the files' images.
+"""A detector on batches that are resized, normalised and padded already.
 
 Its parts are those of torchvision's `GeneralizedRCNN`, under the same names.
 """
@@ -13,6 +13,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from atc.core import StageCount, Trace
 from atc.dense.adapter import ViTAdapter
+from atc.dense.mmdet_names import load_detector
 
 # Of an adapter, what is shared with one around the same ViT.
 _SHARED = ("spm", "level_embed", "interactions", "up", "norm1", "norm2", "norm3", "norm4")
@@ -27,6 +28,7 @@ class Detector(nn.Module):
 
     Attributes:
         method, host, schedule, reducers, notices, stage_counts, trace: those of the adapter.
+        patches: of an image of the latest forward.
         finite: of the latest forward in evaluation, which images had finite feature maps, bool [B].
     """
 
@@ -37,6 +39,7 @@ class Detector(nn.Module):
         self.backbone, self.rpn, self.roi_heads = rcnn.backbone, rcnn.rpn, rcnn.roi_heads
         self.transform = rcnn.transform  # of which only the way back to the files' images is used
         self.finite: Tensor | None = None
+        self.patches = self.host.num_patches
         self.train(rcnn.training)
 
     @property
@@ -95,7 +98,8 @@ class Detector(nn.Module):
 
     def tokens_per_block(self) -> list[float]:
         """Patch tokens entering each block in the latest forward."""
-        return self.adapter.tokens_per_block()
+        adapter = self.adapter
+        return adapter.tokens_per_block() if adapter.trace else [float(self.patches)] * adapter.depth
 
     def forward(self, images: Tensor, targets: Sequence[Mapping[str, Any]] | None = None) -> Any:
         """Losses in training, else what is found.
@@ -111,6 +115,8 @@ class Detector(nn.Module):
         """
         whole = tuple(images.shape[-2:])
         sizes = [_size(target, "size", whole) for target in targets] if targets is not None else [whole] * len(images)
+        rows, columns = self.host.grid(images)
+        self.patches = rows * columns
         features = self.backbone(images)
         listed = ImageList(images, sizes)
         if self.training:
@@ -124,6 +130,11 @@ class Detector(nn.Module):
         found, _ = self.roi_heads(features, proposals, sizes)
         original = [_size(target, "orig_size", sizes[n]) for n, target in enumerate(targets or [])] or sizes
         return self.transform.postprocess(found, sizes, original)
+
+    def load_released(self, state_dict: Mapping[str, Any]) -> None:
+        """Load weights of a Mask R-CNN of mmdet; see `MaskRCNN.load_released`."""
+        released: Any = self  # has the parts of one
+        load_detector(released, state_dict)
 
     def without_reduction(self, vit: nn.Module, **settings: Any) -> "Detector":
         """The same detector with all its tokens; every parameter is shared.

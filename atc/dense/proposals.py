@@ -35,10 +35,11 @@ class Proposals(RegionProposalNetwork):
     Args:
         anchors: makes the anchors.
         head: what says how good an anchor is, and how it has to change.
+        most: proposals of an image that are kept; in training twice as many of each level are looked at.
     """
 
-    def __init__(self, anchors: Anchors, head: nn.Module):
-        before, after = {"training": 2000, "testing": 1000}, {"training": 1000, "testing": 1000}
+    def __init__(self, anchors: Anchors, head: nn.Module, most: int = 1000):
+        before, after = {"training": 2 * most, "testing": most}, {"training": most, "testing": most}
         super().__init__(anchors, head, 0.7, 0.3, 256, 0.5, before, after, 0.7)
         self.box_coder: Any = Coder((1.0, 1.0, 1.0, 1.0))
         self.proposal_matcher: Any = Matcher(0.7, 0.3, least=0.3)

@@ -79,6 +79,8 @@ def mask_rcnn(
     mask_channels: Count = 256,
     mask_layers: Count = 4,
     anchor_sizes: Sequence[Count] = (32, 64, 128, 256, 512),
+    proposals: Count = 1000,
+    samples: Count = 512,
     min_size: Count | None = 800,
     max_size: Count = 1333,
 ) -> MaskRCNN:
@@ -99,6 +101,8 @@ def mask_rcnn(
         mask_channels: channels of the mask head.
         mask_layers: its convolutions.
         anchor_sizes: sides of the square anchors, in pixels, one for each level at strides 4 to 64.
+        proposals: boxes of an image that the heads look at, at most.
+        samples: boxes of an image that the heads are trained on.
         min_size: pixels that the shorter side of images gets, if the longer allows; None leaves images as they are.
         max_size: pixels that the longer side gets at most.
 
@@ -124,12 +128,13 @@ def mask_rcnn(
     if len(anchor_sizes) != len(strides):
         raise ValueError(f"anchor_sizes={list(anchor_sizes)} must be {len(strides)} numbers, one for each level")
     pyramid = FeaturePyramid(backbone, fpn_channels)
-    rpn = Proposals(Anchors(anchor_sizes, strides), ProposalHead(fpn_channels, len(RATIOS)))
+    rpn = Proposals(Anchors(anchor_sizes, strides), ProposalHead(fpn_channels, len(RATIOS)), proposals)
     heads = RegionHeads(
         TwoMLPHead(fpn_channels * _CELLS**2, head_channels),
         BoxPredictor(head_channels, num_classes + 1),
         MaskRCNNHeads(fpn_channels, [mask_channels] * mask_layers, 1),
         MaskPredictor(mask_channels, mask_channels, num_classes + 1),
+        samples,
     )
     _initialise(pyramid.fpn, heads)
     return MaskRCNN(pyramid, rpn, heads, Resized(min_size, max_size))

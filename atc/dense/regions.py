@@ -97,17 +97,25 @@ class Sampled(NamedTuple):
 
 
 class RegionHeads(RoIHeads):
-    """Classes, boxes and masks of proposals; trained on 512 of each image, a quarter of them matched at most.
+    """Classes, boxes and masks of proposals; trained on a sample of each image's, a quarter of them matched at most.
 
     Args:
         box_head: from what is cut out of the levels to channels.
         box_predictor: from these to logits and boxes.
         mask_head: as `box_head`, for masks.
         mask_predictor: from that to masks.
+        samples: proposals of an image that are trained on.
     """
 
-    def __init__(self, box_head: nn.Module, box_predictor: nn.Module, mask_head: nn.Module, mask_predictor: nn.Module):
-        box = (AlignedPool(7), box_head, box_predictor, 0.5, 0.5, 512, 0.25, None, 0.05, 0.5, 100)
+    def __init__(
+        self,
+        box_head: nn.Module,
+        box_predictor: nn.Module,
+        mask_head: nn.Module,
+        mask_predictor: nn.Module,
+        samples: int = 512,
+    ):
+        box = (AlignedPool(7), box_head, box_predictor, 0.5, 0.5, samples, 0.25, None, 0.05, 0.5, 100)
         super().__init__(*box, AlignedPool(14), mask_head, mask_predictor)
         self.box_coder: Any = Coder((10.0, 10.0, 5.0, 5.0))
         self.proposal_matcher: Any = Matcher(0.5, 0.5, least=0.5)

@@ -1,13 +1,17 @@
 """Weights for a model that has its reducers already."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from atc.vit.reduced import ReducedViT
 from atc.weights.keys import beginnings, check_prefix_tokens
 from atc.weights.loading import REDUCERS, left_out, weights_for, without_classifier
 
 log = logging.getLogger(__name__)
+
+MMDET = ("rpn_head.", "roi_head.", "neck.")  # parts of the detectors of that library
 
 
 def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str]:
@@ -28,8 +32,10 @@ def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str
     """
     own = model.state_dict()
     state, notices = weights_for(file, own, use_ema, model.method)
+    if any(key.startswith(MMDET) for key in state):
+        return [*notices, *_load_released(model, file, state)]
     state = without_classifier(state, model.host.model)
-    learned, mine = ([key for key in keys if key.startswith(REDUCERS)] for keys in (state, own))
+    learned, mine = ([key for key in keys if f".{key}".find(f".{REDUCERS}") >= 0] for keys in (state, own))
     if learned and not mine:
         name = model.method.__name__
         notices.append(f"{file}: {left_out(state, learned)} of reducers, which {name} does not have")
@@ -55,3 +61,16 @@ def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str
     for notice in notices:
         log.warning(notice)
     return notices
+
+
+def _load_released(model: Any, file: Path, state: Mapping[str, Any]) -> list[str]:
+    """Load a detector of mmdet, as the authors released them, and say so."""
+    if not hasattr(model, "load_released"):
+        raise ValueError(f"{file} holds a detector: task=detection takes it")
+    try:
+        model.load_released(state)
+    except ValueError as error:
+        raise ValueError(f"{file} does not fit the model: {error}") from error
+    notice = f"{file}: weights of a detector of mmdet, under its names"
+    log.warning(notice)
+    return [notice]

@@ -13,6 +13,8 @@ from atc import provenance
 from atc.config import frozen, objects
 from atc.config.together import check_length
 from atc.core.metric import Metric
+from atc.run.loading import load
+from atc.runs import directories
 from atc.runs.context import Run
 from atc.runs.settings import plain_settings
 from atc.tasks.compiled import compile_in_place
@@ -72,7 +74,11 @@ def build(cfg: DictConfig, *, with_weights: bool = True, resume: bool = False, t
         raise ValueError(f"benchmark.batch_size={cfg.benchmark.batch_size} must be 1 or more")
     if cfg.trainer.limit_test_batches == 0:
         raise ValueError("trainer.limit_test_batches=0 leaves nothing to test")
-    datamodule, vit, model, metric, learnt_from = objects.build_model(cfg, with_weights=with_weights)
+    start = cfg.task.get("checkpoint") if with_weights else None  # of a task whose models are more than a backbone
+    datamodule, vit, model, metric, learnt_from = objects.build_model(cfg, with_weights=with_weights and start is None)
+    if start is not None:
+        started: Any = vit
+        started.load_notices = load(model, directories.checkpoint_file(start))
     teacher = None if learnt_from is None else Teacher(learnt_from)
     for module in (vit, model):
         compile_in_place(module, cfg.get("compile"))
@@ -158,10 +164,10 @@ def run_of(parts: Parts, notices: list[str], *, resume: bool = False) -> Run:
         The run.
     """
     own = [*parts.model.notices, *getattr(parts.vit, "load_notices", [])]
-    if hasattr(parts.task, "run_notices"):
-        trainer = parts.trainer
-        each: int = getattr(parts.datamodule, "batch_size", 0)
-        own += parts.task.run_notices(each * trainer.accumulate_grad_batches * trainer.world_size)
+    said: Any = getattr(parts.task, "run_notices", None)
+    if said is not None:
+        trainer, each = parts.trainer, getattr(parts.datamodule, "batch_size", 0)
+        own += said(each * trainer.accumulate_grad_batches * trainer.world_size)
     return Run(
         parts.cfg,
         _settings(parts),

@@ -1,6 +1,7 @@
 """Detection: objects with boxes and masks, scored as COCO does."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Detection(Task):
         num_classes: int,
         configure: Callable[..., dict[str, Any]] | None = None,
         *,
+        checkpoint: os.PathLike[str] | None = None,
         detector: Mapping[str, Any] | None = None,
     ):
         super().__init__(model, configure, {})
@@ -56,7 +58,14 @@ class Detection(Task):
 
     @staticmethod
     def build_models(
-        vit: nn.Module, num_classes: int, reducer: Any, schedule: Any, *, detector: Any = None, **switches: Any
+        vit: nn.Module,
+        num_classes: int,
+        reducer: Any,
+        schedule: Any,
+        *,
+        detector: Any = None,
+        checkpoint: Any = None,
+        **switches: Any,
     ) -> tuple[nn.Module, nn.Module]:
         """The detector around a backbone, and the same with all its tokens; every parameter is shared.
 
@@ -66,6 +75,7 @@ class Detection(Task):
             reducer: the method, as a configuration makes it.
             schedule: how many tokens are left where.
             detector: arguments of `atc.dense.build_detector.build_detector`.
+            checkpoint: not read here.
             **switches: `as_released`, `proportional_attention` and `size_weighted` of the run.
         """
         return build_detector(vit, num_classes, reducer, schedule, **switches, **(detector or {}))
@@ -102,8 +112,9 @@ class Detection(Task):
         if not bool(model.finite.all()):
             broken = int((~model.finite).sum())
             raise NotFinite(
-                f"{name}: the feature maps of {broken} of {len(images)} images are not finite, so that nothing measured "
-                f"on them means anything; the weights have diverged, or the precision is too low (trainer.precision)"
+                f"{name}: the feature maps of {broken} of {len(images)} images are not finite, so that nothing "
+                f"measured on them means anything; the weights have diverged, or the precision is too low for them "
+                f"(trainer.precision)"
             )
         categories = [category["id"] for category in self._data(name).categories]
         for one, target in zip(found, targets, strict=True):

@@ -20,7 +20,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         model: the detector.
         weight_decay: of the first group.
     """
-    decaying, spared = [], []
+    decaying: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (spared if any(part in name for part in SPARED) else decaying).append(parameter)

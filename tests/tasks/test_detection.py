@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from safetensors import torch as safetensors
 from torch import nn
 
 from atc import run
@@ -131,9 +132,18 @@ def test_a_training_its_record_and_an_evaluation_of_it(tmp_path: Path) -> None:
     given = ["datamodule=shapes_detection", "backbone=timm", *EVALUATED, *small, "reducer=atc_average"]
     again = run.evaluate(composed("evaluate", tmp_path / "again", *given, f"checkpoint='{weights}'"))
     assert (again.result("checkpoint") or {})["map_box"] == pytest.approx(result["map_box"])
-    cfg = composed("train", tmp_path / "more", *SMALL, "optimizer=detection", f"task.checkpoint='{weights}'")
-    more = run.train(cfg)
-    assert any("optimizer.lr=0.0001 is for 16 images" in notice for notice in more.notices or ())
+
+
+def test_a_training_starts_from_a_detector_at_a_rate_that_the_record_has(tmp_path: Path) -> None:
+    file = tmp_path / "detector.safetensors"
+    model, _ = detectors("none")
+    safetensors.save_file({name: value.contiguous() for name, value in model.state_dict().items()}, file)
+    given = ["reducer=none", "optimizer=detection", "~optimizer.warmup_epochs", f"task.checkpoint='{file}'"]
+    record = run.train(composed("train", tmp_path / "run", *SMALL, *given, "optimizer.lr=0"))
+    assert any(notice.startswith("optimizer.lr=0 is for 16 images an update") for notice in record.notices or ())
+    trained = safetensors.load_file(tmp_path / "run" / "weights.safetensors")
+    name = "roi_heads.box_predictor.cls_score.weight"
+    assert torch.equal(trained[name], model.state_dict()[name])
 
 
 EVALUATED = [

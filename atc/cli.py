@@ -207,6 +207,7 @@ def _sweep_subdir(name: str, number: int, resume: str | None, *, _root_: DictCon
 def _checked(name: str, root: DictConfig) -> DictConfig:
     """A copy of the configuration whose values are checked, as far as they do not come with another run."""
     cfg = root.copy()
+    arguments.check_groups(list(cfg.hydra.overrides.task))
     with open_dict(cfg):
         cfg.choices = chosen_options(cfg.hydra.runtime.choices)
         del cfg["hydra"]

@@ -103,4 +103,4 @@ def _check_merging(merging: DictConfig) -> None:
         )
     steps = merging.steps
     if steps is not None and (len(steps) != 2 or steps[0] > steps[1]):
-        raise ValueError(f"merging.steps={shown(list(steps))} must be the first and the last step, as in [0, 24]")
+        raise ValueError(f"merging.steps={shown(list(steps))} must be the first and the last step, as in [1, 25]")

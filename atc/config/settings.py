@@ -75,7 +75,7 @@ class _Merging:
     keep_rate: KeepRates
     max_downsample: Count
     sites: Sequence[str]
-    steps: Sequence[Whole] | None
+    steps: Sequence[Count] | None
     every: Count
     seed: Seed | None
 

@@ -91,6 +91,8 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
     if "hydra" not in sweep:
         others = ", ".join(sweep["report"].get("of", [])) or "python -m atc.bench"
         raise ValueError(f"{name} has no grid of runs: its numbers come from {others}")
+    if "generate" in sweep["defaults"]:
+        raise ValueError(f"{name} is a sweep of python -m atc.diffusion.generate, which does not log to W&B")
     sweeper = sweep["hydra"]["sweeper"]
     outside = [*sweeper.get("out_of_reach", []), *untrained.points(sweep, sweeper["grids"])]
     script = "train.py" if "train" in sweep["defaults"] else "evaluate.py"

@@ -18,7 +18,7 @@ from atc.diffusion.prompts import Wanted
 from atc.files import whole_file
 from atc.grids import claim
 from atc.run.images import computed_in, counts, image_set, make_missing, reduces
-from atc.runs import lock, record_file, store
+from atc.runs import identity, lock, record_file, store
 from atc.runs.context import Run, recorded
 from atc.runs.record import Record
 from atc.runs.settings import plain_settings
@@ -67,12 +67,13 @@ def generate(cfg: DictConfig) -> Record:
 
 def _recorded(cfg: DictConfig, images: ImageSet) -> Record:
     known = record_file.RecordFile(Path(cfg.output_dir) / record_file.FILE, resume=True).record
-    if known.status == "finished" and not images.missing():
+    same = known.identity == identity.identity(cfg)  # else of another command with the same hydra.run.dir
+    if same and known.status == "finished" and not images.missing():
         return _finished_before(cfg, known)
     made_in = computed_in(cfg)
     images.check(made_in)
     _check_reference(cfg)
-    run = Run(cfg, _settings(cfg, images, made_in), _notices(cfg), resume=known.status != "finished")
+    run = Run(cfg, _settings(cfg, images, made_in), _notices(cfg), resume=same and known.status != "finished")
     run.begin()
     with recorded(run):
         run.update(versions=provenance.versions(("diffusers", "transformers", "accelerate")))
@@ -86,6 +87,7 @@ def _recorded(cfg: DictConfig, images: ImageSet) -> Record:
 
 def _settings(cfg: DictConfig, images: ImageSet, made_in: dict[str, str]) -> dict[str, Any]:
     return {
+        "identity": identity.identity(cfg),
         **{group: name for group, name in (cfg.choices or {}).items() if name is not None},
         "reduces": reduces(cfg),
         "score": METRIC.name,

@@ -112,14 +112,12 @@ def _reduction(cfg: DictConfig, drawing: torch.Generator | None) -> dict[str, An
     """The arguments of `atc.diffusion.reduce`."""
     given = plain_settings(cfg.merging, resolve=True)
     args = {key: value for key, value in plain_settings(cfg.reducer, resolve=True).items() if key[0] != "_"}
-    usual = {"steps": None, "every": 1}
+    steps = given["steps"]
     return {
         "reducer": str((cfg.choices or {})["reducer"]),
-        "keep_rate": given["keep_rate"],
-        "max_downsample": given["max_downsample"],
-        "sites": given["sites"],
-        **{key: given[key] for key, value in usual.items() if given[key] != value},
-        **({"generator": drawing} if drawing is not None else {}),
+        **{key: given[key] for key in ("keep_rate", "max_downsample", "sites", "every")},
+        "steps": None if steps is None else tuple(steps),
+        "generator": drawing,
         "reducer_args": args,
     }
 

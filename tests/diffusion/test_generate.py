@@ -1,6 +1,7 @@
 """Images of a run: what they are made from, that they come out the same however they are made, and what is refused."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,21 @@ def test_shards_and_a_helper_make_the_same_images(tmp_path: Path, monkeypatch: p
     assert not Path(rank.output_dir, "results.json").exists()
 
 
+def test_an_image_does_not_depend_on_those_before_it(tmp_path: Path):
+    """Neither what is drawn for it nor in which steps tokens merge."""
+    point = ["reducer=tome_2d", "merging.seed=3", "merging.steps=[1,2]", "merging.every=2", "sampling.steps=3"]
+    both = composed(tmp_path, *point)
+    assert "merging.every=2 is ours, not of the papers" in run.generate(both).notices
+    alone = composed(tmp_path, *point, "classes=[134]")
+    run.generate(alone)
+    found = pixels(images_of(both))
+    assert pixels(images_of(alone)) == {"134_0.png": found["134_0.png"]}
+    for other in ("merging.seed=4", "merging.steps=null", "reducer=none"):
+        cfg = composed(tmp_path, *point, "classes=[134]", other)
+        run.generate(cfg)
+        assert pixels(images_of(cfg))["134_0.png"] != found["134_0.png"], other
+
+
 def test_what_another_process_claims_is_left_to_it(tmp_path: Path):
     found = image_set.ImageSet(tmp_path, list(wanted_images([3, 4], 1)), {})
     made = []
@@ -207,3 +223,18 @@ def test_a_sheet_has_a_place_for_each_image():
     sheet = sheets.contact_sheet([(f"class {n}", picture) for n in range(12)], side=20, columns=5)
     assert sheet.size == (5 * 26 + 6, 3 * 44 + 6)
     assert sheet.getpixel((16, 16)) == (255, 0, 0)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "stable_diffusion.md").read_text(encoding="utf-8")
+COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    python -m atc.diffusion.generate ")]
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "-cn" not in line])
+def test_commands_of_the_page_compose(tmp_path: Path, line: str):
+    given = [f"fid.reference='{tmp_path}'" if "DIRECTORY" in one else one for one in shlex.split(line)[3:]]
+    cfg = composed(tmp_path, *(one for one in given if not one.startswith("pipeline=tiny")))
+    assert len(generation.image_set(cfg).wanted) in (2, 2000)
+
+
+def test_the_page_has_commands():
+    assert len(COMMANDS) >= 5

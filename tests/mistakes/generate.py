@@ -24,7 +24,7 @@ VALUES = {
     "sampling.steps=0": "sampling.steps=0 must lie in [1, 1000]",
     "sampling.height=30": "sampling.height=30 must be a multiple of 8",
     "sampling.guidance=-1": "sampling.guidance=-1 must be 0 or more",
-    "sampling.precision=fp8": "sampling.precision=fp8 must be fp32 or fp16 or bf16, or null",
+    "sampling.precision=fp8": "sampling.precision=fp8 must be fp32, fp16 or bf16, or null",
     "sampling.stepz=3": "'sampling' has no setting 'stepz': did you mean 'steps'",
     "merging.sites=[attn3]": "attn3 is none of attn1, attn2, ff, kv",
     "merging.sites=[]": "must be one or more",
@@ -72,6 +72,7 @@ MISTAKES = [
         ("table2 is a sweep for evaluate.py, not for python -m atc.diffusion.generate",),
         prepare=lambda here: _sweep(here, "evaluate"),
     ),
+    Mistake("report atc_table2_stable_diffusion --wandb-sweep sweeps", ("which does not log to W&B",)),
     Mistake("report atc_table2_stable_diffusion image=1_0.png", ("is for figures of generated images",)),
     Mistake("report atc_fig6_stable_diffusion image=../1_0.png", ("must be the name of a generated image",)),
 ]

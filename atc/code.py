@@ -92,56 +92,9 @@ def of_target(target: str) -> str | None:
     return _digest("\n".join(texts))
 
 
-@functools.cache
-def constant(target: str, name: str) -> Any:
-    """The value that the modules behind a target give a constant at their top level; None if they do not have it."""
-    for tree in closure(target, also=OURS).values():
-        for node in tree.body:
-            if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets):
-                try:
-                    return ast.literal_eval(node.value)
-                except ValueError:
-                    continue
-    return None
-
-
-@functools.cache
-def sets_none(target: str, name: str) -> bool:
-    """Whether the class that a target names gives an attribute None in its own body."""
-    value = next(_given(target, name), None)
-    return isinstance(value, ast.Constant) and value.value is None
-
-
-@functools.cache
-def sets_true(target: str, name: str) -> bool:
-    """Whether the class that a target names gives an attribute True, in its own body or in that of the next base."""
-    value = next(_given(target, name, inherited=True), None)
-    return isinstance(value, ast.Constant) and value.value is True
-
-
-def _given(target: str, name: str, inherited: bool = False) -> Iterator[ast.expr]:
-    """The values that a class gives an attribute: in its own body, then, if these count, in those of its bases."""
-    module, (*_, own) = _module_of(target), target.split(".")
-    trees = {} if module is None else closure(target)
-    first = trees.get(module) if module is not None else None
-    places, wanted, seen = [] if first is None else [first], [own], set[str]()
-    while wanted:
-        seen.add(own := wanted.pop(0))
-        classes = (node for tree in places for node in tree.body if isinstance(node, ast.ClassDef) and node.name == own)
-        for node in classes:
-            for inner in node.body:
-                to = inner.targets if isinstance(inner, ast.Assign) else [getattr(inner, "target", None)]
-                value = getattr(inner, "value", None)
-                if value is not None and any(isinstance(one, ast.Name) and one.id == name for one in to):
-                    yield value
-            bases = [getattr(base, "attr", getattr(base, "id", "")) for base in node.bases] if inherited else []
-            wanted += [base for base in bases if base not in seen]
-        places = list(trees.values())  # bases may be imported
-
-
 def is_outside(target: str) -> bool:
     """Whether a target is neither of this package nor of an installed library."""
-    module = _module_of(target)
+    module = module_of(target)
     return module is not None and module.name.split(".")[0] not in (*OURS, "reducers") and not _is_library(module)
 
 
@@ -151,7 +104,7 @@ def closure(target: str, also: tuple[str, ...] = ()) -> dict[Module, ast.Module]
     Left out are libraries and, but for those named in `also`, the modules of this package; a module of the target's
     own package is none of a library, wherever it is installed.
     """
-    first = _module_of(target)
+    first = module_of(target)
     if first is None:
         return {}
     own, found, waiting = first.name.split(".")[0], {}, [first]
@@ -209,7 +162,7 @@ def _inside(name: str, folders: list[str]) -> importlib.machinery.ModuleSpec | N
     return spec
 
 
-def _module_of(target: str) -> Module | None:
+def module_of(target: str) -> Module | None:
     """The module of a target: the longest part of it that is one."""
     parts = moved.target(target).split(".")
     found = (find(".".join(parts[:end])) for end in range(len(parts) - 1, 0, -1) if all(parts[:end]))

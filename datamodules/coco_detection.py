@@ -90,7 +90,8 @@ class DetectionPictures(Pictures):
         if self.refill:
             objects = [a for a in self.annotations[index] if is_trained_on(a, size)]
             target = objects_of(objects, self.label_of, size)
-        image, target = self.transform(tv_tensors.Image(F.pil_to_tensor(picture)), target)  # type: ignore[call-arg]
+        image = tv_tensors.Image(F.pil_to_tensor(picture))
+        image, target = self.transform(image, target)  # type: ignore[call-arg]  # one of two inputs
         plain = {name: value.as_subclass(Tensor) for name, value in target.items()}
         about = {"image_id": self.images[index]["id"], "orig_size": torch.tensor(size)}
         return image.as_subclass(Tensor), plain | about

@@ -72,9 +72,8 @@ class Grid(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands over: what to compose with and what to launch."""
         self.config, self.hydra_context = config, hydra_context
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
+        handed = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
+        self.launcher = Plugins.instance().instantiate_launcher(**handed)
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Run what is missing; ValueError, one line, if runs failed, of overrides `arguments`."""
@@ -113,8 +112,7 @@ class Grid(Sweeper):
         if failed:
             raise Complaint(progress.complaint(failed, errors))
         if elsewhere:
-            said = _count(len(elsewhere), outcomes.ELSEWHERE)
-            log.info("%s; the same command says when it is done", said)
+            log.info("%s; the same command says when it is done", _count(len(elsewhere), outcomes.ELSEWHERE))
         else:
             log.info("all %d runs are done", len(asked if self.rerun == CHANGED else jobs))
         return returned
@@ -217,8 +215,7 @@ class Grid(Sweeper):
                 point = cell | {item.key_or_group: value for item, (value, _) in zip(added, chosen, strict=True)}
                 if not grid.within(point, outside):
                     cells.append([*typed, *(override for _, override in chosen)])
-        lacking = {axis: some for axis, some in unused.items() if some}
-        if not cells or lacking:
+        if (lacking := {axis: some for axis, some in unused.items() if some}) or not cells:
             wanted = lacking if cells else {axis: values(item) for axis, item in selected.items()}
             said = " ".join(f"{axis}={','.join(some)}" for axis, some in wanted.items())
             asked = values(selected["reducer"]) if "reducer" in selected else []

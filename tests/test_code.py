@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atc import code, provenance
+from atc import code, constants, provenance
 from atc.config import build
 
 METHOD = '''
@@ -70,7 +70,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def forget() -> None:
     """What a new process would not know."""
-    for cached in (code.of_target, code.find, code.constant):
+    for cached in (code.of_target, code.find, constants.constant):
         cached.cache_clear()
 
 

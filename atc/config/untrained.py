@@ -6,13 +6,13 @@ Read from their source: nothing is imported, so that reports and dry runs need n
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from atc import code, methods
+from atc import constants, methods
 
 
 def names(asked: Iterable[str]) -> set[str]:
     """Those of some methods, by their names in conf/reducer, that have to be trained before they mean something."""
     targets = methods.targets()
-    return {name for name in asked if name in targets and code.sets_true(targets[name], "needs_training")}
+    return {name for name in asked if name in targets and constants.sets_true(targets[name], "needs_training")}
 
 
 def points(sweep: Mapping[str, Any], grids: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:

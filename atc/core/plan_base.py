@@ -72,6 +72,11 @@ class Plan(tuple[Tensor, ...], ABC):
         check_reduced(reduced, sizes, patches, 0, self.num_out, values=False)  # what is put together hides a mistake
         return torch.cat([x[:, :prefix], reduced], dim=1) if prefix else reduced, sizes
 
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether every output is one input token as it is, and counts."""
+        return False
+
     def reduces_as(self, kind: type["Plan"]) -> bool:
         """Whether `reduce` and `reduce_size` are those of `kind`: a subclass may have arithmetic of its own."""
         own = type(self)

@@ -52,6 +52,11 @@ class Select(Plan):
         """``[B, N]`` int64, the output token of each input token; -1 = dropped. Computed whenever it is read."""
         return _labels_of(self.indices, self.num_in, self.padding()) if self._labels is None else self._labels
 
+    @property
+    @override
+    def keeps_tokens(self) -> bool:
+        return self.reduces_as(Select) and not self.clustered and self.valid is None
+
     @override
     def check_shapes(self, batch: int, num_in: int) -> None:
         check_tensor("indices", self.indices, (batch, self.num_out))

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-import atc.ops.linkage  # noqa: F401 (registers the operator counted below)
+import atc.ops.linkage
+import atc.ops.matching  # noqa: F401
 from atc.core import Trace
 from atc.vit.hooks import modules_of
 from atc.vit.host import host_of
@@ -22,10 +23,18 @@ def _cosine_distance_flops(keys: torch.Size, *_: object, **__: object) -> int:
     return 2 * batch * tokens * tokens * width
 
 
+def _matching_flops(keys: torch.Size, keep: int, first: int, *_: object, **__: object) -> int:
+    """Every pair of a source and a destination: keys [B, N, D]."""
+    batch, tokens, width = keys
+    sources = (tokens - first + 1) // 2
+    return 2 * batch * sources * (tokens - sources) * width
+
+
 # Operators of our own are opaque calls to the counter: it has to be told what is inside.
 _OWN = {
     torch.ops.atc.cosine_distance: _cosine_distance_flops,
     torch.ops.atc.linkage_from_features: _cosine_distance_flops,
+    torch.ops.atc.bipartite_labels: _matching_flops,
 }
 
 

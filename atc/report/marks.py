@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from atc import code
+from atc import constants
 from atc.report import expected, remarks
 from atc.report.cells import Cell
 from atc.report.layout import Layout
@@ -190,9 +190,9 @@ def reader(cell: Cell) -> str | None:
     """
     node = cell.records[-1].config.get("datamodule")
     target = node.get("_target_") if isinstance(node, dict) else None
-    if not isinstance(target, str) or code.sets_none(target, "reader"):  # of no files of pictures
+    if not isinstance(target, str) or constants.sets_none(target, "reader"):  # of no files of pictures
         return None
-    today, own = code.constant(target, "READER"), [record.reader for record in cell.records]
+    today, own = constants.constant(target, "READER"), [record.reader for record in cell.records]
     earliest = min((one for one in own if one is not None), default=None)
     if today is None or earliest is None or earliest >= today:
         return None

@@ -31,6 +31,7 @@ class Detection(Task):
         num_classes: kinds of objects, without a background.
         configure: from (model, total_steps, epochs, batch) to what `configure_optimizers` returns; see
             atc.tasks.detection_recipe.
+        checkpoint: a detector to start a training from. (The run loads it; it is not read here.)
         detector: of `atc.dense.detector.build_detector`, its arguments for the parts of the detector. (The
             configuration builds it; it is not read here.)
     """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from atc.core import BlockGate, Plan, Reducer, Select, StageCount, StageTrace, TokenView, Trace
+from atc.core import BlockGate, Plan, Reducer, StageCount, StageTrace, TokenView, Trace
 from atc.core.applying import reduce_tokens
 from atc.core.checking import check_plan, values_are_checked
 from atc.core.reductions import Reductions
@@ -164,7 +164,7 @@ class Stream:
         self._size, plan = reduction.size, reduction.plan
         if self.rope is not None:
             self.rope = merge_rope(self.rope, plan, weight)
-        self._single = self._single and _keeps_patches(plan)
+        self._single = self._single and plan.keeps_tokens
         self._mask(plan.valid)
         self.plans[str(count.block)] = [plan]
 
@@ -183,8 +183,7 @@ class Stream:
         # Code that is traced has nothing to gain: what is not read is left out of the graph.
         traced = torch.compiler.is_compiling()
         lazy: Any = (patches(), keys(), source()) if traced else (patches, keys, source)
-        kind = TokenView if traced else LazyView
-        return kind(
+        return (TokenView if traced else LazyView)(
             *(lazy[0], lazy[1], self.size, lazy[2], self.grid, seen.cls_attn, seen.values, seen.attn),
             valid=self.valid,
             prefix=self.prefix,
@@ -245,11 +244,6 @@ class Stream:
         logits = self.model.pooled(features, self.size if self.reductions.made else None, self.valid)
         self.model.note(self, features, logits)
         return logits
-
-
-def _keeps_patches(plan: Plan) -> bool:
-    """Whether what is left of single patches are single patches."""
-    return isinstance(plan, Select) and plan.reduces_as(Select) and not plan.clustered and plan.valid is None
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:

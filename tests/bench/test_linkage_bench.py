@@ -71,7 +71,9 @@ def test_unknown_benchmarks_are_named_by_usage(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         bench.main(arguments)
     said = capsys.readouterr().err
-    assert "usage: python -m atc.bench {linkage,pipeline,throughput,training,export,targets}" in said
+    assert (
+        "usage: python -m atc.bench {linkage,pipeline,throughput,training,export,diffusion,decisions,targets}" in said
+    )
     assert said.count("\n") == 1
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import datamodules
-from atc import code
+from atc import constants
 from atc import moved as framework
 from datamodules.io import moved
 from tests.test_moved import check_old_import
@@ -69,8 +69,8 @@ def test_a_data_set_that_imports_old_names_is_read_by_the_present_reader(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "by_itself.py").write_text("from datamodules.pictures import Pictures\nclass Mine: ...\n")
-    assert code.constant("of_before.Mine", "READER") == datamodules.io.pictures.READER
-    assert code.constant("by_itself.Mine", "READER") == datamodules.io.pictures.READER
+    assert constants.constant("of_before.Mine", "READER") == datamodules.io.pictures.READER
+    assert constants.constant("by_itself.Mine", "READER") == datamodules.io.pictures.READER
     sys.modules.pop("datamodules.layout", None)
     with pytest.warns(DeprecationWarning, match=r"datamodules\.layout is now datamodules\.io\.layout"):
         importlib.import_module("of_before")

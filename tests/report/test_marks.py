@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from atc import code
+from atc import constants
 from atc.report import layout, report
 from atc.runs.record import Record
 from atc.runs.store import Store
@@ -154,13 +154,13 @@ def test_code_of_another_day(kept: list[Parts]) -> None:
 
 def test_pictures_read_by_an_earlier_reader(kept: list[Parts], monkeypatch: pytest.MonkeyPatch) -> None:
     """A record without the version is of the first; data sets without pictures have none."""
-    assert code.constant("datamodules.digits.Digits", "READER") is None
-    assert code.constant("datamodules.folder.Folder", "READER") == pictures.READER
-    assert code.sets_none("datamodules.public.CIFAR100", "reader")  # whose pictures are in no files
-    assert not code.sets_none("datamodules.public.Flowers102", "reader")
+    assert constants.constant("datamodules.digits.Digits", "READER") is None
+    assert constants.constant("datamodules.folder.Folder", "READER") == pictures.READER
+    assert constants.sets_none("datamodules.public.CIFAR100", "reader")  # whose pictures are in no files
+    assert not constants.sets_none("datamodules.public.Flowers102", "reader")
     records = copy.deepcopy(kept)
-    monkeypatch.setattr(code, "sets_none", lambda target, name: False)
-    monkeypatch.setattr(code, "constant", lambda target, name: 3 if target.startswith("datamodules.") else None)
+    monkeypatch.setattr(constants, "sets_none", lambda target, name: False)
+    monkeypatch.setattr(constants, "constant", lambda target, name: 3 if target.startswith("datamodules.") else None)
     for record in records:
         record["reader"] = 2 if record["reducer"] == "evit" else 3
     del next(record for record in records if record["reducer"] == "tome")["reader"]

@@ -72,7 +72,7 @@ class Grid(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands over: what to compose with and what to launch."""
         self.config, self.hydra_context = config, hydra_context
-        handed = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
+        handed: Any = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
         self.launcher = Plugins.instance().instantiate_launcher(**handed)
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:

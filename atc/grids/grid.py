@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-OF_THE_METHOD = ("reducer", "keep_rate", "schedule", "t", "blocks", "schedule.clamp")  # mean nothing without reduction
+# They mean nothing without reduction.
+OF_THE_METHOD = ("reducer", "keep_rate", "schedule", "t", "blocks", "schedule.clamp", "teacher")
 
 Point = dict[str, str]  # one run of a grid: a value, as typed, for each axis
 

@@ -60,7 +60,7 @@ def test_the_score_is_that_of_the_models_logits(model, tmp_path, monkeypatch):
             expected.append(max(0.0, 100 * network(**given).logits_per_image.item() / network.logit_scale.exp().item()))
     found = clip.clip_scores(paths, PROMPTS, model, tmp_path / "cache", batch_size=2)
     assert found == pytest.approx(expected, rel=1e-4)
-    assert len(set(found)) > 3
+    assert len(set(found)) >= 3
     assert 0 in found  # negative ones
     record = compare(tmp_path / "images", clip=model, cache=tmp_path / "cache", device="cpu")
     assert record["clip_score"]["value"] == pytest.approx(np.mean(expected), rel=1e-4)

@@ -19,6 +19,7 @@ class Call:
         every: for how many steps a decision holds.
         pipeline: that the network belongs to, if one is known.
         draws: the method draws random numbers.
+        compiles: the network may be compiled, see `atc.diffusion.compiling`.
 
     Attributes:
         size: height and width of the latent; None before the first call.
@@ -34,8 +35,9 @@ class Call:
         every: int = 1,
         pipeline: Any = None,
         draws: bool = False,
+        compiles: bool = True,
     ):
-        self.patch, self.steps, self.every, self.draws = patch, steps, every, draws
+        self.patch, self.steps, self.every, self.draws, self.compiles = patch, steps, every, draws, compiles
         self.size: tuple[int, int] | None = None
         self.step, self.new_image = 0, True
         self._pipeline = None if pipeline is None else weakref.ref(pipeline)
@@ -46,6 +48,8 @@ class Call:
 
     def before_network(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Remember the size of the latent, and count the step."""
+        if torch.compiler.is_compiling() and not self.compiles:
+            raise ValueError("this version of PyTorch cannot compile a model that is reduced: leave torch.compile out")
         latent = args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"]
         self.size = (int(latent.shape[-2]), int(latent.shape[-1]))
         if self.draws and torch.is_grad_enabled() and getattr(network, "is_gradient_checkpointing", False):

@@ -31,9 +31,10 @@ def refuse_layer(block: str, site: str, layer: nn.Module, args: tuple[Any, ...],
     mask = args[2] if len(args) > 2 else kwargs.get("attention_mask")
     if mask is not None and (site != "attn2" or (mask.ndim > 2 and mask.shape[-2] > 1)):
         raise ValueError(f"{block}: {site} has an attention mask, which does not fit merged tokens")
-    for name in ("ip_adapter_masks", "image_rotary_emb", "region_mask"):
+    per_place = ("ip_adapter_masks", "image_rotary_emb") if site == "attn2" else ("image_rotary_emb",)
+    for name in per_place:
         if kwargs.get(name) is not None:
-            raise ValueError(f"{block}: {site} gets {name}, one value for each place, which does not fit merged tokens")
+            raise ValueError(f"{block}: {site} gets {name}, a value for each place, which does not fit merged tokens")
     if site != "kv":
         return
     if (args[1] if len(args) > 1 else kwargs.get("encoder_hidden_states")) is not None:

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from atc.config import build
 from atc.core import Reducer, Stage
 from atc.diffusion.call import Call
+from atc.diffusion.compiling import guard_hooks
 from atc.diffusion.handle import Handle, Watch, active, refuse_max_downsample
 from atc.diffusion.layers import SITES, layer_of
 from atc.diffusion.merging import Merging
@@ -70,11 +71,13 @@ def reduce(
         given["generator"] = generator
     factory = build.bind(factory, **given) if given else factory
     size = default_latent(found[""])
+    compiles = guard_hooks()
     merging: list[tuple[nn.Module, Call, list[tuple[Merging, Block]]]] = []
     for prefix, network in found.items():
         patch = patch_of(network) if any(block.joint for block in all_blocks[prefix]) else None
         pipeline = None if pipeline_or_unet is network else pipeline_or_unet
-        call = Call(network, patch, steps, every, pipeline, draws=given.get("generator") is not None)
+        draws = given.get("generator") is not None
+        call = Call(network, patch, steps, every, pipeline, draws, compiles)
         reduced = []
         for number, block in enumerate(all_blocks[prefix], 1):
             width = int(getattr(layer_of(block, "attn1"), "query_dim", 1))
@@ -190,5 +193,5 @@ def _check_layers(
             raise ValueError(f"sites: no block of this model has {site}")
     if "ff" in rates and any(getattr(block.module, "_chunk_size", None) is not None for block in found):
         raise ValueError(
-            "a feed-forward in chunks does not go with site ff: disable_forward_chunking() of the model first"
+            "a feed-forward in chunks does not go with site ff: call set_chunk_feed_forward(None) of the blocks first"
         )

@@ -23,10 +23,6 @@ def check(cfg: DictConfig) -> None:
     Args:
         cfg: composed, with values of the right types.
     """
-    if importlib.util.find_spec("diffusers") is None:
-        raise ValueError(
-            'images are generated with diffusers, which is not installed: pip install "atc-toolkit[diffusion]"'
-        )
     check_pipeline(cfg.pipeline)
     named: Any = cfg.classes if not OmegaConf.is_config(cfg.classes) else OmegaConf.to_container(cfg.classes)
     if classes.numbers(named) is None:
@@ -45,6 +41,14 @@ def check(cfg: DictConfig) -> None:
     if reference is not None and not Path(str(reference)).expanduser().is_dir():
         said = f"fid.reference={shown(str(reference))}"
         raise ValueError(f"{said}: there is no such directory (looked from {Path.cwd()})")
+
+
+def check_installed() -> None:
+    """ValueError, one line, where what generates images is missing: the last thing to look at of a command."""
+    if importlib.util.find_spec("diffusers") is None:
+        raise ValueError(
+            'images are generated with diffusers, which is not installed: pip install "atc-toolkit[diffusion]"'
+        )
 
 
 def check_pipeline(name: str | os.PathLike[str]) -> None:

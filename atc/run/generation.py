@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from atc import code, provenance
+from atc.config.generation import check_installed
 from atc.core.metric import PUBLISHED
 from atc.diffusion import sheets
 from atc.diffusion.image_set import ImageSet
@@ -44,6 +45,7 @@ def generate(cfg: DictConfig) -> Record:
     Raises:
         ValueError: settings do not go together, or the directory holds other images.
     """
+    check_installed()
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     images = image_set(cfg)

@@ -36,7 +36,7 @@ def test_the_source_says_what_the_class_says() -> None:
 
 
 def test_a_subclass_needs_training_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from atc import code
+    from atc import constants
 
     (tmp_path / "mine_a.py").write_text("class Base:\n    needs_training: bool = True\n")
     (tmp_path / "mine_b.py").write_text(
@@ -44,9 +44,9 @@ def test_a_subclass_needs_training_as_well(tmp_path: Path, monkeypatch: pytest.M
         "class Other(Base):\n    needs_training = False\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert code.sets_true("mine_b.Own", "needs_training")
-    assert not code.sets_true("mine_b.Other", "needs_training")
-    assert not code.sets_true("mine_b.Missing", "needs_training")
+    assert constants.sets_true("mine_b.Own", "needs_training")
+    assert not constants.sets_true("mine_b.Other", "needs_training")
+    assert not constants.sets_true("mine_b.Missing", "needs_training")
     assert Reducer.needs_training is False
 
 

@@ -23,12 +23,12 @@ from atc.cost.interleaved import Timing, summary
 from atc.cost.memory import peak_growth
 from atc.diffusion.layers import layer_of
 from atc.diffusion.networks import Block, blocks, networks
+from atc.diffusion.pipelines import PRECISIONS, load_pipeline
 from atc.diffusion.reducing import reduce
 
 DENSE = "none"
 GUIDANCE = 7.5
 PROMPT = "A high quality photograph of a magpie."
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 KEPT = ("pipeline", "steps", "max_downsample", "device", "threads", "runs")  # of the command line
 NOISE = 0.02  # of the time: what is within counts as no difference
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     device = torch.device(chosen.device)
     precision = chosen.precision or ("fp16" if device.type == "cuda" else "fp32")
     try:
-        pipeline = load(chosen.pipeline, DTYPES[precision], device)
+        pipeline = load(chosen.pipeline, precision, device)
         network = networks(pipeline, False)[""]
         found = blocks(network)
         if not found:
@@ -68,20 +68,14 @@ def main(arguments: list[str]) -> None:
             print(f"{row['pixels']} pixels, {row['candidate']}, keep rate {row['keep_rate']}: {row['verdict']}")
 
 
-def load(name: str, dtype: torch.dtype, device: torch.device) -> Any:
+def load(name: str, precision: str, device: torch.device) -> Any:
     """A pipeline from the hub or a directory, or the small random one; without a safety checker."""
-    if name == options.TINY:
-        from atc.diffusion import tiny
+    if name != options.TINY:
+        return load_pipeline(name, precision, device)
+    from atc.diffusion import tiny
 
-        pipeline: Any = tiny.stable_diffusion().to(device)
-        return pipeline if dtype == torch.float32 else pipeline.to(dtype)
-    from diffusers import DiffusionPipeline
-
-    pipeline = DiffusionPipeline.from_pretrained(name, torch_dtype=dtype)
-    if getattr(pipeline, "safety_checker", None) is not None:
-        pipeline.safety_checker = None
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    pipeline: Any = tiny.stable_diffusion().to(device)
+    return pipeline if precision == "fp32" else pipeline.to(PRECISIONS[precision])
 
 
 def processors(found: list[Block]) -> list[str]:

@@ -18,7 +18,11 @@ def _occupied(directory: Path) -> None:
 
 _CLUSTERING = [
     ("", "no benchmark is named", "usage: python -m atc.bench"),
-    ("nothing", "unknown benchmark 'nothing'", "linkage,pipeline,throughput,training,export,targets"),
+    (
+        "nothing",
+        "unknown benchmark 'nothing'",
+        "linkage,pipeline,throughput,training,export,diffusion,decisions,targets",
+    ),
     ("linkage --tokens 0", "--tokens: 0 must be a whole number, 2 or more"),
     ("linkage --tokens -5", "--tokens: -5 must be a whole number, 2 or more"),
     ("linkage --tokens 1", "--tokens: 1 must be a whole number, 2 or more"),

@@ -90,7 +90,10 @@ def labels_plainly(best: Tensor, partner: Tensor, tokens: int, keep: int, first:
     Returns:
         ``[B, N]`` int64.
     """
-    order, removed = best.argsort(dim=-1, descending=True, stable=True), tokens - keep
+    # ONNX has no stable sort; without it, any of equally similar sources may merge
+    stable = {} if exporting() else {"stable": True}
+    order = best.argsort(dim=-1, descending=True, **stable)
+    removed = tokens - keep
     unmerged = best.shape[1] - removed
     if ranked:
         rank = order.argsort(dim=-1)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -50,6 +51,13 @@ def test_every_extra_is_installed() -> None:
     assert sum(".[all]" in line for line in installs) == 2, "with the constraints, and at the lowest versions"
     assert any("-c constraints.txt" in line and ".[all]" in line for line in installs)
     assert "ATC_NO_SKIPS=1" in RUN
+
+
+def test_the_lines_of_python_in_it_name_what_there_is() -> None:
+    lines = [line for line in re.findall(r"-c '([^']+)'", RUN) if "elsewhere" not in line]
+    assert lines
+    for line in lines:
+        subprocess.run([sys.executable, "-c", line], cwd=ROOT, check=True)
 
 
 def test_what_is_left_out_at_the_lowest_versions_is_there() -> None:

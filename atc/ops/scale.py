@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atc.ops.exporting import exporting
+from atc.ops.exporting import exporting, inside_transform
 
 _INTEGER = {16: torch.int16, 32: torch.int32, 64: torch.int64}
 
@@ -30,7 +30,7 @@ def power_of_two(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """
     kind = torch.finfo(x.dtype)
     largest = x.detach().abs().amax(dim, keepdim=True)  # an infinity norm takes ten times as long on a CPU
-    if exporting():  # ONNX cannot read the bits of a number
+    if exporting() or inside_transform(x):  # ONNX cannot read the bits of a number, nor can older transforms
         exponent = largest.nan_to_num(1.0).clamp(kind.tiny, kind.max).log2().floor()
         return torch.exp2(-exponent).clamp_min(kind.tiny)
     one = round(1 / kind.eps)  # the least significant bit of the exponent

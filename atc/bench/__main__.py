@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from atc.bench import diffusion_options, options
+from atc.bench import detection_options, diffusion_options, options
 from atc.config import streams
 from atc.printable import printable
 
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "throughput": "atc.bench.command",  # images in, logits out
     "training": "atc.bench.training",  # images and labels in, updated weights out
     "export": "atc.bench.export",  # exported models, images in, logits out
+    "detection": "atc.bench.detection",  # images in, boxes and masks out
     "diffusion": "atc.bench.diffusion",  # a prompt in, an image out
     "decisions": "atc.bench.decisions",  # tokens of a diffusion model in, labels out
     "targets": "atc.bench.targets",  # what result files say of the project's aims
@@ -42,10 +43,9 @@ def _run(arguments: list[str]) -> None:
         print(f"error: {unknown}; {usage}", file=sys.stderr)
         raise SystemExit(2)
     name, rest = arguments[0], arguments[1:]
-    if name in options.PARSERS:
-        options.parsed(name, rest)  # before PyTorch is imported
-    elif name in diffusion_options.PARSERS:
-        diffusion_options.parsed(name, rest)
+    for of_several in (options, detection_options, diffusion_options):
+        if name in of_several.PARSERS:
+            of_several.parsed(name, rest)  # before PyTorch is imported
     importlib.import_module(BENCHMARKS[name]).main(rest)
 
 

@@ -51,6 +51,7 @@ def report_section(file: Path, sweep: DictConfig) -> dict[str, Any]:
     assert isinstance(section, dict)
     section.setdefault("of", [file.stem])
     section.setdefault("published", [])
+    section.setdefault("published_names", {})
     unknown = [key for key in section if key not in _PARTS]
     if unknown or section.get("kind") not in KINDS:
         said = [str(key) for key in unknown]
@@ -188,5 +189,9 @@ _PARTS: dict[str, tuple[Check, str]] = {
     "published": (
         lambda value: _are_texts(value) and all(Path(one).name == one for one in value),
         "names of files in published/",
+    ),
+    "published_names": (
+        lambda value: isinstance(value, dict) and _are_texts([*value, *value.values()]),
+        "a mapping from values as the published files have them to ours, such as {vit_adapter_tiny: deit_tiny}",
     ),
 }

@@ -31,7 +31,7 @@ def _matching_flops(keys: torch.Size, keep: int, first: int, *_: object, **__: o
 
 
 # Operators of our own are opaque calls to the counter: it has to be told what is inside.
-_OWN = {
+OWN = {
     torch.ops.atc.cosine_distance: _cosine_distance_flops,
     torch.ops.atc.linkage_from_features: _cosine_distance_flops,
     torch.ops.atc.bipartite_labels: _matching_flops,
@@ -49,7 +49,7 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
     # The math backend spells attention out as matrix products, which are counted on every device.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operation of its own, which the counter does not know
-    counter = FlopCounterMode(display=False, custom_mapping=_OWN)
+    counter = FlopCounterMode(display=False, custom_mapping=OWN)
     try:
         with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
             model.eval()(images)

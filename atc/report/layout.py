@@ -42,7 +42,7 @@ class Layout:
         metrics: what is shown, by the names of the published numbers; several of them are an axis "metric".
         decimals: of the numbers shown.
         notes: lines below the table.
-        published: the published numbers, a mapping for each.
+        published: the published numbers, a mapping for each, with our names for what they are of.
     """
 
     name: str
@@ -109,7 +109,7 @@ def load(name: str, directory: Path | None = None) -> Layout:
     directory = directory or sweeps_dir()
     file = directory / f"{name}.yaml"
     section = sections.report_section(file, raw(name, directory))
-    shown, published = section.pop("of"), section.pop("published")
+    shown, published, ours = (section.pop(part) for part in ("of", "published", "published_names"))
     if "metric" in section:
         section["metrics"] = _metrics(section.pop("metric"), file)
     sweeps = [raw(one, directory) for one in shown]
@@ -128,7 +128,11 @@ def load(name: str, directory: Path | None = None) -> Layout:
         points=tuple(every),
         unreachable=tuple(point for point in every if grid.within(point, outside)),
         tuned=tuple(grid.points(tuned)),
-        published=tuple(row for one in published for row in sections.read_published(directory / "published" / one)),
+        published=tuple(
+            {key: ours.get(value, value) for key, value in row.items()}
+            for one in published
+            for row in sections.read_published(directory / "published" / one)
+        ),
         **section,
     )
     _check_axes(made, file)

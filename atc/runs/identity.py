@@ -28,7 +28,7 @@ WITHOUT_EFFECT = (
     *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.profiler"),
 )
 # Weights, and the sentences that stand for weights of a classifier: they count with what is in them, wherever they are.
-WEIGHTS = ("backbone.checkpoint", "teacher.checkpoint", "checkpoint", "task.prompts", "fid.weights")
+WEIGHTS = ("backbone.checkpoint", "teacher.checkpoint", "task.checkpoint", "checkpoint", "task.prompts", "fid.weights")
 ROOT = "datamodule.root"  # of a data set, which lies in different places on different machines
 # Data sets that are the same for everybody, by the file of datamodules/: their roots count with their names. All others
 # count with their files.

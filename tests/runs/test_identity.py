@@ -67,8 +67,13 @@ def test_resume_auto_names_the_directory(tmp_path: Path) -> None:
 def test_weights_count_by_what_is_in_them(tmp_path: Path) -> None:
     for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
         (tmp_path / f"{name}.safetensors").write_bytes(content)
-    for key, command in (("backbone.checkpoint", "train"), ("checkpoint", "evaluate")):
-        a, b, c = (of(tmp_path, f"{key}='{tmp_path}/{name}.safetensors'", name=command) for name in "abc")
+    detection = ["datamodule=shapes_detection"]
+    for key, command, more in (
+        ("backbone.checkpoint", "train", []),
+        ("task.checkpoint", "train", detection),
+        ("checkpoint", "evaluate", []),
+    ):
+        a, b, c = (of(tmp_path, *more, f"{key}='{tmp_path}/{name}.safetensors'", name=command) for name in "abc")
         assert a == b != c
 
 

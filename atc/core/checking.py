@@ -48,7 +48,9 @@ def values_are_checked(tokens: Tensor) -> bool:
     return bool(tokens.isfinite().all())
 
 
-def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions: dict[str, str]) -> None:
+def check_plan(
+    plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions: dict[str, str], empty: bool = False
+) -> None:
     """Raise ValueError where a plan does not fit the tokens it was made for.
 
     Args:
@@ -57,6 +59,7 @@ def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions
         num_out: tokens that have to come out.
         values: whether they are looked at, not only shapes.
         exceptions: as in `Reducer.exceptions`.
+        empty: an image may have no real token.
     """
     if not isinstance(plan, Plan):
         raise ValueError(f"forward must return a Plan (Select, Assign or Mix), got a {type(plan).__name__}")
@@ -65,4 +68,4 @@ def check_plan(plan: Any, tokens: Tensor, num_out: int, values: bool, exceptions
         raise ValueError(f"{num_out} of {num_in} tokens have to come out, got num_out={plan.num_out}")
     plan.check_shapes(batch, num_in)
     if values:
-        plan.check_contents(distinct="distinct_outputs" not in exceptions)
+        plan.check_contents("distinct_outputs" not in exceptions, empty)

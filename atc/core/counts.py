@@ -59,3 +59,27 @@ def nearest_counts(
         counts.append(StageCount(block, num_tokens, target, keep, target / patches if rate is None else rate))
         num_tokens = keep
     return counts
+
+
+def held_counts(counts: Sequence[StageCount], num_tokens: int, depth: int) -> list[StageCount]:
+    """The counts of a method whose plans are of one block only: each stage's hold until the next stage.
+
+    Args:
+        counts: of the stages, in order.
+        num_tokens: N0, all of which enter every block.
+        depth: blocks of the backbone.
+
+    Returns:
+        One for each block from the first stage's on.
+
+    Examples:
+        >>> stages = [StageCount(2, 196, 98, 98, 0.5), StageCount(4, 98, 49, 49, 0.25)]
+        >>> [(count.block, count.tokens_in, count.keep, count.rate) for count in held_counts(stages, 196, depth=4)]
+        [(2, 196, 98, 0.5), (3, 196, 98, 0.5), (4, 196, 49, 0.25)]
+    """
+    ends = [count.block for count in counts[1:]] + [depth + 1]
+    return [
+        count._replace(block=block, tokens_in=num_tokens)
+        for count, end in zip(counts, ends, strict=True)
+        for block in range(count.block, end)
+    ]

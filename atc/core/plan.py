@@ -59,8 +59,8 @@ class Assign(Plan):
             check_tensor("weight", self.weight, (batch, num_in), floating=True)
 
     @override
-    def check_contents(self, distinct: bool = True) -> None:
-        super().check_contents(distinct)
+    def check_contents(self, distinct: bool = True, empty: bool = False) -> None:
+        super().check_contents(distinct, empty)
         if self.weight is None:
             return
         refuse(~self.weight.isfinite(), "the weight of token {1} of image {0} is not finite")
@@ -150,14 +150,14 @@ class Mix(Plan):
         check_tensor("weights", self.weights, (batch, self.num_out, num_in), floating=True)
 
     @override
-    def check_contents(self, distinct: bool = True) -> None:
+    def check_contents(self, distinct: bool = True, empty: bool = False) -> None:
         refuse(~self.weights.isfinite(), "the weight of token {2} in output token {1} of image {0} is not finite")
         if self.valid is not None:
-            check_valid_contents(self.valid)
+            check_valid_contents(self.valid, empty)
         if distinct:
-            empty, padding = (self.weights == 0).all(2), self.padding()
-            empty = empty if padding is None else empty & ~padding
-            refuse(empty, "no input token goes to output token {1} of image {0}")
+            unused, padding = (self.weights == 0).all(2), self.padding()
+            unused = unused if padding is None else unused & ~padding
+            refuse(unused, "no input token goes to output token {1} of image {0}")
 
     def shares(self) -> Tensor:
         """[B, K, N]: how each input token is shared out over the outputs; the shares of a token sum to one."""

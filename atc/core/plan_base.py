@@ -87,15 +87,16 @@ class Plan(tuple[Tensor, ...], ABC):
         check_tensor("labels", self.labels, (batch, num_in))
         check_valid(self.valid, (batch, self.num_out))
 
-    def check_contents(self, distinct: bool = True) -> None:
+    def check_contents(self, distinct: bool = True, empty: bool = False) -> None:
         """Raise ValueError where values break the contract; a GPU waits for the host.
 
         Args:
             distinct: every output token must have an input token of its own.
+            empty: an image may have no real token, as where a plan is of one block only.
         """
         check_range("labels", self.labels, -1, self.num_out)
         if self.valid is not None:
-            check_valid_contents(self.valid)
+            check_valid_contents(self.valid, empty)
         padding = self.padding()
         if distinct or padding is not None:
             image = torch.arange(len(self.labels), device=self.labels.device).unsqueeze(1)

@@ -39,10 +39,16 @@ def check_valid(valid: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(f"valid must be bool or floating {list(shape)}, got {described(valid)}")
 
 
-def check_valid_contents(valid: Tensor) -> None:
-    """Raise ValueError where padding is not behind the real tokens, or a share of a token is outside [0, 1]."""
+def check_valid_contents(valid: Tensor, empty: bool = False) -> None:
+    """Raise ValueError where padding is not behind the real tokens, or a share of a token is outside [0, 1].
+
+    Args:
+        valid: as in `Plan.valid`.
+        empty: an image may have no real token.
+    """
     if valid.dtype == torch.bool:
-        refuse(~valid[:, :1], "no token of image {0} is real: valid must be true for one at least")
+        if not empty:
+            refuse(~valid[:, :1], "no token of image {0} is real: valid must be true for one at least")
         refuse(valid[:, 1:] & ~valid[:, :-1], "valid must be true first, then false: image {0} has padding in between")
     else:
         # A straight-through estimate is 0 or 1 up to a rounding.

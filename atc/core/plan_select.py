@@ -64,7 +64,7 @@ class Select(Plan):
             super().check_shapes(batch, num_in)
 
     @override
-    def check_contents(self, distinct: bool = True) -> None:
+    def check_contents(self, distinct: bool = True, empty: bool = False) -> None:
         check_range("indices", self.indices, 0, self.num_in)
         if distinct:
             padding, indices = self.padding(), self.indices
@@ -74,7 +74,7 @@ class Select(Plan):
             ranked = indices.sort(dim=1).values
             twice = ranked[:, 1:] == ranked[:, :-1]
             refuse(twice, "an input token is kept twice in image {0}: indices must be distinct")
-        super().check_contents(distinct)
+        super().check_contents(distinct, empty)
 
     @override
     def reduce(self, x: Tensor, size: Tensor) -> Tensor:

@@ -81,6 +81,11 @@ class Reducer(nn.Module, ABC):
         masks_training: True where all N tokens stay while the model is trained, and `Plan.valid` is a floating mask of
             them (DynamicViT). The mask is applied in the attention of this block and of all later ones: only a masked
             token itself attends to it.
+        gates: True where a plan is of one block only: it chooses the tokens that this block computes, and behind it
+            all are back (SViT). There is an instance at every block from the schedule's first on, which is always
+            `dynamic` and works "before_block"; `keep` is then the number of all tokens, of which an image may choose
+            none. In training its plans keep all tokens, with a floating mask.
+        norm_eps: epsilon of the layer norms of every block, in place of the model's own; None: the model's own.
         loss_weights: how much each of its `losses` counts, by name, and "base", the loss of the task; 1 by default.
         noise: random numbers to be used instead of those that the method would draw, one tensor for each instance; see
             `draw`.
@@ -109,6 +114,8 @@ class Reducer(nn.Module, ABC):
     released_names: ClassVar[Mapping[str, str]] = {}
     dynamic: ClassVar[bool] = False
     masks_training: ClassVar[bool] = False
+    gates: ClassVar[bool] = False
+    norm_eps: float | None = None  # an instance may set it; all instances of a model agree
     loss_weights: Mapping[str, float] = {}
     soft: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False

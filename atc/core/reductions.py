@@ -31,19 +31,20 @@ class Reductions:
 
     Args:
         made: those to begin with; None: none.
+        passing: each is of one block only, before and behind which all patches are there.
 
     Attributes:
         made: one per stage so far.
     """
 
-    def __init__(self, made: list[Reduction] | None = None):
-        self.made = [] if made is None else made
+    def __init__(self, made: list[Reduction] | None = None, passing: bool = False):
+        self.made, self.passing = [] if made is None else made, passing
         self._stages: list[StageTrace] = []  # of those reductions that somebody asked for
         self._trace = Trace(())  # with nothing said, torch.compile of PyTorch 2.11 stops here
 
     def again(self) -> "Reductions":
         """The same reductions with nothing computed: their tensors may have new values."""
-        return Reductions(self.made)
+        return Reductions(self.made, self.passing)
 
     def source(self, number: int) -> Tensor:
         """``[B, N0]`` int64, the token that holds each source patch after the first `number` reductions, at least 1."""
@@ -53,7 +54,7 @@ class Reductions:
         """What became of the tokens in each stage."""
         for reduction in self.made[len(self._stages) :]:
             plan, labels = reduction.plan, reduction.plan.labels
-            source = follow(self._stages[-1].source, labels) if self._stages else labels
+            source = follow(self._stages[-1].source, labels) if self._stages and not self.passing else labels
             self._stages.append(
                 StageTrace(
                     *(reduction.block, reduction.tokens_in, plan.num_out, labels, reduction.size, source),

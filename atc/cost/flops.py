@@ -57,8 +57,9 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
         torch.backends.mha.set_fastpath_enabled(fused)
     model.train(training)
     counted = counter.get_total_flops() / len(images) / 1e9
-    if isinstance(model, ReducedViT) and model.trace.padded():
-        counted -= gflops_by_formula(model, padded=True) - gflops_by_formula(model)
+    reduced = getattr(model, "adapter", model)  # of a detector, the part that reduces
+    if isinstance(reduced, ReducedViT) and reduced.trace.padded():
+        counted -= gflops_by_formula(reduced, padded=True) - gflops_by_formula(reduced)
     return counted
 
 
@@ -78,6 +79,7 @@ def gflops_by_formula(model: nn.Module, padded: bool = False) -> float:
     vit: Any = host.model
     trace: Trace = Trace() if reduced is None else reduced.trace
     before = reduced is not None and reduced.method.site == "before_block"
+    back = reduced is not None and reduced.method.gates
     if trace and trace.padded() and not padded:
         images = range(len(trace[0].labels))
         found = [{stage.block: stage.real(image) for stage in trace} for image in images]
@@ -85,7 +87,7 @@ def gflops_by_formula(model: nn.Module, padded: bool = False) -> float:
         found = [{stage.block: stage.tokens_out for stage in trace}]
     patches = trace[0].tokens_in if trace else host.num_patches
     products = patches * _embedding(vit).weight.numel()
-    products += sum(_in_blocks(host.blocks, host.prefix, patches, left, before) for left in found) / len(found)
+    products += sum(_in_blocks(host.blocks, host.prefix, patches, left, before, back) for left in found) / len(found)
     return 2 * (products + sum(map(_linear, _heads(vit)))) / 1e9
 
 
@@ -101,10 +103,20 @@ def _heads(vit: nn.Module) -> list[nn.Module]:
     return [head for head in found if isinstance(head, nn.Module)]
 
 
-def _in_blocks(blocks: Sequence[Any], prefix: int, patches: int, left: dict[int, int], before: bool) -> int:
-    """Multiply-adds of all blocks for an image of which so many tokens are left at these blocks."""
+def _in_blocks(blocks: Sequence[Any], prefix: int, patches: int, left: dict[int, int], before: bool, back: bool) -> int:
+    """Multiply-adds of all blocks for an image of which so many tokens are left at these blocks.
+
+    Args:
+        blocks: of the model.
+        prefix: P.
+        patches: N0.
+        left: tokens by block.
+        before: they are left before the attention of their block, not only before its MLP.
+        back: behind each block all tokens are back.
+    """
     products, tokens = 0, patches
     for number, block in enumerate(blocks, start=1):
+        tokens = patches if back else tokens
         tokens = left.get(number, tokens) if before else tokens
         n = prefix + tokens
         attention = _linear(modules_of(block.attn)[0])

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from atc.core import StageCount
+from atc.core.counts import held_counts
 from atc.vit.host import nearly_square
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def counts_of(model: "ReducedViT", num_patches: int, grid: tuple[int, int] | Non
     key = grid if model.counts_of_grid else num_patches
     if key not in model.known_counts:
         possible = model.method.possible_counts(grid, **model.reducer_arguments)
-        model.known_counts[key] = model.schedule.resolve(
+        counts = model.schedule.resolve(
             num_patches,
             model.depth,
             model.method.least,
@@ -27,6 +28,7 @@ def counts_of(model: "ReducedViT", num_patches: int, grid: tuple[int, int] | Non
             name=model.method.__name__,
             possible=possible,
         )
+        model.known_counts[key] = held_counts(counts, num_patches, model.depth) if model.method.gates else counts
     return model.known_counts[key]
 
 
@@ -42,6 +44,9 @@ def tokens_per_block(model: "ReducedViT") -> list[float]:
     if not stages:
         stages = [(c.block, c.keep + model.method.extra) for c in model.stage_counts if model.reduces(c)]
     entering = int(model.trace[0].tokens_in if model.trace else model.host.num_patches)
+    if model.method.gates:
+        chosen = dict(stages)
+        return [chosen.get(number, entering) for number in range(1, model.depth + 1)]
     counts = []
     for number in range(1, model.depth + 1):
         last = number if model.method.site == "before_block" else number - 1
@@ -63,6 +68,11 @@ def check_needs(model: "ReducedViT") -> None:
             raise ValueError(
                 f"{model.method.__name__} reduces before its block and needs {sorted(reducer.needs)} of the block "
                 f"before that, so it cannot reduce at block 1; name later blocks"
+            )
+        if model.method.gates and reducer.needs:
+            raise ValueError(
+                f"{model.method.__name__} chooses the tokens of each block, so that none shows an attention over all "
+                f"of them; it needs {sorted(reducer.needs)}"
             )
         if "cls_attn" in reducer.needs and not model.host.has_cls:
             raise ValueError(

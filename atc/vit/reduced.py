@@ -170,7 +170,8 @@ class ReducedViT(Wrapper):
 
         Tokens count in a pooling as in the latest forward.
         """
-        last = self._reductions.made[-1] if self._reductions.made else None
+        made = [] if self._reductions.passing else self._reductions.made  # behind its block, all tokens are back
+        last = made[-1] if made else None
         if last is None or x.shape[:2] != (last.size.shape[0], self.prefix + last.size.shape[1]):
             return self.host.head(x, None, pre_logits)
         return self.pooled(x, last.size, last.plan.valid, pre_logits)
@@ -193,7 +194,7 @@ class ReducedViT(Wrapper):
         """Keep what a forward did: its `trace`, and in training what `losses` needs."""
         if torch.compiler.is_compiling():
             stream.trace()  # a compiled graph computes it with the rest
-        self._reductions = stream.reductions
+        self._reductions = stream.decided
         self._plans = stream.plans if self.training else {}
         self._context = None
         if self.training and features is not None and logits is not None and self.losses_ask:

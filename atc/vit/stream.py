@@ -10,10 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 from atc.core import BlockGate, Plan, Reducer, StageCount, StageTrace, TokenView, Trace
 from atc.core.applying import reduce_tokens
-from atc.core.checking import check_plan, values_are_checked
 from atc.core.reductions import Reductions
 from atc.vit.attention import Seen
 from atc.vit.blocks import attention_half, merge_rope, mlp_half
+from atc.vit.gating import gated, shown_block
 from atc.vit.hooks import through_hooks
 from atc.vit.lazy_view import LazyView
 from atc.vit.patches import embedded, expanded, grouped, ready
@@ -32,10 +32,12 @@ class Stream:
         x: ``[B, P+N, C]`` tokens, N falling with every reduction.
         valid: ``[B, N]`` which tokens count, as in `Plan.valid`; None where all do.
         grid: rows and columns of the source patches.
-        reductions: those so far.
+        reductions: those so far, of which every later block sees the outcome.
+        passing: those so far that are of one block only (`Reducer.gates`).
         gates: each gate that was applied so far, and its plan.
         left: ``[B, N0, C]`` the value with which each pruned patch left, where `keep_pruned` is set; else None.
         seen: what the latest attention showed.
+        run: calls a part of a block, with its activations recomputed for gradients where the model is set so.
 
     Args:
         model: the wrapped model.
@@ -67,7 +69,7 @@ class Stream:
         # What only a reduction or a trace reads is made when it is read: a dense forward launches nothing for it.
         self._size: Tensor | None = None
         self.left = self.x[:, self.prefix :] if keep_pruned else None
-        self.reductions = Reductions()
+        self.reductions, self.passing = Reductions(), Reductions(passing=True)
         self.plans: dict[str, list[Plan]] = {}
         self.gates: list[tuple[BlockGate, Plan]] = []
         self.valid: Tensor | None = None
@@ -80,7 +82,7 @@ class Stream:
         self._also, self.seen = also, Seen()
         self._active = model.active(self.num_tokens, self.grid)
         recompute = host.recomputes() and model.training and torch.is_grad_enabled()
-        self._run: Callable[..., Any] = functools.partial(checkpoint, use_reentrant=False) if recompute else _call
+        self.run: Callable[..., Any] = functools.partial(checkpoint, use_reentrant=False) if recompute else _call
 
     @property
     def num_tokens(self) -> int:
@@ -102,9 +104,19 @@ class Stream:
         return self._source_after(len(self.reductions.made))
 
     @property
+    def weighs_keys(self) -> bool:
+        """Whether attention adds log(size) to the logits of its keys."""
+        return self._bias is not None and self.model.proportional_attention
+
+    @property
+    def decided(self) -> Reductions:
+        """The reductions of the model's method so far, whichever kind they are."""
+        return self.passing if self.model.method.gates else self.reductions
+
+    @property
     def stages(self) -> list[StageTrace]:
         """One `StageTrace` per reduction so far."""
-        return self.reductions.stages()
+        return self.decided.stages()
 
     def _source_after(self, reductions: int) -> Tensor:
         if reductions:
@@ -124,12 +136,15 @@ class Stream:
             ValueError: a gate at a block that reduces.
         """
         block = self.model.host.blocks[number - 1]
-        run = functools.partial(self._block, number, block)
+        shown = shown_block(self.model, block)
+        run = functools.partial(self._block, number, shown)
         if gate is not None:
             before = self.model.method.site == "before_block"
             if number in self._active or (before and number + 1 in self._active):
                 raise ValueError(f"block {number} takes no gate: a reduction at it, or before the next, looks at it")
-            run = functools.partial(self._gated, block, gate)
+            run = functools.partial(gated, self, number, shown, gate)
+        elif self.model.method.gates and number in self._active:
+            run = functools.partial(gated, self, number, shown, self._reducer(self._active[number]))
         self.x = through_hooks(number, block, run, self.x)
 
     def _block(self, number: int, block: Any, x: Tensor) -> Tensor:
@@ -138,13 +153,13 @@ class Stream:
         here, after = self._active.get(number), self._active.get(number + 1)
         if here is not None and before:
             self._reduce(here)
-        looking = after if before else here
+        looking = None if self.model.method.gates else after if before else here
         needs = frozenset() if looking is None else self._reducer(looking).needs | {"keys"}
         masks = self._bias, self.rope, needs | self._also, self._policy
-        self.x, self.seen = self._run(attention_half, block, self.x, self.prefix, *masks)
+        self.x, self.seen = self.run(attention_half, block, self.x, self.prefix, *masks)
         if here is not None and not before:
             self._reduce(here)
-        return self._run(mlp_half, block, self.x)
+        return self.run(mlp_half, block, self.x)
 
     def _reducer(self, count: StageCount) -> Reducer:
         reducer: Any = self.model.reducers[str(count.block)]
@@ -154,7 +169,7 @@ class Stream:
         """Have the reducer make a plan, and apply it to tokens, sizes, source map and rotary positions."""
         model = self.model
         reducer = self._reducer(count)
-        view, weight = self._view(self.x), self._weight()
+        view, weight = self.view(self.x), self._weight()
         stays = model.method.masks_training and model.training
         num_out = self.num_tokens if stays else count.keep + model.method.extra
         if self._keep_pruned:
@@ -168,7 +183,8 @@ class Stream:
         self._mask(plan.valid)
         self.plans[str(count.block)] = [plan]
 
-    def _view(self, x: Tensor) -> TokenView:
+    def view(self, x: Tensor) -> TokenView:
+        """What a reducer sees of tokens ``[B, P+N, C]``."""
         seen = self.seen
 
         def patches() -> Tensor:
@@ -203,23 +219,6 @@ class Stream:
         size = self.size if self.model.proportional_attention and not self._single else None
         self._bias = key_bias(size, valid, self.prefix)
 
-    def _gated(self, block: Any, gate: BlockGate, x: Tensor) -> Tensor:
-        """The block over the tokens that a gate chooses, [B, P+N, C] -> [B, P+N, C]."""
-        patches = x[:, self.prefix :]
-        plan = gate(self._view(x))
-        try:
-            check_plan(plan, patches, plan.num_out, values_are_checked(patches), {})
-        except ValueError as error:
-            raise ValueError(f"{type(gate).__name__}: {error}") from error
-        chosen, size = plan.apply(x, self.size, self.size, self.prefix)
-        known = self._bias is not None and self.model.proportional_attention
-        bias = key_bias(size if known else None, plan.valid, self.prefix)
-        rope = None if self.rope is None else merge_rope(self.rope, plan, torch.ones_like(self.size))
-        chosen, _ = self._run(attention_half, block, chosen, self.prefix, bias, rope, frozenset())
-        chosen = self._run(mlp_half, block, chosen)
-        self.gates.append((gate, plan))
-        return torch.cat([chosen[:, : self.prefix], plan.expand(chosen[:, self.prefix :], fill=patches)], dim=1)
-
     def expanded(self) -> Tensor:
         """``[B, N0, C]``: every source patch with the value of its token, a pruned one with its last value, or 0."""
         return expanded(self)
@@ -232,7 +231,7 @@ class Stream:
 
     def trace(self) -> Trace:
         """The reductions so far."""
-        return self.reductions.trace()
+        return self.decided.trace()
 
     def features(self) -> Tensor:
         """``[B, P+N, C]`` tokens after the model's final norm."""

@@ -35,7 +35,7 @@ def test_tokens_that_are_not_chosen_pass_by():
     host = vit().double()
     model, pictures, gate = atc.wrap(host, "none"), images(4).double(), Bright()
     before = run_until(model, pictures, 2)
-    plan = gate(before._view(before.x))
+    plan = gate(before.view(before.x))
     assert len(set(plan.valid.sum(1).tolist())) > 1  # images choose different numbers
     after = run_until(model, pictures, 2)
     after.step(3, gate)

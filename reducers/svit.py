@@ -65,7 +65,7 @@ class SViT(Reducer):
     def forward(self, view: TokenView, keep: int) -> Plan:
         """The tokens that are chosen, the likeliest first, `keep` at most; in training all, and a mask in {0, 1}."""
         tokens = view.x.shape[1]
-        logits = F.log_softmax(self.mlp(self.norm(view.x)), dim=-1)
+        logits = self.mlp(self.norm(view.x))
         if self.training or self.eval_noise:
             logits = logits if logits.dtype == torch.float64 else logits.float()
             logits = logits - self.draw(logits.shape, logits, exponential=True).log()

@@ -169,7 +169,8 @@ class ViTAdapter(ReducedViT):
         """Load weights under the names of the authors' ViT-Adapter, with or without `backbone.` in front.
 
         `cls_token`, `norm.*` and `head.*` are left out, and `num_batches_tracked` may be missing. Positions are kept
-        whole, for whatever image size they are. Parameters of the reducers stay as they are.
+        whole, for whatever image size they are. What reducers learn is taken from it, such as SViT's
+        `selective_modules.*`, or stays as it is where there is none of it.
 
         Args:
             state_dict: of a checkpoint.

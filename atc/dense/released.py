@@ -1,11 +1,14 @@
 """The authors' ViT-Adapter checkpoints in an adapter."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from atc.weights.released import REDUCERS
 
 if TYPE_CHECKING:
     from atc.dense.adapter import ViTAdapter
@@ -13,13 +16,23 @@ if TYPE_CHECKING:
 UNUSED = ("norm.", "head.")  # of timm's ViT, never trained, like its cls_token
 OPTIONAL = "num_batches_tracked"
 _SHOWN = 3
+_SVIT_BLOCK = re.compile(r"(blocks\.\d+\.)TransformerEncoderLayer\.(.+)")
+_SVIT_PARTS = {
+    "self_attn.in_proj_": "attn.qkv.",
+    "self_attn.out_proj.": "attn.proj.",
+    "linear1.": "mlp.fc1.",
+    "linear2.": "mlp.fc2.",
+}
 
 
 def load_adapter(adapter: "ViTAdapter", state_dict: Mapping[str, Any]) -> None:
     """See `ViTAdapter.load_released`."""
     given = adapter_weights(state_dict)
-    reducers = {f"reducers.{name}" for name in adapter.reducers.state_dict()}
-    own = {name: value for name, value in adapter.state_dict().items() if name not in reducers}
+    state = adapter.state_dict()
+    learned = learned_names(adapter)
+    own = {name: value for name, value in state.items() if not name.startswith(REDUCERS)}
+    if not given.keys().isdisjoint(learned):  # of a method that learns, all of its layers, or none
+        own |= {theirs: state[ours] for theirs, ours in learned.items()}
     positions: Any = given.get("pos_embed")
     grid = released_grid(positions)
     if grid is not None and positions.shape[2] == own["pos_embed"].shape[2]:
@@ -35,8 +48,38 @@ def load_adapter(adapter: "ViTAdapter", state_dict: Mapping[str, Any]) -> None:
 def adapter_weights(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of a ViT-Adapter checkpoint that are used, without `backbone.` in front."""
     inner = tensors_of(state_dict)
-    given = {str(name).removeprefix("backbone."): value for name, value in inner.items()}
+    given = {of_block(str(name).removeprefix("backbone.")): value for name, value in inner.items()}
     return {name: value for name, value in given.items() if name != "cls_token" and not name.startswith(UNUSED)}
+
+
+def of_block(name: str) -> str:
+    """A name inside one of SViT's blocks, which are of PyTorch's `TransformerEncoderLayer`, as timm's; others stay.
+
+    Examples:
+        >>> of_block("blocks.3.TransformerEncoderLayer.self_attn.in_proj_weight"), of_block("blocks.3.norm1.weight")
+        ('blocks.3.attn.qkv.weight', 'blocks.3.norm1.weight')
+    """
+    found = _SVIT_BLOCK.fullmatch(name)
+    if found is None:
+        return name
+    block, part = found.groups()
+    for theirs, ours in _SVIT_PARTS.items():
+        if part.startswith(theirs):
+            return f"{block}{ours}{part.removeprefix(theirs)}"
+    return f"{block}{part}"
+
+
+def learned_names(adapter: "ViTAdapter") -> dict[str, str]:
+    """The parameters that an adapter's reducers learn, by their names in the authors' checkpoints."""
+    found = {}
+    for stage, (block, reducer) in enumerate(adapter.reducers.items()):
+        for name in reducer.state_dict():
+            for theirs, ours in adapter.method.released_names.items():
+                if name.startswith(ours):
+                    released = theirs.format(stage=stage) + name.removeprefix(ours)
+                    found[released] = f"{REDUCERS}{block}.{name}"
+                    break
+    return found
 
 
 def tensors_of(checkpoint: Any) -> Mapping[Any, Any]:

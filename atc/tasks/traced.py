@@ -92,7 +92,7 @@ class Traced(Callback):
         logits = stream.finish()
         patches = stream.grid[0] * stream.grid[1]
         plans = [stream.plans[str(stage.block)][0] for stage in stream.stages]
-        columns = _of_stages(stream.stages, plans, patches)
+        columns = _of_stages(stream.stages, plans, patches, stream.decided.passing)
         self._about = {
             "grid": list(stream.grid),
             "blocks": [stage.block for stage in stream.stages],
@@ -190,8 +190,8 @@ def traced(trace: Traced, task: Any, trainer: Any, datamodule: LightningDataModu
             datamodule.test_dataloader = loader  # type: ignore[method-assign]  # likewise
 
 
-def _of_stages(stages: Sequence[StageTrace], plans: Sequence[Plan], patches: int) -> dict[str, Any]:
-    """The columns of the stages of a batch."""
+def _of_stages(stages: Sequence[StageTrace], plans: Sequence[Plan], patches: int, passing: bool) -> dict[str, Any]:
+    """The columns of the stages of a batch; `passing`: before each of them all patches are there."""
     columns: dict[str, Any] = {}
     own: Tensor | None = None  # [B, K] the patch that each token is, -1 where it is none
     for stage, plan in zip(stages, plans, strict=True):
@@ -199,7 +199,7 @@ def _of_stages(stages: Sequence[StageTrace], plans: Sequence[Plan], patches: int
         used = torch.zeros(len(stage.labels), stage.tokens_out + 1, dtype=torch.bool, device=stage.labels.device)
         used = used.scatter(1, stage.labels + 1, True)[:, 1:]
         columns[f"tokens_{stage.block}"] = used.sum(dim=1).cpu().numpy().astype(np.uint16)
-        own = _own(stage, plan, own, patches)
+        own = _own(stage, plan, None if passing else own, patches)
         if own is not None:
             bits = torch.zeros(len(own), patches + 1, dtype=torch.bool, device=own.device).scatter(1, own + 1, True)
             columns[f"kept_{stage.block}"] = np.packbits(bits[:, 1:].cpu().numpy(), axis=1)

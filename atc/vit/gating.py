@@ -59,7 +59,7 @@ def gated(stream: "Stream", number: int, block: Any, gate: BlockGate | Reducer, 
         new = share * new + (1 - share) * patches
     if isinstance(gate, Reducer):
         stream.passing.made.append(Reduction(number, patches.shape[1], plan, sizes))
-        stream.plans[str(number)] = [made]
+        stream.plans[str(number)] = [plan]
     else:
         stream.gates.append((gate, made))
     return torch.cat([chosen[:, :prefix], new], dim=1)

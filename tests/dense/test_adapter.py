@@ -35,12 +35,12 @@ def test_every_method_that_merges_or_prunes_runs_and_learns(name):
     assert {key: tuple(one.shape[1:]) for key, one in maps.items()} == {
         "0": (48, 24, 40), "1": (48, 12, 20), "2": (48, 6, 10), "3": (48, 3, 5)
     }  # fmt: skip
-    assert len(made.trace) == (0 if name == "none" else 1 if name == "tome_2d" else 2)
+    assert len(made.trace) == {"none": 0, "tome_2d": 1, "svit": 3}.get(name, 2)  # SViT has a gate at block 3, too
     maps = made.train()(IMAGES)
     sum(one.square().mean() for one in maps.values()).backward()
     missing = [key for key, parameter in made.named_parameters() if parameter.grad is None]
     assert missing == []
-    assert set(made.losses()) == ({"ratio"} if name == "dynamic_vit" else set())
+    assert set(made.losses()) == ({"ratio"} if name in ("dynamic_vit", "svit") else set())
 
 
 @pytest.mark.parametrize("name", sorted(NO_CLS))

@@ -4,10 +4,12 @@ Letters: B batch, P prefix tokens, N patch tokens, K tokens chosen, C channels.
 """
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from atc.core import BlockGate, Plan, Reducer, Select
 from atc.core.checking import check_plan, values_are_checked
@@ -94,7 +96,7 @@ def shown_block(model: "ReducedViT", block: Any) -> Any:
     The norms keep their parameters and hooks, and the block itself is not changed.
 
     Raises:
-        ValueError: its norms have no epsilon.
+        ValueError: its norms are no layer norms.
     """
     reducers: Any = model.reducers.values()
     eps = next((reducer.norm_eps for reducer in reducers), None)
@@ -111,8 +113,12 @@ class _OtherEps:
 
 
 def _with_eps(norm: Any, eps: float) -> Any:
-    if not hasattr(norm, "eps"):
+    if not isinstance(norm, nn.LayerNorm):
         raise ValueError(f"norm_eps={eps} needs blocks with layer norms, and these have {type(norm).__name__}")
+    if torch.compiler.is_compiling():  # which copies no module
+        return functools.partial(
+            F.layer_norm, normalized_shape=norm.normalized_shape, weight=norm.weight, bias=norm.bias, eps=eps
+        )
     other = copy.copy(norm)  # parameters and hooks are in dictionaries, which both share
     other.eps = eps
     return other

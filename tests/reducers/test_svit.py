@@ -200,6 +200,8 @@ def test_norms_of_all_blocks_have_the_epsilon_of_the_method():
     assert not torch.equal(model(pictures), svit()(pictures))
     assert atc.unwrap(model).blocks[0].norm1.eps == 1e-6  # the model itself stays as it was
     assert svit(as_released=True).reducers["2"].norm_eps == 1e-5
+    with pytest.raises(ValueError, match=r"norm_eps=0.1 needs blocks with layer norms, and these have RmsNorm"):
+        atc.wrap(vit(norm_layer="rmsnorm"), "svit", 0.7, blocks=(2,), reducer_args={"norm_eps": 0.1})(images())
     for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(again(pictures), model(pictures))
 
@@ -217,7 +219,7 @@ def test_operations_are_those_of_the_chosen_patches():
 
 
 def test_it_compiles_whole_and_exports():
-    model, pictures = svit().float(), images(2)
+    model, pictures = svit(reducer_args={"norm_eps": 1e-5}).float(), images(2)
     torch.compiler.reset()
     with torch.no_grad():
         expected = model(pictures)

@@ -190,7 +190,9 @@ def traced(trace: Traced, task: Any, trainer: Any, datamodule: LightningDataModu
             datamodule.test_dataloader = loader  # type: ignore[method-assign]  # likewise
 
 
-def _of_stages(stages: Sequence[StageTrace], plans: Sequence[Plan], patches: int, passing: bool) -> dict[str, Any]:
+def _of_stages(
+    stages: Sequence[StageTrace], plans: Sequence[Plan], patches: int, passing: bool = False
+) -> dict[str, Any]:
     """The columns of the stages of a batch; `passing`: before each of them all patches are there."""
     columns: dict[str, Any] = {}
     own: Tensor | None = None  # [B, K] the patch that each token is, -1 where it is none

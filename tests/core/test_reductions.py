@@ -28,6 +28,15 @@ def test_source_maps_are_composed() -> None:
     assert made.trace() is made.trace()
 
 
+def test_where_patches_only_pass_a_block_by_nothing_is_composed() -> None:
+    made = Reductions(passing=True)
+    for number, kept in enumerate(([3, 1, 0], [2, 3]), start=1):
+        plan = Select(torch.tensor([kept]), num_in=4)
+        made.made.append(Reduction(number, 4, plan, torch.ones(1, plan.num_out)))
+    assert [stage.source.tolist() for stage in made.trace()] == [[[2, 1, -1, 0]], [[-1, -1, 0, 1]]]
+    assert [stage.source.tolist() for stage in made.again().trace()] == [[[2, 1, -1, 0]], [[-1, -1, 0, 1]]]
+
+
 def test_labels_are_computed_when_they_are_read() -> None:
     plan = Select(torch.tensor([[3, 1, 0]]), num_in=4)
     made = reductions(plan)

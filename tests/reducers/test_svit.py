@@ -238,3 +238,19 @@ def test_bfloat16_learns():
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
     with torch.no_grad():
         assert model.eval()(images(2).bfloat16()).isfinite().all()
+
+
+def test_a_training_takes_the_shares_to_the_rates():
+    model = atc.wrap(vit(), "svit", 0.5, blocks=(2, 4)).train()
+    optimizer = torch.optim.AdamW(model.reducers.parameters(), lr=0.02)
+    labels, found = torch.arange(16) % 5, []
+    torch.manual_seed(0)
+    for _ in range(60):
+        losses = atc.training_losses(model, torch.randn(16, 3, 64, 64), labels)
+        optimizer.zero_grad()
+        losses["total"].backward()
+        optimizer.step()
+        found.append([float(plan.valid.mean()) for (plan,) in model._plans.values()])
+    shares = torch.tensor(found[-20:]).mean(dim=0)
+    torch.testing.assert_close(shares, torch.tensor([0.5, 0.5, 0.25]), rtol=0, atol=0.05)
+    assert abs(found[0][2] - 0.25) > 0.1

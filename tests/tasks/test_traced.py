@@ -21,6 +21,7 @@ from reducers.dpc_knn import DPCKNN
 from reducers.evit import EViT
 from reducers.kmedoids import KMedoids
 from reducers.random import RandomPruning
+from reducers.svit import SViT
 from reducers.topk import TopK
 from tests import golden
 from tests.harness.commands import composed
@@ -59,6 +60,22 @@ def test_kept_patches_are_those_of_the_authors(name, factory):
             before = [before[one] if one >= 0 else -1 for one in relative]
             bits = np.unpackbits(found[f"kept_{block}"][image], count=196)
             assert set(np.flatnonzero(bits)) == set(before) - {-1}
+
+
+def test_what_passes_one_block_by_is_kept_at_another() -> None:
+    torch.manual_seed(0)
+    model = ReducedViT(golden.vit(), SViT, Stages(blocks=(4, 7, 10), keep_rate=0.7)).eval()
+    torch.nn.init.normal_(model.reducers["5"].mlp.fc2.weight)
+    model.reducers["6"].mlp.fc2.bias.data[0] = 9.0  # all
+    traced = Traced.__new__(Traced)
+    traced.model, traced.cls_features = model, ()
+    traced(golden.images())
+    for stage in model.trace:
+        bits = np.unpackbits(traced._columns[f"kept_{stage.block}"], axis=1, count=196)
+        assert np.array_equal(bits.astype(bool), stage.source.numpy() >= 0)
+        assert traced._columns[f"tokens_{stage.block}"].tolist() == bits.sum(axis=1).tolist()
+    counts = [stage.real(0) for stage in model.trace if stage.block in (5, 6)]
+    assert counts[0] < counts[1] == 196
 
 
 @pytest.mark.parametrize("kind", [kinds.Padded, kinds.Soft, kinds.Masked])

@@ -32,6 +32,14 @@ def test_images_keep_different_numbers_of_tokens() -> None:
             torch.testing.assert_close(model(batch[index : index + 1])[0], whole[index])
 
 
+def test_tokens_pass_a_block_by() -> None:
+    model = atc.wrap(vit(), examples()["PassingBy"], 0.9, blocks=(3,))
+    with torch.no_grad(), atc.check_plans():
+        assert model.forward_features(images(6)).shape[1] == 17
+    assert [stage.block for stage in model.trace] == [3, 4]
+    assert 0 < model.trace[1].count.max() < 16
+
+
 def test_a_mask_is_learned_with_a_teacher() -> None:
     model = atc.wrap(vit(), examples()["LearnedMask"], 0.5, blocks=(2, 3)).train()
     with atc.check_plans():

@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from atc.core import checking
-from atc.vit import cuda_graph
+from atc.vit import cuda_graph, gating
 
 WAITS = {"_local_scalar_dense", "item", "nonzero", "masked_select", "unique", "_unique2", "equal", "is_nonzero"}
 
@@ -20,6 +20,8 @@ made = []  # the graphs of this test
 
 class Recording(TorchDispatchMode):
     """What a capture sees of a forward."""
+
+    now = False
 
     def __init__(self):
         super().__init__()
@@ -66,8 +68,12 @@ def recording(graph, stream=None):
     """As `torch.cuda.graph`."""
     graph.recording = Recording()
     made.append(graph)
-    with graph.recording:
-        yield
+    Recording.now = True
+    try:
+        with graph.recording:
+            yield
+    finally:
+        Recording.now = False
 
 
 def replace(monkeypatch):
@@ -75,6 +81,7 @@ def replace(monkeypatch):
     made.clear()
     monkeypatch.setattr(cuda_graph, "on_gpu", lambda images: True)
     monkeypatch.setattr(checking, "_ALWAYS", False)
+    monkeypatch.setattr(gating, "may_keep_constants", lambda tensor: not Recording.now)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)

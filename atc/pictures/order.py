@@ -42,7 +42,15 @@ def histories(model: ReducedViT, images: Tensor) -> list[History]:
     is exactly its own order. For other merging methods, which decide all at once, it is the order of
     similarity (average linkage). Pruned tokens go first, from the least attended by CLS where the method looks
     at that, from the top left where it does not. A soft method is shown by the largest weight of each token.
+
+    Raises:
+        ValueError: tokens of the method pass single blocks by, and so come back.
     """
+    if model.method.gates:
+        raise ValueError(
+            f"{model.method.__name__} lets tokens pass single blocks by, so that there is no order in which they go: "
+            f"it is drawn in pictures, not in animations and interactive pages"
+        )
     views: list[TokenView] = []
     hooks = [
         reducer.register_forward_pre_hook(lambda _, args: views.append(args[0])) for reducer in model.reducers.values()

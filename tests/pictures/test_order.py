@@ -20,7 +20,7 @@ def images():
     return golden.images(torch.float32)[:2]
 
 
-@pytest.mark.parametrize("name", names("reducer"))
+@pytest.mark.parametrize("name", [name for name in names("reducer") if name != "svit"])
 def test_replayed_to_the_end_of_a_stage_every_method_is_where_the_model_was(name, vit, images):
     model = atc.wrap(vit, name, 0.5, blocks=(4,) if name == "tome_2d" else (4, 7, 10), clamp=True)
     found = order.histories(model, images)
@@ -35,6 +35,11 @@ def test_replayed_to_the_end_of_a_stage_every_method_is_where_the_model_was(name
             assert source.max() + 1 == len(held)
             if stage.shares is None:  # of a soft method, a token may hold no patch's largest share
                 assert held == set(range(mark.tokens))
+
+
+def test_of_tokens_that_come_back_there_is_no_order(vit, images):
+    with pytest.raises(ValueError, match=r"SViT lets tokens pass single blocks by, .* drawn in pictures"):
+        order.histories(atc.wrap(vit, "svit", 0.7), images)
 
 
 def test_every_step_merges_two_tokens_into_one(vit, images):

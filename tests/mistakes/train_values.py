@@ -245,6 +245,8 @@ VALUES = {
     "reducer=dpc_knn reducer.k=2.5": WHOLE,
     "reducer=kmedoids reducer.iterations=-1": "must be 0 or more",
     "reducer=random reducer.seed=-1": "must lie in [0, 4294967295]",
+    "reducer=svit reducer.norm_eps=0": "must be positive",
+    "reducer=svit reducer.eval_noise=no": MAYBE,
     "schedule=constant t=inf": FINITE,
     "schedule=constant schedule.t=null": WHOLE,
     "schedule=linear t=true": WHOLE,

@@ -75,6 +75,7 @@ _VALUES = [
     ("image=a.png ~reducer", "a picture needs a reducer"),
     ("image=a.png ~backbone", "a picture needs a backbone"),
     ("image=a.png --output x.png", "settings have no dashes"),
+    ("image=a.png backbone=digits reducer=svit html=x.html", "SViT lets tokens pass single blocks by"),
     ("image=a.png --html", "--html needs the file to write"),
     ("image=", "image='' must be a path"),
     ("image=5", "the image 5 does not exist"),

@@ -1,4 +1,4 @@
-"""The commands: atc-train and atc-evaluate, train.py and evaluate.py, python -m atc.diffusion.generate."""
+"""The commands: atc-train, atc-evaluate, train.py, evaluate.py, python -m atc.diffusion.generate, atc.dense.predict."""
 
 import functools
 import logging
@@ -54,6 +54,11 @@ def evaluate() -> None:
 def generate() -> None:
     """Generate images with tokens merged in a diffusion model: conf/generate.yaml."""
     main("generate", own=set())
+
+
+def predict() -> None:
+    """Find objects in images of one's own: conf/predict.yaml."""
+    main("predict", own=directories.OF_THE_EVALUATION)
 
 
 def main(name: str, own: set[str]) -> None:
@@ -142,6 +147,8 @@ def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
     directory = Path(cfg.output_dir)
     if cfg.get("resume") == "auto" or name == "generate":
         log.info("interrupted; the same command goes on")
+    elif name == "predict":
+        log.info("interrupted; pictures and detections so far are in %s", directory)
     elif name == "train" and (directory / directories.LAST).is_file():
         script = Path(sys.argv[0])
         start = f"python {script}" if script.suffix == ".py" else script.name

@@ -30,6 +30,7 @@ _BATCH = {
     "throughput": "batch_size",
     "generate": "sampling.height and sampling.width",
     "visualise": "the size of the image",
+    "predict": "datamodule.transforms.eval_short_side and eval_long_side",
 }
 _CHEAPER = {
     "train": "; activation_checkpointing=true and trainer.precision=bf16-mixed need less too",

@@ -23,6 +23,7 @@ from datamodules.io.padded import pad_batch
 from datamodules.io.pictures import CorruptImage, Pictures
 from datamodules.io.ranges import HeldOut
 from datamodules.io.targets import Part, multi_hot
+from datamodules.multi_scale import Transform
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +186,14 @@ class COCODetection(PictureData):
         )
         self.opened.append(pictures)
         return pictures
+
+    def eval_transform(self) -> Transform:
+        """What an evaluation does to an image ``[3, height, width]`` uint8 and its target."""
+        return self.transforms.eval(self.data_config)  # type: ignore[return-value]  # those of detection take targets
+
+    def known_categories(self) -> list[Mapping[str, Any]] | None:
+        """What the labels stand for, where no file has to be read to know; here None."""
+        return None
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled training batches, each of images of one orientation. LayoutError without images to train on."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from datamodules.io.loaders import eval_loader, some_of, train_loader
 from datamodules.io.padded import pad_batch
 from datamodules.io.ranges import Count, Seed, Side, Workers
+from datamodules.multi_scale import MultiScale, Transform
 from datamodules.scenes import KINDS, Scene
 from datamodules.shapes import ShapesDataset
 
@@ -127,6 +128,15 @@ class ShapesDetection(LightningDataModule):
     def dataset(self, part: str, train: bool = False) -> DetectionScenes:
         """A part: "train", "val" or "test"; with boxes, labels and masks to train on, if it is for that."""
         return DetectionScenes(part, self.lengths[part], self.size, self.mean, self.std, train)
+
+    def eval_transform(self) -> Transform:
+        """What is done to a photograph ``[3, height, width]`` uint8: resized to the size of the scenes, normalised."""
+        sides = MultiScale(eval_short_side=self.size, eval_long_side=2 * self.size)
+        return sides.eval({"mean": self.mean.tolist(), "std": self.std.tolist()})
+
+    def known_categories(self) -> list[dict[str, Any]]:
+        """What the labels stand for, which no file has to be read for."""
+        return CATEGORIES
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled training batches."""

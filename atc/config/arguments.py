@@ -169,7 +169,7 @@ def _literal(argument: str, several: bool) -> str:
 def _over_saved(arguments: list[str], name: str) -> list[str]:
     """With a checkpoint's run to build on, settings that only its groups have are not unknown."""
     said = {key: value for key, equals, value in (argument.partition("=") for argument in arguments) if equals}
-    given = said.get("checkpoint" if name == "evaluate" else "resume", "null")
+    given = said.get("resume" if name == "train" else "checkpoint", "null")
     if given in ("null", "auto", ""):
         return arguments
     groups = tuple(f"{group}." for group in _SAVED if group not in said)

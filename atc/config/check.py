@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from atc.config import build, generation, others, settings, together
+from atc.config import build, generation, others, prediction, settings, together
 from atc.config.signatures import Signature, signature
 from atc.values import check as check_value
 from atc.values import kinds, shown
@@ -26,7 +26,7 @@ def check(cfg: DictConfig, command: str, *, partly: bool = False) -> None:
     Args:
         cfg: composed; a value is replaced where it is of another type than its setting, as 4.0 is. With `hydra` in it
             or without.
-        command: "train", "evaluate" or "generate".
+        command: "train", "evaluate", "generate" or "predict".
         partly: whether groups come from elsewhere, as with the run of a checkpoint: only the top level is looked at.
 
     Raises:
@@ -45,6 +45,8 @@ def check(cfg: DictConfig, command: str, *, partly: bool = False) -> None:
                     _check_node(cfg, str(group), str(group))
             if command == "generate":
                 generation.check(cfg)
+            elif command == "predict":
+                prediction.check(cfg)
             else:
                 together.check(cfg, command)
 

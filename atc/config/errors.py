@@ -76,7 +76,7 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         if found := _TYPO.search(str(error)):
             return f"'{found[1]}' is not of the form NAME=VALUE, without spaces: there is no = in it"
         if found := _SEVERAL.search(str(error)):
-            runs = "; for one run per value, add -m" if config_name in ("train", "evaluate", "generate") else ""
+            runs = "; for one run per value, add -m" if config_name in of_the_command.COMMANDS else ""
             return f"{found[1]}={found[2]}: a list is written {found[1]}=[{found[2]}]{runs}"
         if isinstance(error, OverrideParseException):
             key = error.override.partition("=")[0]

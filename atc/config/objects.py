@@ -42,12 +42,13 @@ class Built(NamedTuple):
     teacher: ReducedViT | None
 
 
-def build_model(cfg: DictConfig, *, with_weights: bool = True) -> Built:
+def build_model(cfg: DictConfig, *, with_weights: bool = True, num_classes: int | None = None) -> Built:
     """The data set, and a model with as many outputs as it has classes; the data set learns what images it takes.
 
     Args:
         cfg: the configuration.
         with_weights: False leaves pretrained weights out, for a checkpoint that replaces them all.
+        num_classes: of a task on more than a classifier; None: as the data set has, whose files are read for it.
 
     Returns:
         The parts.
@@ -68,7 +69,8 @@ def build_model(cfg: DictConfig, *, with_weights: bool = True) -> Built:
         if cfg.get("activation_checkpointing"):
             _recompute(vit)
         switches = {key: cfg.get(key) for key in ("as_released", "proportional_attention", "size_weighted")}
-        model, vit = build_models(vit, datamodule.num_classes, reducer, schedule, **switches, **task.keywords)
+        classes = datamodule.num_classes if num_classes is None else num_classes
+        model, vit = build_models(vit, classes, reducer, schedule, **switches, **task.keywords)
         return Built(datamodule, vit, model, task.func.metric_named(cfg.score), None)
     model = ReducedViT(vit, reducer, schedule, cfg.proportional_attention, cfg.size_weighted)
     learnt_from = _build_teacher(cfg, model, datamodule.num_classes)

@@ -1,4 +1,4 @@
-"""The settings at the top level of train, evaluate and generate: what each may be.
+"""The settings at the top level of train, evaluate, generate and predict: what each may be.
 
 Their defaults and meaning stand in conf/.
 """
@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_type_hints
 
-from atc.values import Blocks, Count, KeepRates, NotNegative, Seed, Side, Whole
+from atc.values import Blocks, Count, KeepRates, NotNegative, Seed, Share, Side, Whole
 
 Threads = Annotated[int, "[1, 1024]"]
 
@@ -42,6 +42,18 @@ class _Train(_Run):
     activation_checkpointing: bool
     selection: Literal["validation", "test_as_released"] | None
     teacher: bool | str | Mapping[str, Any] | None
+
+
+class _Predict(_Reduction):
+    images: os.PathLike[str] | None
+    use_ema: bool | None
+    threshold: Share
+    on_corrupt: Literal["fail", "skip"]
+    device: str | None
+    seed: Seed
+    threads: Threads | None
+    resume: None
+    debug: bool
 
 
 class _Benchmark:
@@ -96,13 +108,15 @@ class _Fid:
     reference_subsets: Count
 
 
-_TOP: dict[str, type] = {"train": _Train, "evaluate": _Evaluate, "generate": _Generate}
+_TOP: dict[str, type] = {"train": _Train, "evaluate": _Evaluate, "generate": _Generate, "predict": _Predict}
 _RUNS: dict[str, type] = {"benchmark": _Benchmark, "paths": _Paths}
 _NESTED: dict[str, dict[str, type]] = {
     "train": _RUNS,
     "evaluate": _RUNS,
+    "predict": {"paths": _Paths},
     "generate": {"merging": _Merging, "sampling": _Sampling, "fid": _Fid, "paths": _Paths},
 }
+COMMANDS = tuple(_TOP)
 # Groups without which nothing can run: what to say to who leaves one out.
 GROUPS = {
     "reducer": "reducer=none is no reduction",
@@ -122,9 +136,14 @@ def groups(command: str) -> dict[str, str]:
     """Groups without which a command cannot run, and what to say to who leaves one out.
 
     Args:
-        command: "train", "evaluate" or "generate".
+        command: "train", "evaluate", "generate" or "predict".
     """
-    without = {"train": (), "evaluate": ("optimizer",), "generate": [one for one in GROUPS if one not in _OF_GENERATE]}
+    without = {
+        "train": (),
+        "evaluate": ("optimizer",),
+        "generate": [one for one in GROUPS if one not in _OF_GENERATE],
+        "predict": ("optimizer", "trainer", "callbacks"),
+    }
     return {group: instead for group, instead in GROUPS.items() if group not in without[command]}
 
 
@@ -132,7 +151,7 @@ def annotations(command: str) -> dict[str, Any]:
     """What the settings of a command may be.
 
     Args:
-        command: "train", "evaluate" or "generate".
+        command: "train", "evaluate", "generate" or "predict".
 
     Returns:
         Annotations by the settings' full names, those in `benchmark` and `paths` with a dot.

@@ -7,7 +7,27 @@ maps = backbone(images)  # {"0": [B, 192, H/4, W/4], ..., "3": [B, 192, H/32, W/
 detector = atc.dense.mask_rcnn(backbone, num_classes=80)
 """
 
-from atc.dense.adapter import ViTAdapter
-from atc.dense.rcnn import MaskRCNN, mask_rcnn
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["MaskRCNN", "ViTAdapter", "mask_rcnn"]
+
+if TYPE_CHECKING:
+    from atc.dense.adapter import ViTAdapter
+    from atc.dense.rcnn import MaskRCNN, mask_rcnn
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that a mistake in a command line of this package is told without waiting for PyTorch.
+    if name == "ViTAdapter":
+        from atc.dense.adapter import ViTAdapter
+
+        return ViTAdapter
+    if name in ("MaskRCNN", "mask_rcnn"):
+        from atc.dense import rcnn
+
+        return getattr(rcnn, name)
+    raise AttributeError(f"module 'atc.dense' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*(name for name in globals() if name.startswith("__")), *__all__]

@@ -17,6 +17,7 @@ from atc.grids import claim
 from atc.run.generation import generate
 from atc.run.loading import load
 from atc.run.parts import Parts, build, optimizer_of, run_of
+from atc.run.prediction import predict
 from atc.run.results import finish, result_of, result_of_selection
 from atc.run.tracing import tracing_of
 from atc.runs import checkpoints, directories, lock, record_file, store
@@ -27,7 +28,7 @@ from atc.runs.summary import summary_text
 from atc.tasks import resuming
 from atc.tasks.interrupt import behind
 
-__all__ = ["Parts", "build", "evaluate", "generate", "load", "train"]
+__all__ = ["Parts", "build", "evaluate", "generate", "load", "predict", "train"]
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from atc.core.metric import Metric
+from atc.dense import categories, ground_truth
 from atc.dense.build_detector import build_detector
 from atc.dense.coco_evaluation import Kind, check_installed, detections_of, evaluate
 from atc.files import json_text, write_whole
@@ -54,6 +55,9 @@ class Detection(Task):
         self.rows: list[dict[str, Any]] = []  # detections of the evaluation so far
         self.seen: list[int] = []  # the images they are of
         self.masks = True
+        self.keeps_found = False  # whether `found` is kept, for what draws it
+        self.found: list[dict[str, Tensor]] = []  # of the latest batch of an evaluation
+        self._annotations: tuple[Any, Mapping[int, Any]] | None = None
         self.numbers: dict[str, dict[str, float]] = {}  # of the latest validation and of each test
         self.scores_logged = {"map_box", "map_mask"}
 
@@ -117,16 +121,39 @@ class Detection(Task):
                 f"measured on them means anything; the weights have diverged, or the precision is too low for them "
                 f"(trainer.precision)"
             )
-        categories = [category["id"] for category in self._data(name).categories]
+        self.found = found if self.keeps_found else []
+        ids = [category["id"] for category in self.categories(name)]
         for one, target in zip(found, targets, strict=True):
             self.seen.append(int(target["image_id"]))
             self.masks = "masks" in one
-            self.rows += detections_of(self.seen[-1], one, categories)
+            self.rows += detections_of(self.seen[-1], one, ids)
+
+    def categories(self, name: str) -> list[Any]:
+        """What the labels stand for in a validation, "val", or in a test of that name: by label, from that of 1."""
+        known: list[Any] = self._data(name).categories
+        return known
+
+    def annotations(self, name: str) -> Mapping[int, Any]:
+        """What is annotated, by the id of the image, in COCO's format; see `categories` for the name."""
+        data = self._data(name)
+        if self._annotations is None or self._annotations[0] is not data:
+            self._annotations = data, ground_truth.by_image(data.ground_truth())
+        return self._annotations[1]
 
     def _data(self, name: str) -> Any:
         loaders: Any = self.trainer.val_dataloaders if name == "val" else self.trainer.test_dataloaders
         loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
         return loader.dataset
+
+    def on_train_start(self) -> None:
+        """Keep what the labels stand for, which the weights do not say."""
+        super().on_train_start()
+        self._keep_categories(self.trainer.train_dataloader)
+
+    def _keep_categories(self, loader: Any) -> None:
+        known = getattr(getattr(loader, "dataset", None), "categories", None)
+        if known is not None and self.trainer.is_global_zero:
+            categories.write(Path(self.trainer.default_root_dir), known)
 
     def on_validation_epoch_start(self) -> None:
         """Forget earlier detections."""
@@ -161,7 +188,7 @@ class Detection(Task):
         self.images[name] = {"images": min(len(set(seen)), total), "images_of": total}
         if name != "val" and self.trainer.is_global_zero:
             self._write(name, rows, found._asdict())
-        self.rows, self.seen = [], []
+        self.rows, self.seen, self.found = [], [], []
 
     def _write(self, name: str, rows: list[dict[str, Any]], found: Mapping[str, Any]) -> None:
         directory = Path(self.trainer.default_root_dir)

@@ -19,6 +19,7 @@ MODULES = {
     "report": "atc.report",
     "study": "atc.study",
     "generate": "atc.diffusion.generate",
+    "predict": "atc.dense.predict",
     "visualise": "atc.visualise",
 }
 

@@ -41,7 +41,7 @@ def drawn(image: Tensor, found: Mapping[str, Tensor], names: Sequence[str], *, l
     if "masks" in found:
         masks = found["masks"].detach().cpu().reshape(count, *image.shape[-2:])[order]
         masks = F.interpolate(masks[None].float(), scale_factor=times, mode="bilinear")[0] if times > 1 else masks
-        picture = draw_segmentation_masks(picture, masks >= 0.5, alpha=MASK_OPACITY, colors=list(colours))
+        picture = draw_segmentation_masks(picture, _in_sight(masks >= 0.5), alpha=MASK_OPACITY, colors=list(colours))
     boxes = _drawable(found["boxes"].detach().cpu().float()[order] * times, picture.shape[-2:])
     labels = [names[int(found["labels"][number]) - 1] for number in order]
     if "scores" in found:
@@ -70,6 +70,16 @@ def above(found: Mapping[str, Tensor], threshold: float) -> dict[str, Tensor]:
     """
     kept = found["scores"] >= threshold
     return {name: value[kept] for name, value in found.items()}
+
+
+def _in_sight(masks: Tensor) -> Tensor:
+    """Of each mask [n, H, W] what no later one covers; torchvision leaves black what several cover."""
+    free = torch.ones_like(masks[0])
+    seen = torch.empty_like(masks)
+    for number in range(len(masks) - 1, -1, -1):
+        seen[number] = masks[number] & free
+        free &= ~masks[number]
+    return seen
 
 
 def _drawable(boxes: Tensor, size: tuple[int, ...]) -> Tensor:

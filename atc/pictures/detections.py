@@ -14,7 +14,7 @@ from atc.dense import drawing as objects_drawing
 from atc.dense import ground_truth
 from atc.pictures import drawing
 from atc.pictures.photo import unnormalised
-from atc.pictures.regions import Pixels
+from atc.pictures.regions import Pixels, per_pixel
 from atc.pictures.snapshots import snapshots
 
 _SIDE = 512  # pixels of the longer side of a panel
@@ -71,14 +71,16 @@ def rows(
             (f"score {threshold:g} or more: {len(sure['boxes'])}", _with_objects(seen, sure, names, original, panel)),
         ]
         drawn = snapshots(model.trace, index)
+        times = max(1, _SIDE // max(photo.shape[:2]))
+        large = per_pixel(photo, (times, times))
         for stage in (drawn[place] for place in stages):
             tokens = (
-                drawing.outlined(drawing.detailed(photo, stage.source, grid), stage.source, grid, _line(size, panel))
+                drawing.outlined(drawing.detailed(large, stage.source, grid), stage.source, grid, _line(size, panel))
                 if stage.shares is None
-                else drawing.mixed(photo, stage.shares, grid)
+                else drawing.mixed(large, stage.shares, grid)
             )
             title = f"{stage.tokens:,} tokens after block {stage.block}"
-            panels.append((title, _fitted(tokens[: size[0], : size[1]], panel)))
+            panels.append((title, _fitted(tokens[: times * size[0], : times * size[1]], panel)))
         caption = f"image {number}: {'; '.join(title for title, _ in panels)}"
         made.append(Shown(_beside(panels), caption))
     return made

@@ -58,6 +58,14 @@ def test_the_most_certain_one_lies_on_top() -> None:
     assert torch.equal(alone[:, 45, 10], several[:, 45, 10])
 
 
+def test_where_masks_overlap_the_most_certain_one_is_seen() -> None:
+    image = torch.full((3, 100, 100), 128, dtype=torch.uint8)
+    masks = torch.zeros(2, 1, 100, 100)
+    masks[0, :, 50:60, 20:40], masks[1, :, 50:60, 30:50] = 1, 1
+    colours = [drawn(image, objects(2, masks=masks), ["", ""], least_side=1)[:, 55, x].tolist() for x in (25, 35, 45)]
+    assert colours[0] == colours[1] != colours[2]
+
+
 def test_boxes_beyond_the_image_and_without_extent_are_drawn() -> None:
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
     found = objects() | {"boxes": torch.tensor([[-9.0, -9.0, 90.0, 90.0]])}

@@ -88,7 +88,7 @@ def main(name: str, own: set[str]) -> None:
             return _goal(multirun.run_once(settled, HydraConfig.get(), functools.partial(_run, name)))
         except Exception as error:
             if not isinstance(error, lock.InUse):  # else the files are another process's
-                _tidy(Path(HydraConfig.get().runtime.output_dir))
+                directories.remove_unbegun(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise multirun.log_failure(error, one_line(error, name)) from None  # the other runs go on
             _complain(error, name, verbose)
@@ -235,15 +235,6 @@ def _hydra_raises(yes: bool) -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"
     else:
         os.environ.pop("HYDRA_FULL_ERROR", None)
-
-
-def _tidy(directory: Path) -> None:
-    """Remove the directory of a run that did not begin: one with nothing but an empty log."""
-    files = list(directory.glob("*"))
-    if all(file.is_file() and file.stat().st_size == 0 for file in files):
-        for file in files:
-            file.unlink()
-        directory.rmdir()
 
 
 def _complain(error: Exception, name: str, verbose: bool) -> None:

@@ -136,3 +136,16 @@ def save_config(cfg: DictConfig, directory: Path) -> None:
     """Write the configuration twice: resolved, to be read; and as composed, to be built on."""
     for name, resolve in ((RESOLVED, True), (COMPOSED, False)):
         write_whole(directory / name, OmegaConf.to_yaml(cfg, resolve=resolve))
+
+
+def remove_unbegun(directory: Path) -> None:
+    """Remove the directory of a run that did not begin: one with nothing but an empty log.
+
+    Args:
+        directory: of the run.
+    """
+    files = list(directory.glob("*"))
+    if all(file.is_file() and file.stat().st_size == 0 for file in files):
+        for file in files:
+            file.unlink()
+        directory.rmdir()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors import torch as safetensors
 from torch import nn
 
@@ -126,6 +127,12 @@ def test_a_training_its_record_and_an_evaluation_of_it(tmp_path: Path) -> None:
     assert len(written["per_class"]["mask"]) == 10
     detections = json.loads((tmp_path / "train" / "detections_fine_tuned.json").read_text())
     assert all({"image_id", "category_id", "bbox", "score", "segmentation"} == row.keys() for row in detections)
+
+    kinds = json.loads((tmp_path / "train" / "categories.json").read_text())
+    assert [one["id"] for one in kinds] == list(range(1, 11))
+    with Image.open(tmp_path / "train" / "pictures" / "fine_tuned.png") as picture:
+        assert picture.size == (5 * 520 - 8, 2 * (512 + 24 + 8)), "as many images as were tested, of five panels"
+    assert (tmp_path / "train" / "pictures" / "val.png").is_file()
 
     weights = tmp_path / "train" / "weights.safetensors"
     small = [one for one in SMALL if not one.startswith(("experiment", "trainer.limit_train"))]

@@ -149,6 +149,10 @@ class PictureData(LightningDataModule):
         """What turns an entry into its picture."""
         return self.read_image or Reader(self.open_entry, self.exif, self.background)
 
+    def examining(self) -> Callable[[Any], Any]:
+        """What reads an entry with all that belongs to it, to see whether it is whole."""
+        return self.reading()
+
     def check_targets(self, parts: Mapping[str, Part]) -> None:
         """ValueError names the first picture whose class is none of `num_classes`."""
         count: int = getattr(self, "num_labels", len(self.classes))

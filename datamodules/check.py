@@ -68,7 +68,7 @@ def _look_at(data: "PictureData", part: str, entries: Sequence[Any], decode: boo
     """Whether all pictures of a part are there and, if they are decoded, can be read. Adds what there is to say."""
     from datamodules.io.pictures import UNREADABLE, Reader, check_machine, name_of, why
 
-    reader, missing, corrupt = data.reading(), [], []
+    reader, missing, corrupt = data.examining(), [], []
     converted: Counter[str] = Counter()
     for index, entry in enumerate(entries):
         if isinstance(entry, str) and not Path(entry).is_file():

@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 from atc.config import frozen, teacher
 from atc.values import shown
 
+_WITHOUT_TEACHER = ("atc.tasks.detection.Detection", "atc.tasks.segmentation.Segmentation")
+
 
 def check(cfg: DictConfig, command: str) -> None:
     """ValueError for settings each of which may be, but not with the others.
@@ -31,7 +33,11 @@ def check(cfg: DictConfig, command: str) -> None:
     if command != "train":
         _check_trace(cfg)
         return
-    teacher.node(cfg.get("teacher"), cfg.backbone)
+    if teacher.node(cfg.get("teacher"), cfg.backbone) is not None and str(cfg.task.get("_target_")) in _WITHOUT_TEACHER:
+        raise ValueError(
+            f"teacher={shown(cfg.teacher)} gives logits and features to learn from, which only task=classification and "
+            f"multilabel use"
+        )
     if trainer.get("limit_train_batches") == 0:
         raise ValueError("trainer.limit_train_batches=0 leaves nothing to train on")
     epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
@@ -54,8 +60,9 @@ def _check_trace(cfg: DictConfig) -> None:
     for name in ("compile", "cuda_graph"):
         if cfg.get(name):
             raise ValueError(f"trace=true looks at every block, which {name}={shown(cfg[name])} leaves no room for")
-    if cfg.task.get("_target_") == frozen.PROBE:
-        raise ValueError("trace=true goes with task=classification, multilabel or zero_shot, not with task=probe")
+    task = str(cfg.task.get("_target_")).rpartition(".")[2].lower()
+    if task in ("probe", "detection", "segmentation"):
+        raise ValueError(f"trace=true goes with task=classification, multilabel or zero_shot, not with task={task}")
     devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
     if devices not in (1, "1", "auto", [0]) or nodes != 1:
         raise ValueError(f"trace=true writes the images of one device: trainer.devices=1, not {shown(devices)}")

@@ -85,7 +85,7 @@ def build(cfg: DictConfig, *, with_weights: bool = True, resume: bool = False, t
     trainer = build_trainer(cfg, metric, resume=resume)
     sharded = shards(trainer)
     if cfg.get("cuda_graph"):
-        _check_replay(trainer, sharded)
+        _check_replay(trainer, sharded, model)
     task = task_of(cfg, model, datamodule, teacher, sharded)
     parts = Parts(cfg, datamodule, vit, model, metric, teacher, trainer, task, sharded)
     if training:
@@ -118,7 +118,11 @@ def task_of(
     return task
 
 
-def _check_replay(trainer: Trainer, sharded: bool) -> None:
+def _check_replay(trainer: Trainer, sharded: bool, model: nn.Module) -> None:
+    if not getattr(model, "replayable", True):
+        raise ValueError(
+            f"cuda_graph=true replays a forward for images of one size, which a {type(model).__name__} does not have"
+        )
     device = trainer.strategy.root_device
     if device.type != "cuda":
         raise ValueError(f"cuda_graph=true needs a GPU, and this run is on the {device.type}")

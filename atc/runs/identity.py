@@ -32,7 +32,7 @@ WEIGHTS = ("backbone.checkpoint", "teacher.checkpoint", "task.checkpoint", "chec
 ROOT = "datamodule.root"  # of a data set, which lies in different places on different machines
 # Data sets that are the same for everybody, by the file of datamodules/: their roots count with their names. All others
 # count with their files.
-PUBLISHED = ("coco", "imagenet", "nabirds", "nus_wide", "public")
+PUBLISHED = ("ade20k", "coco", "imagenet", "nabirds", "nus_wide", "public", "voc_segmentation")
 
 
 def identity(cfg: DictConfig) -> str:

@@ -31,8 +31,14 @@ class RawOrAveraged(EMAWeightAveraging):
         """Start the average.
 
         Raises:
-            ValueError: the score is none of the metrics that are computed for both sets of weights.
+            ValueError: the score is none of the metrics that are computed for both sets of weights, or the task's
+                metrics are not of logits.
         """
+        if getattr(pl_module, "segmentation", False):
+            raise ValueError(
+                "callbacks=raw_or_ema compares logits with targets as they are, and task=segmentation scales them "
+                "first: callbacks=ema"
+            )
         metrics = [str(name) for name in _metrics(pl_module).keys(keep_base=True)]
         if self.score not in metrics:
             raise ValueError(

@@ -31,12 +31,12 @@ def parameter_groups(
             of the authors' code.
 
     Raises:
-        ValueError: both are given.
+        ValueError: both are given, or layer_decay for a model around a backbone.
     """
     host = getattr(model, "host", None) if hasattr(model, "reducers") else None
     vit: Any = model if host is None else host.model
     spared: set[str] = getattr(vit, "no_weight_decay", set)()
-    new = (*getattr(vit, "new", _NEW), "reducers.")
+    new = (*getattr(model, "new", getattr(vit, "new", _NEW)), "reducers.")
     if layer_decay is None:
         return _new_and_backbone(
             model, lr, weight_decay, {*spared}, 1.0 if backbone_lr_scale is None else backbone_lr_scale, new
@@ -45,6 +45,11 @@ def parameter_groups(
         raise ValueError(f"either layer_decay={layer_decay} or backbone_lr_scale={backbone_lr_scale}, not both")
     groups = param_groups_layer_decay(vit, weight_decay, spared, layer_decay=layer_decay)[::-1]
     reducers = getattr(model, "reducers", None)
+    if hasattr(model, "backbone"):
+        raise ValueError(
+            f"optimizer.layer_decay={layer_decay} is for classifiers: optimizer.backbone_lr_scale sets one rate for "
+            f"all blocks"
+        )
     return groups if reducers is None else groups + param_groups_weight_decay(reducers, weight_decay)
 
 
@@ -54,7 +59,7 @@ def _new_and_backbone(
     parts: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decays = parameter.ndim > 1 and not name.endswith(".bias") and name not in spared
+            decays = parameter.ndim > 1 and not name.endswith(".bias") and name.removeprefix("backbone.") not in spared
             parts.setdefault((name.startswith(new_names), decays), []).append(parameter)
     return [
         {

@@ -104,7 +104,11 @@ def collect(
             patches.append(tokens if norm is None else norm(tokens))
             prefix = stream.x[:, : stream.prefix]
             prefixes.append(prefix if norm is None else norm(prefix))
-    model.note(stream)
+    if model.training and model.losses_ask:  # which may be of the final features; there are no logits
+        features = stream.features()
+        model.note(stream, features, features.new_zeros(len(features), 0))
+    else:
+        model.note(stream)
     if output_fmt == "NCHW":
         patches = [_map(tokens, stream.grid) for tokens in patches]
     return stream, patches, prefixes

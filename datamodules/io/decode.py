@@ -75,7 +75,7 @@ def decode(
     kinds = set()
     if image.format == "TIFF" and _tag(image, _ORIENTATION) in _TURNS:
         kinds.add("turned by EXIF")  # by Pillow, while it is loaded
-    rawmode = _rawmode(image)
+    rawmode = stored_as(image)
     if _WIDE.fullmatch(rawmode):
         picture = _from_16_bits(image, _lower_bytes(file, rawmode), rawmode)
         kinds.add("16-bit")
@@ -87,7 +87,7 @@ def decode(
         kinds.add("floating-point")
     else:
         image.load()
-        _check_size(image.size)  # an icon's is known only now
+        check_size(image.size)  # an icon's is known only now
         picture = image
         if rawmode in ("L;2", "L;4") and "transparency" in image.info:  # pixels are scaled to 8 bits, this is not
             image.info["transparency"] *= {"L;2": 85, "L;4": 17}[rawmode]
@@ -101,14 +101,19 @@ def decode(
 
 def _open(file: BinaryIO) -> Any:
     image = Image.open(file, formats=formats())
-    _check_size(image.size)
+    check_size(image.size)
     bits = _tag(image, 258) or (8,)  # BitsPerSample
-    if max(bits) > 8 and len(bits) > 1 and _tag(image, 284) == 2 and len(_rawmode(image)) == 1:
+    if max(bits) > 8 and len(bits) > 1 and _tag(image, 284) == 2 and len(stored_as(image)) == 1:
         raise ValueError("a TIFF file of uncompressed colour planes with 16 bits, which Pillow takes for 8")
     return image
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def check_size(size: tuple[int, int]) -> None:
+    """ValueError for a picture of more pixels, or of a longer shape, than is read; the message names no file.
+
+    Args:
+        size: width and height in pixels.
+    """
     width, height = size
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width:,} x {height:,} pixels, more than the {MAX_PIXELS:,} that are read: scale it down")
@@ -121,8 +126,8 @@ def _tag(image: Any, number: int) -> Any:
     return image.tag_v2.get(number) if image.format == "TIFF" else None
 
 
-def _rawmode(image: Any) -> str:
-    """How the pixels are stored, in Pillow's terms."""
+def stored_as(image: Any) -> str:
+    """How the pixels of an image that was opened and not read yet are stored, in Pillow's terms, such as "L;4"."""
     args = image.tile[0][3] if image.tile else ""
     return str(args[0] if isinstance(args, tuple) and args else args)
 

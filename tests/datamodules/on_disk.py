@@ -19,6 +19,8 @@ from scipy.io import savemat
 
 from datamodules.public import VOC_FOLDER, VOC_KINDS
 from datamodules.scenes import KINDS, Scene, draw
+from datamodules.shapes_segmentation import labels_of
+from datamodules.voc_segmentation import FOLDER as VOC_2012
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "datamodule"
 DATA_CONFIG = {"input_size": (3, 32, 32), "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
@@ -202,6 +204,47 @@ def write_voc(root: Path, trainval: int = 14, test: int = 6) -> dict[str, list[s
         path = folder / "ImageSets" / "Main" / f"{part}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(numbers) + "\n")
+    return found
+
+
+def write_ade20k(root: Path, train: int = 6, test: int = 4, size: int = 48) -> dict[str, list[np.ndarray]]:
+    """The SceneParsing release, its first eleven labels for a background and ten kinds. Returns labels 1..11 by part.
+
+    The upper rows of a map are 0, which is no class.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    for part, folder, count in (("train", "training", train), ("val", "validation", test)):
+        found[folder] = []
+        for number in range(1, count + 1):
+            name = f"ADE_{part}_{number:08d}"
+            scene = save(root / "images" / folder / f"{name}.jpg", number + 1000 * (part == "val"), size)
+            labels = labels_of(scene) + 1
+            labels[:3] = 0
+            path = root / "annotations" / folder / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(labels).save(path)
+            found[folder].append(labels)
+    return found
+
+
+def write_voc_segmentation(root: Path, train: int = 6, val: int = 4, size: int = 48) -> dict[str, list[np.ndarray]]:
+    """Lists, pictures, and labels with a palette, 255 in the upper rows. Returns the labels by list."""
+    folder, found = root / VOC_2012, dict[str, list[np.ndarray]]()
+    for part, count, first in (("train", train, 1), ("val", val, 501)):
+        names, found[part] = [f"2007_{first + n:06d}" for n in range(count)], []
+        for number, name in enumerate(names, start=first):
+            labels = labels_of(save(folder / "JPEGImages" / f"{name}.jpg", number, size))
+            labels[:3] = 255
+            image = Image.fromarray(labels)
+            image.putpalette([value for place in range(256) for value in (place, 255 - place, 7 * place % 256)])
+            path = folder / "SegmentationClass" / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+            assert Image.open(path).mode == "P"
+            found[part].append(labels)
+        path = folder / "ImageSets" / "Segmentation" / f"{part}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(names) + "\n")
     return found
 
 

@@ -15,7 +15,7 @@ def test_builds_without_data_and_has_a_fitting_task(name: str, tmp_path: Path) -
     for command in ("train", "evaluate"):
         cfg = composed(command, tmp_path, f"datamodule={name}")
         data = instantiate(cfg.datamodule)
-        kinds = [kind for kind in ("multilabel", "detection") if getattr(data, kind, False)]
+        kinds = [kind for kind in ("multilabel", "detection", "segmentation") if getattr(data, kind, False)]
         task = kinds[0] if kinds else "classification"
         assert cfg.choices.task == task
         assert cfg.datamodule.seed == cfg.seed

@@ -55,11 +55,18 @@ def voc(root: Path, name: str) -> None:
     path.write_text(f"{name}\n{path.read_text()}")
 
 
+def voc_segmentation(root: Path, name: str) -> None:
+    on_disk.write_voc_segmentation(root)
+    path = root / on_disk.VOC_2012 / "ImageSets" / "Segmentation" / "val.txt"
+    path.write_text(f"{name}\n{path.read_text()}")
+
+
 LISTS: dict[str, Callable[[Path, str], None]] = {
     "nabirds": nabirds,
     "coco": coco,
     "nus_wide": nus_wide,
     "voc_multilabel": voc,
+    "voc_segmentation": voc_segmentation,
 }
 
 

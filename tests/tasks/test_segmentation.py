@@ -1,0 +1,240 @@
+"""Semantic segmentation: its loss, its scores, its recipe, and runs of it in small."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from atc import run
+from atc.config import build
+from atc.config.build import find_reducer
+from atc.core import Stages
+from atc.dense.segmenter import Segmenter
+from atc.tasks.groups import parameter_groups
+from atc.tasks.segmentation import Segmentation, intersection_over_union
+from tests.datamodules.on_disk import write_ade20k, write_voc_segmentation
+from tests.dense.test_segmenter import segmenter, small_vit
+from tests.harness.commands import composed
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+SMALL = [
+    *("experiment=shapes_segmentation", "backbone.img_size=32", "backbone.embed_dim=24", "backbone.num_heads=2"),
+    *("datamodule.train=16", "datamodule.val=8", "datamodule.test=8", "datamodule.eval_batch_size=4"),
+    *("optimizer.warmup_epochs=0", "trainer.limit_test_batches=1.0"),
+]
+COUNTS = [32 * 32 // 64] * 4
+
+
+class Recorded(nn.Module):
+    """Says what it is shown, and answers with the logits of fixed classes by the first channel's value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, ...]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.sizes.append(tuple(images.shape))
+        return 9.0 * F.one_hot(images[:, 0].long(), 3).permute(0, 3, 1, 2)
+
+
+def task_with(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Segmentation:
+    task = Segmentation(model, 3)
+    for name in ("log", "log_dict"):
+        monkeypatch.setattr(task, name, lambda *_, **__: None)
+    return task
+
+
+def test_scores_are_over_labelled_pixels_at_the_size_of_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of several sizes in a batch are seen one by one, without what they were filled up with."""
+    model = Recorded()
+    task = task_with(model, monkeypatch)
+    images = torch.full((2, 3, 32, 64), 2.0)
+    images[0, :, :20, :40], images[1, :, :32, :30] = 0, 1
+    images[0, :, :20, 20:40] = 1
+    labels = [torch.zeros(40, 80, dtype=torch.uint8), torch.full((32, 30), 2, dtype=torch.uint8)]
+    labels[0][:10] = 255
+    targets = [
+        {"labels": labels[0], "size": torch.tensor([20, 40])},
+        {"labels": labels[1], "size": torch.tensor([32, 30])},
+    ]
+    task._evaluate((images, targets), task.test_metrics, "test")
+    assert model.sizes == [(1, 3, 20, 40), (1, 3, 32, 30)]
+    confusion = np.zeros((3, 3), dtype=int)
+    confusion[0, 0] = confusion[0, 1] = 30 * 40
+    confusion[2, 1] = 32 * 30
+    assert (task.test_confusion.compute().numpy() == confusion).all()
+    found = task.test_metrics.compute()
+    assert float(found["test/pixel_accuracy"]) == pytest.approx(1200 / (2400 + 960))
+    assert float(found["test/miou"]) == pytest.approx((1200 / 2400 + 0 + 0) / 3)
+    assert task.test_images.compute().tolist() == [2, 0]
+
+
+def test_images_of_one_size_are_seen_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Recorded()
+    target = {"labels": torch.zeros(30, 30, dtype=torch.uint8), "size": torch.tensor([30, 30])}
+    task = task_with(model, monkeypatch)
+    task._evaluate((torch.zeros(2, 3, 32, 32), [target, target]), task.val_metrics, "val")
+    assert model.sizes == [(2, 3, 30, 30)]
+    assert float(task.val_metrics.compute()["val/miou"]) == 1
+    assert float(task.val_loss.compute()) == pytest.approx(
+        float(F.cross_entropy(torch.tensor([[9.0, 0, 0]]), torch.tensor([0])))
+    )
+
+
+def test_an_image_without_labels_counts_in_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_with(Recorded(), monkeypatch)
+    nothing = {"labels": torch.full((8, 8), 255, dtype=torch.uint8), "size": torch.tensor([8, 8])}
+    some = {"labels": torch.zeros(8, 8, dtype=torch.uint8), "size": torch.tensor([8, 8])}
+    task._evaluate((torch.zeros(2, 3, 8, 8), [nothing, some]), task.test_metrics, "test")
+    assert float(task.test_metrics.compute()["test/miou"]) == 1
+    assert task.test_loss.compute().isfinite()
+    loss = task.training_loss((torch.zeros(1, 3, 8, 8), nothing["labels"][None]))
+    assert float(loss) == 0
+
+
+def test_the_loss_is_a_mean_over_labelled_pixels() -> None:
+    model = segmenter("atc_average", 0.5).train()
+    images = torch.randn(2, 3, 32, 32)
+    labels = torch.randint(0, 5, (2, 32, 32), dtype=torch.uint8)
+    labels[0, :20] = 255
+    task = Segmentation(model, 5)
+    torch.manual_seed(0)
+    logits, kept = model(images), labels != 255
+    expected = -logits.log_softmax(1).gather(1, labels.long().clamp_max(4)[:, None])[:, 0][kept].mean()
+    torch.testing.assert_close(task.training_loss((images, labels)), expected)
+
+
+def test_iou_is_that_of_torchmetrics() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, labels = (torch.randint(0, 6, (4000,), generator=generator) for _ in range(2))
+    labels[:500] = predicted[:500] = 3
+    metric = MulticlassJaccardIndex(8, average="none")
+    expected = metric(predicted, labels).tolist()
+    found = intersection_over_union(metric.confmat)
+    assert found[:6] == pytest.approx(expected[:6])
+    assert found[6:] == [None, None]
+    mean = MulticlassJaccardIndex(8, average="macro")(predicted, labels)
+    assert float(mean) == pytest.approx(sum(expected[:6]) / 6)
+
+
+@pytest.mark.parametrize("name", ["ade20k", "voc"])
+def test_the_recipe(name: str, tmp_path: Path) -> None:
+    """1e-3 for the head, 1e-5 for the backbone, up within 1,500 updates, down to 0 at 40,000."""
+    cfg = composed("train", tmp_path, f"experiment={name}_segmentation", "task.frozen=false")
+    model = segmenter()
+    per_epoch = {"ade20k": 20_210, "voc": 1_464}[name] // 16
+    made = instantiate(cfg.optimizer)(model, 40_000, -(-40_000 // per_epoch), 16)
+    names = {id(one): key for key, one in model.named_parameters()}
+    for group in made["optimizer"].param_groups:
+        own = {names[id(one)] for one in group["params"]}
+        assert {key.startswith("linear_head.") for key in own} == {not group["backbone"]}
+        assert group["weight_decay"] == (1e-4 if group["weight_decay"] else 0)
+        assert group["weight_decay"] or all(
+            model.get_parameter(k).ndim == 1 or "embed" in k or "token" in k for k in own
+        )
+    for update, share in ((0, 0), (750, 0.5), (20_000, 0.5), (30_000, 0.25), (39_999, 0)):
+        made["lr_scheduler"]["scheduler"].step_update(update)
+        for group in made["optimizer"].param_groups:
+            rate = 1e-5 if group["backbone"] else 1e-3
+            assert group["lr"] == pytest.approx(rate * share, abs=0.02 * rate)
+    said = OmegaConf.load(build.conf_dir() / "experiment" / f"{name}_segmentation.yaml")
+    assert said.datamodule.batch_size == 16
+    assert said.trainer.max_steps == 40_000
+    assert said.backbone.img_size == 512
+    assert said.trainer.sync_batchnorm
+
+
+def test_reducers_learn_at_the_full_rate_and_layers_do_not_decay() -> None:
+    model = segmenter("dynamic_vit", 0.5)
+    groups = parameter_groups(model, 1.0, 0.1, backbone_lr_scale=0.25)
+    rates = {id(one): group["lr"] for group in groups for one in group["params"]}
+    assert {rates[id(one)] for one in model.reducers.parameters()} == {1.0}
+    assert {rates[id(one)] for one in model.host.model.blocks.parameters()} == {0.25}
+    with pytest.raises(ValueError, match=r"optimizer.layer_decay=0.5 is for classifiers"):
+        parameter_groups(model, 1.0, 0.1, layer_decay=0.5)
+
+
+def test_a_training_and_evaluations_with_other_methods(tmp_path: Path) -> None:
+    record = run.train(composed("train", tmp_path / "dense", *SMALL, "trainer.max_epochs=1"))
+    assert record.scored_by.label == "miou, %"
+    result = record.result("fine_tuned")
+    assert result is not None
+    assert (result["images"], result["images_of"]) == (8, 8)
+    written = json.loads((tmp_path / "dense" / "segmentation_fine_tuned.json").read_text())
+    assert written["miou"] == pytest.approx(result["miou"], abs=1e-6)
+    assert written["pixel_accuracy"] == pytest.approx(result["pixel_accuracy"], abs=1e-6)
+    assert list(written["iou"])[:2] == ["background", "bar"]
+    assert written["images"] == 8
+
+    weights = tmp_path / "dense" / "weights.safetensors"
+    reduced = ["reducer=atc_average", "keep_rate=0.5", "baselines=off_the_shelf", f"task.checkpoint='{weights}'"]
+    tuned = run.train(composed("train", tmp_path / "tuned", *SMALL, *reduced, "optimizer.lr=0", "optimizer.min_lr=0"))
+    assert tuned.tokens_per_block == [16, 16, 16, 16, 8, 8, 8, 4, 4, 4, 2, 2]
+    before, after = (tuned.result(name) or {} for name in ("off_the_shelf", "fine_tuned"))
+    assert before["miou"] > 0
+
+    given = [one for one in SMALL if not one.startswith(("experiment", "optimizer"))]
+    backbone = ["backbone=timm", "backbone.name=vit_tiny_patch16_224", "+backbone.patch_size=8"]
+    size = ["+backbone.embed_dim=24", "+backbone.num_heads=2"]
+    given = [one for one in given if not one.startswith(("backbone.embed", "backbone.num"))]
+    again = run.evaluate(
+        composed(
+            *("evaluate", tmp_path / "again", "datamodule=shapes_segmentation", *backbone, *size, *given),
+            *("reducer=atc_average", "keep_rate=0.5", f"checkpoint='{weights}'"),
+        )
+    )
+    assert (again.result("checkpoint") or {})["miou"] == pytest.approx(before["miou"])
+    assert after["images"] == 8
+
+
+@pytest.mark.parametrize("name", ["ade20k", "voc"])
+def test_real_layouts_from_end_to_end(name: str, tmp_path: Path) -> None:
+    """Pictures of several sizes, with windows that overlap, a frozen backbone, and a checkpoint of every epoch."""
+    write = {"ade20k": write_ade20k, "voc": write_voc_segmentation}[name]
+    write(tmp_path / "data", 6, 4, 56)
+    settings = [
+        *(f"experiment={name}_segmentation", "backbone=digits", "backbone.img_size=28", "trainer.precision=32-true"),
+        *(f"datamodule.root='{tmp_path / 'data'}'", "datamodule.num_workers=0", "datamodule.batch_size=2"),
+        *("datamodule.transforms.short_side=40", "trainer.max_steps=6", "trainer.max_epochs=2"),
+        *(
+            "optimizer.warmup_epochs=0",
+            "trainer.check_val_every_n_epoch=1",
+            "reducer=evit",
+            "trainer.sync_batchnorm=false",
+        ),
+    ]
+    record = run.train(composed("train", tmp_path / "run", *settings))
+    result = record.result("fine_tuned") or {}
+    assert 0 <= result["miou"] <= 1
+    assert record.tokens_per_block is not None
+    assert record.tokens_per_block[:1] == [49], "of one window"
+    written = json.loads((tmp_path / "run" / "segmentation_fine_tuned.json").read_text())
+    assert len(written["iou"]) == {"ade20k": 150, "voc": 21}[name]
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 6
+
+
+def test_a_method_that_learns_is_not_frozen() -> None:
+    model = segmenter("sinkhorn", 0.5, frozen=True)
+    with pytest.raises(ValueError, match=r"task.frozen=true trains the head alone, and Sinkhorn learns layers"):
+        Segmentation(model, 5, lambda *_: {}, frozen=True)
+    Segmentation(model, 5, frozen=True)  # to be evaluated
+
+
+def test_models_share_everything() -> None:
+    vit: Any = small_vit()
+    vit.pretrained_cfg = {**vit.pretrained_cfg, "input_size": (3, 32, 32)}
+    reduced, dense = Segmentation.build_models(vit, 5, find_reducer("tome"), Stages(0.5, (4, 7, 10)), frozen=True)
+    assert isinstance(reduced, Segmenter)
+    assert reduced.window == 32
+    assert reduced.stride == 21
+    assert list(reduced.state_dict()) == list(dense.state_dict())
+    assert {id(one) for one in reduced.parameters()} == {id(one) for one in dense.parameters()}

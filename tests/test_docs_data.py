@@ -76,7 +76,8 @@ def test_the_snippet(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_layouts(tmp_path: Path) -> None:
     trees = [data.layout.tree for data in (Folder, ImageNet, NABirds, NUSWide)]
-    for tree in (*trees, load("coco", tmp_path).layout.tree):
+    more = load("coco", tmp_path), load("ade20k", tmp_path), load("voc_segmentation", tmp_path)
+    for tree in (*trees, *(data.layout.tree for data in more)):
         assert tree.strip() in PAGE
 
 

@@ -1,4 +1,4 @@
-"""Dense tasks: feature maps from ViTs whose tokens are reduced, and detectors on top of them.
+"""Dense tasks: feature maps from ViTs whose tokens are reduced, and detectors and segmenters on top of them.
 
 import timm, atc
 vit = timm.create_model("deit_tiny_patch16_224", pretrained=True)
@@ -7,6 +7,7 @@ maps = backbone(images)  # {"0": [B, 192, H/4, W/4], ..., "3": [B, 192, H/32, W/
 detector = atc.dense.mask_rcnn(backbone, num_classes=80)
 """
 
+<<<<<<< HEAD
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["MaskRCNN", "ViTAdapter", "mask_rcnn"]
@@ -31,3 +32,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*(name for name in globals() if name.startswith("__")), *__all__]
+=======
+from atc.dense.adapter import ViTAdapter
+from atc.dense.rcnn import MaskRCNN, mask_rcnn
+from atc.dense.segmenter import Segmenter
+
+__all__ = ["MaskRCNN", "Segmenter", "ViTAdapter", "mask_rcnn"]
+>>>>>>> 33d8a0c (Describe segmentation, and refuse what does not go with it)

@@ -195,7 +195,7 @@ def test_a_training_and_evaluations_with_other_methods(tmp_path: Path) -> None:
     assert after["images"] == 8
 
 
-@pytest.mark.parametrize("name", ["ade20k", "voc"])
+@pytest.mark.parametrize("name", ["ade20k", pytest.param("voc", marks=pytest.mark.slow)])
 def test_real_layouts_from_end_to_end(name: str, tmp_path: Path) -> None:
     """Pictures of several sizes, with windows that overlap, a frozen backbone, and a checkpoint of every epoch."""
     write = {"ade20k": write_ade20k, "voc": write_voc_segmentation}[name]

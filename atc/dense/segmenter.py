@@ -3,7 +3,6 @@
 Letters: B batch, C channels of a token, K classes, N patches.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from atc.core import StageCount, Trace
+from atc.dense.windows import windows
 from atc.values import Count, checked
 from atc.vit.reduced import ReducedViT
 
@@ -227,25 +227,3 @@ class Segmenter(nn.Module):
     def tokens_per_block(self) -> list[float]:
         """Patch tokens entering each block for a window."""
         return self.backbone.tokens_per_block()
-
-
-def windows(size: tuple[int, int], window: int, stride: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the windows over an image; the last of each row and column ends with the image.
-
-    Args:
-        size: height and width of the image.
-        window: pixels per side of a window; an image that is smaller has one window.
-        stride: pixels from one to the next.
-
-    Examples:
-        >>> [(rows.start, columns.start) for rows, columns in windows((512, 683), 512, 341)]
-        [(0, 0), (0, 171)]
-    """
-    starts = [[min(n * stride, max(0, side - window)) for n in range(_count(side, window, stride))] for side in size]
-    for top in starts[0]:
-        for left in starts[1]:
-            yield slice(top, min(top + window, size[0])), slice(left, min(left + window, size[1]))
-
-
-def _count(side: int, window: int, stride: int) -> int:
-    return -(-max(0, side - window) // stride) + 1

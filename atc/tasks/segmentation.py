@@ -176,6 +176,7 @@ def intersection_over_union(confusion: Tensor) -> list[float | None]:
         By class; None for one that neither occurs nor is predicted.
 
     Examples:
+        >>> import torch
         >>> intersection_over_union(torch.tensor([[2, 1, 0], [1, 0, 0], [0, 0, 0]]))
         [0.5, 0.0, None]
     """

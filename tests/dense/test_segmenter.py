@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 import atc
 from atc.config import build
-from atc.dense.segmenter import Segmenter, windows
+from atc.dense.segmenter import Segmenter
+from atc.dense.windows import windows
 
 SIDE, PATCH, CLASSES = 32, 8, 5
 

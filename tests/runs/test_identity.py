@@ -103,7 +103,9 @@ def test_which_data_sets_are_the_same_everywhere(tmp_path: Path) -> None:
         cfg = composed("train", tmp_path, f"datamodule={name}")
         if "root" in cfg.datamodule:
             modules.add(cfg.datamodule._target_.split(".")[-2])
-    assert set(identity.PUBLISHED) == {"coco", "imagenet", "nabirds", "nus_wide", "public"}
+    assert set(identity.PUBLISHED) == {
+        *("ade20k", "coco", "imagenet", "nabirds", "nus_wide", "public", "voc_segmentation")
+    }
     assert {*identity.PUBLISHED, "folder"} <= modules
 
 

@@ -7,14 +7,14 @@ maps = backbone(images)  # {"0": [B, 192, H/4, W/4], ..., "3": [B, 192, H/32, W/
 detector = atc.dense.mask_rcnn(backbone, num_classes=80)
 """
 
-<<<<<<< HEAD
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["MaskRCNN", "ViTAdapter", "mask_rcnn"]
+__all__ = ["MaskRCNN", "Segmenter", "ViTAdapter", "mask_rcnn"]
 
 if TYPE_CHECKING:
     from atc.dense.adapter import ViTAdapter
     from atc.dense.rcnn import MaskRCNN, mask_rcnn
+    from atc.dense.segmenter import Segmenter
 
 
 def __getattr__(name: str) -> Any:
@@ -27,15 +27,12 @@ def __getattr__(name: str) -> Any:
         from atc.dense import rcnn
 
         return getattr(rcnn, name)
+    if name == "Segmenter":
+        from atc.dense.segmenter import Segmenter
+
+        return Segmenter
     raise AttributeError(f"module 'atc.dense' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
     return [*(name for name in globals() if name.startswith("__")), *__all__]
-=======
-from atc.dense.adapter import ViTAdapter
-from atc.dense.rcnn import MaskRCNN, mask_rcnn
-from atc.dense.segmenter import Segmenter
-
-__all__ = ["MaskRCNN", "Segmenter", "ViTAdapter", "mask_rcnn"]
->>>>>>> 33d8a0c (Describe segmentation, and refuse what does not go with it)

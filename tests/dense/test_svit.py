@@ -1,5 +1,6 @@
 """SViT in the detector: the authors' outputs in float64, and their checkpoints."""
 
+import functools
 from collections import OrderedDict
 
 import numpy as np
@@ -7,8 +8,14 @@ import pytest
 import torch
 
 import atc
+from atc.config.build import find_reducer
+from atc.core import Stages
+from atc.cost.flops import gflops_per_image
+from atc.dense.build_detector import build_detector
+from atc.run.loading import load
 from tests import golden
 from tests.dense.adapters import adapter, image, vit, weights
+from tests.dense.test_mask_rcnn import released_names
 
 GOLDEN = golden.outputs("svit")
 GATES = {k[2:]: torch.from_numpy(v) for k, v in GOLDEN.items() if k.startswith("w.")}
@@ -98,13 +105,14 @@ def in_svits_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def test_a_released_backbone_loads():
-    state = in_svits_names({k: v for k, v in weights().items() if not k.startswith("cls_token")} | GATES)
+    state = in_svits_names(weights() | GATES)
     assert "backbone.blocks.11.TransformerEncoderLayer.self_attn.in_proj_bias" in state
     assert "backbone.blocks.0.TransformerEncoderLayer.norm2.weight" in state
     made = adapter("svit", 0.7, reducer_args={"eval_noise": False}, as_released=True)
     made.load_released(OrderedDict(state))
+    expected = released().state_dict()
     for name, value in made.double().state_dict().items():
-        assert torch.equal(value, released().state_dict()[name]), name
+        assert torch.equal(value, expected[name]), name
     dense = adapter("svit", 0.7)
     dense.load_released(weights())  # a fine-tuning starts from a detector without gates
 
@@ -148,3 +156,40 @@ def test_a_detector_learns_its_gates():
     (sum(losses.values()) + 4 * body.losses()["ratio"]).backward()
     for name, parameter in body.reducers.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
+
+
+def detector():
+    sizes = {"fpn_channels": 16, "head_channels": 32, "mask_channels": 16, "mask_layers": 4}
+    method = functools.partial(find_reducer("svit"), eval_noise=False)
+    made, _ = build_detector(vit(), 3, method, Stages(0.7), True, conv_inplane=16, deform_heads=3, **sizes)
+    return made.eval()
+
+
+def test_a_released_detector_loads_as_a_checkpoint(tmp_path):
+    made = detector()
+    for name, value in made.state_dict().items():
+        if value.is_floating_point() and "running_var" not in name:
+            value.copy_(torch.randn_like(value))
+    state = {name: value for name, value in released_names(made).items() if not name.startswith("backbone.")}
+    state |= in_svits_names(
+        {k: v for k, v in weights().items() if not k.startswith(("cls_token", "head", "norm."))} | GATES
+    )
+    torch.save({"meta": {"CLASSES": ("a", "b", "c")}, "state_dict": OrderedDict(state)}, tmp_path / "svit.pth")
+    other = detector()
+    (notice,) = load(other, tmp_path / "svit.pth")
+    assert "weights of a detector of mmdet" in notice
+    expected = released().state_dict()
+    for name, value in other.adapter.double().state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    assert torch.equal(other.roi_heads.box_head.fc6.weight, made.roi_heads.box_head.fc6.weight)
+
+
+@torch.no_grad()
+def test_operations_of_a_detector_are_those_of_the_chosen_patches():
+    made = detector()
+    made.adapter.load_released(weights() | GATES)
+    one = image("B").float()
+    both = torch.cat([one, one.flip(3)])
+    counted = gflops_per_image(made, both)
+    assert made.trace.padded()
+    assert counted == pytest.approx(sum(gflops_per_image(made, picture[None]) for picture in both) / 2, rel=1e-9)

@@ -44,13 +44,15 @@ IMAGES = ImageList(torch.zeros(1, 3, *PADDED, dtype=torch.float64), [RESIZED])
 def found():
     """Maps, proposals and detections in evaluation."""
     made = detector()
+    scored, filtered = [], made.rpn.filter_proposals
+    made.rpn.filter_proposals = lambda *args: scored.append(filtered(*args)) or scored[0]
     with torch.no_grad():
         maps = made.backbone(IMAGES.tensors)
         proposals, _ = made.rpn(IMAGES, maps)
         detections, _ = made.roi_heads(maps, proposals, [RESIZED])
         resized = {key: value.clone() for key, value in detections[0].items()}
         (placed,) = made.transform.postprocess(detections, [RESIZED], [ORIGINAL])
-    return maps, proposals[0], resized, placed
+    return maps, proposals[0], resized, placed, scored[0][1][0]
 
 
 def test_feature_pyramid():
@@ -66,10 +68,11 @@ def test_proposals():
     boxes = found()[1].numpy()
     assert len(boxes) == len(PART["proposals.boxes"])
     np.testing.assert_allclose(boxes, PART["proposals.boxes"], atol=1e-4)
+    np.testing.assert_allclose(found()[4].numpy(), PART["proposals.scores"], atol=1e-8)
 
 
 def test_every_detection():
-    _, _, resized, placed = found()
+    _, _, resized, placed, _ = found()
     assert len(resized["boxes"]) == 100
     np.testing.assert_array_equal(resized["labels"].numpy() - 1, PART["det.labels"])
     np.testing.assert_allclose(resized["scores"].numpy(), PART["det.scores"], atol=1e-8)
@@ -142,8 +145,13 @@ def test_losses_and_their_gradient():
     proposals, losses = made.rpn(IMAGES, maps, [target])
     assert len(proposals[0]) == 1000
     np.testing.assert_allclose(proposals[0].numpy(), PART["train.proposals"], atol=1e-4)
+    seen, select = {}, made.roi_heads.samples
+    made.roi_heads.samples = lambda *args: seen.setdefault("samples", select(*args))
+    made.roi_heads.box_predictor.register_forward_hook(lambda *args: seen.update(logits=args[-1][0]))
     _, more = made.roi_heads(maps, [torch.from_numpy(PART["train.proposals"])], [RESIZED], [target])
     losses |= more
+    right = (seen["logits"].argmax(dim=1) == seen["samples"][0].labels).double().mean()
+    assert 100 * float(right) == pytest.approx(float(PART["loss.acc"]), rel=1e-5)
     names = {
         "loss_objectness": "loss_rpn_cls", "loss_rpn_box_reg": "loss_rpn_bbox", "loss_classifier": "loss_cls",
         "loss_box_reg": "loss_bbox", "loss_mask": "loss_mask",

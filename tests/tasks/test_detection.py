@@ -1,5 +1,6 @@
 """Detectors from the settings of a configuration, trained and evaluated in small."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,21 @@ def test_a_training_starts_from_a_detector_at_a_rate_that_the_record_has(tmp_pat
     trained = safetensors.load_file(tmp_path / "run" / "weights.safetensors")
     name = "roi_heads.box_predictor.cls_score.weight"
     assert torch.equal(trained[name], model.state_dict()[name])
+
+
+def test_gates_are_trained_with_a_detector(tmp_path: Path) -> None:
+    given = ["task.detector.anchor_sizes=[8,16,32,64,128]", "reducer=svit", "keep_rate=0.7", "logger=csv"]
+    given += ["trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "trainer.log_every_n_steps=1"]
+    record = run.train(composed("train", tmp_path / "run", *SMALL, *given))
+    (file,) = (tmp_path / "run").rglob("metrics.csv")
+    rows = [row for row in csv.DictReader(file.open()) if row["train/ratio"]]
+    parts = ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"]
+    assert rows
+    for row in rows:
+        total = sum(float(row[f"train/{part}"]) for part in parts) + 4 * float(row["train/ratio"])
+        assert float(row["train/loss"]) == pytest.approx(total, rel=1e-5)
+    assert list(record.tokens_per_block[:3]) == [16, 16, 16]
+    assert all(0 <= tokens <= 16 for tokens in record.tokens_per_block)
 
 
 EVALUATED = [

@@ -60,6 +60,7 @@ class Segmenter(nn.Module):
 
     Attributes:
         window, stride: as above.
+        looked_at: what the backbone saw last, and `trace` is of, ``[B, 3, window, window]``; None in training.
         new: beginnings of the names of what is trained at the full rate.
 
     Raises:
@@ -103,7 +104,7 @@ class Segmenter(nn.Module):
         for name, parameter in backbone.named_parameters():
             if frozen or name.split(".")[0] in _BEHIND:
                 parameter.requires_grad_(False)
-        self.seen: tuple[slice, slice] | None = None  # the part of the images that the latest trace is of
+        self.looked_at: Tensor | None = None
         self.train(backbone.training)
 
     def _check_window(self) -> None:
@@ -144,7 +145,6 @@ class Segmenter(nn.Module):
             )
         total: Tensor | None = None
         for rows, columns in windows((height, width), self.window, self.stride):
-            self.seen = rows, columns
             logits = self._look(images[..., rows, columns])
             if logits.shape[-2:] == (height, width):
                 return logits
@@ -159,21 +159,11 @@ class Segmenter(nn.Module):
         """The logits of one window."""
         side, (height, width) = self.window, part.shape[-2:]
         filled = F.pad(part, (0, side - width, 0, side - height))
+        self.looked_at = None if self.training else filled
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             (maps,) = self.backbone.forward_intermediates(filled, indices=1, norm=True, intermediates_only=True)
         logits = F.interpolate(self.linear_head(maps).float(), (side, side), mode="bilinear", align_corners=False)
         return logits[..., :height, :width]
-
-    def of_trace(self, images: Tensor) -> Tensor:
-        """The part of the latest forward's images that its `trace` is of, as the backbone saw it.
-
-        Args:
-            images: ``[B, 3, H, W]``.
-        """
-        if self.seen is None:
-            return images
-        part = images[..., self.seen[0], self.seen[1]]
-        return F.pad(part, (0, self.window - part.shape[-1], 0, self.window - part.shape[-2]))
 
     @property
     def method(self) -> Any:
@@ -207,7 +197,7 @@ class Segmenter(nn.Module):
 
     @property
     def trace(self) -> Trace:
-        """What the latest window's tokens went through; see `of_trace`."""
+        """What the latest window's tokens went through; see `looked_at`."""
         return self.backbone.trace
 
     @property

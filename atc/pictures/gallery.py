@@ -94,8 +94,8 @@ class Gallery(Callback):
         loggers = [logger for logger in trainer.loggers if hasattr(logger, "log_image")]
         if not (loggers and self.images and trainer.is_global_zero and getattr(model, "trace", None)):
             return
-        if hasattr(model, "of_trace"):  # the model sees images part by part
-            images = model.of_trace(images)
+        if getattr(model, "looked_at", None) is not None:  # of a model that sees images part by part
+            images = model.looked_at
         images, shown = images[: self.images], self._chosen(model.trace)
         photos = unnormalised(images, resolve_model_data_config(model.host.model))
         grid = model.host.grid(images)

@@ -67,7 +67,8 @@ def test_windows_against_a_loop_over_pixels(size: tuple[int, int]) -> None:
             total[..., top : top + height, left : left + width] += found
             count[top : top + height, left : left + width] += 1
     torch.testing.assert_close(model(image), total / count)
-    assert torch.equal(model.of_trace(image), part), "the last window"
+    assert model.looked_at is not None
+    assert torch.equal(model.looked_at, part), "the last window"
     assert model.trace.tokens() == [8, 4, 2]
 
 

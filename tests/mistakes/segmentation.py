@@ -54,6 +54,7 @@ MISTAKES = [
         slow=True,
     ),
     Mistake(f"{_SHAPES} optimizer.layer_decay=0.7", ("optimizer.layer_decay=0.7 is for classifiers",), slow=True),
+    Mistake(f"{_SHAPES} callbacks=raw_or_ema", ("callbacks=raw_or_ema compares logits with targets",), slow=True),
     Mistake(f"{_SHAPES} task.checkpoint=nothing.ckpt", ("nothing.ckpt",)),
     Mistake(
         "evaluate datamodule=shapes_segmentation trace=true",

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
+from safetensors import torch as safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassJaccardIndex
@@ -18,11 +21,12 @@ from atc.config import build
 from atc.config.build import find_reducer
 from atc.core import Stages
 from atc.dense.segmenter import Segmenter
+from atc.pictures.gallery import Gallery
 from atc.tasks.groups import parameter_groups
 from atc.tasks.segmentation import Segmentation, intersection_over_union
 from tests.datamodules.on_disk import write_ade20k, write_voc_segmentation
 from tests.dense.test_segmenter import segmenter, small_vit
-from tests.harness.commands import composed
+from tests.harness.commands import TINY, command, composed
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 SMALL = [
@@ -238,3 +242,69 @@ def test_models_share_everything() -> None:
     assert reduced.stride == 21
     assert list(reduced.state_dict()) == list(dense.state_dict())
     assert {id(one) for one in reduced.parameters()} == {id(one) for one in dense.parameters()}
+
+
+class Pictures(Logger):
+    """Keeps what it is given to show."""
+
+    name = version = "pictures"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: dict[str, list[Any]] = {}
+
+    def log_metrics(self, *_: Any, **__: Any) -> None: ...
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+
+    def log_image(self, key: str, images: list[Any], **_: Any) -> None:
+        self.shown[key] = images
+
+
+def test_pictures_of_clusters_are_of_a_window(tmp_path: Path) -> None:
+    """Of images of two sizes, neither that of a window: the last one that was seen is drawn."""
+    model = segmenter("atc_average", 0.5)
+    model.host.model.pretrained_cfg = {**model.host.model.pretrained_cfg, "input_size": (3, 32, 32)}
+    pictures, gallery = Pictures(), Gallery()
+    trainer: Any = SimpleNamespace(loggers=[pictures], is_global_zero=True, global_step=0)
+    task: Any = SimpleNamespace(model=model, test_name="test")
+    with torch.no_grad():
+        for image in (torch.randn(1, 3, 32, 32), torch.randn(1, 3, 40, 64)):
+            model(image)
+    gallery.on_test_batch_end(trainer, task, None, (torch.randn(2, 3, 64, 64), []), 0)
+    (shown,) = pictures.shown["clusters/test"]
+    assert shown.shape[0] == 224
+    assert shown.shape[1] == 4 * 224 + 3 * 8
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_as_if_it_had_not_ended(tmp_path: Path) -> None:
+    """The statistics of the batch norm, the optimiser and the order of the scenes among it."""
+    settings = [*SMALL, "reducer=atc_average", "trainer.max_epochs=2", "trainer.limit_train_batches=2"]
+    settings += ["datamodule.train=32", "optimizer.sched=none"]
+    whole = run.train(composed("train", tmp_path / "whole", *settings))
+    cut = tmp_path / "cut"
+    run.train(composed("train", cut, *settings, "trainer.max_epochs=1"))
+    rest = run.train(composed("train", cut, *settings, f"resume='{cut}'"))
+    assert rest.result("fine_tuned") == whole.result("fine_tuned")
+    a, b = (safetensors.load_file(one / "weights.safetensors") for one in (tmp_path / "whole", cut))
+    for name, value in a.items():
+        torch.testing.assert_close(b[name], value)
+
+
+@pytest.mark.slow
+def test_two_processes_count_what_one_does(tmp_path: Path) -> None:
+    """Nine scenes, of which one process has five: sums of whole numbers are the same to the last digit."""
+    settings = ["datamodule=shapes_segmentation", "datamodule.test=9", "datamodule.num_workers=0", "threads=1"]
+    settings += ["backbone=timm", "backbone.name=vit_tiny_patch16_224", "backbone.pretrained=false"]
+    settings += ["backbone.img_size=32", "+backbone.patch_size=8", "+backbone.embed_dim=24", "+backbone.num_heads=2"]
+    settings += ["reducer=atc_average", "datamodule.eval_batch_size=2", "trainer.limit_test_batches=1.0"]
+    run.evaluate(composed("evaluate", tmp_path / "one", *settings))
+    tiny = [one for one in TINY if not one.startswith(("datamodule.", "trainer.limit", "trainer.max"))]
+    two = ["trainer.devices=2", "trainer.strategy=ddp", "hydra.run.dir=two"]
+    done = command("evaluate.py", *tiny, *settings, *two, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [tmp_path / name / "segmentation_off_the_shelf.json" for name in ("one", "two")]
+    one, both = (json.loads(name.read_text()) for name in names)
+    assert one == both
+    assert one["images"] == 9

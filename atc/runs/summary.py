@@ -54,7 +54,7 @@ def summary_text(record: Record, outputs: str) -> str:
         table.add_row("test images", *(_images(results.get(name, {})) for name in shown))
     for label, key, form in _costs(record, REPLAYED in results):
         if key in results:
-            table.add_row(label, *_cells(results[key], shown, form))
+            table.add_row(label, *_cells(results[key], shown, form, _other_counts(record, shown)))
     console.print()
     console.print(table)
     console.print()
@@ -85,10 +85,19 @@ def _images(result: Result) -> str:
     return f"{count:,}" if of in (None, count) else f"{count:,} of {of:,}"
 
 
-def _cells(values: Result, shown: list[str], form: str) -> list[str]:
-    """One cell per column; what is reduced also as a multiple of what is not."""
+def _other_counts(record: Record, shown: list[str]) -> str | None:
+    """Before a training, a method of which images keep different numbers of tokens keeps other numbers than after it."""
+    varying = any(float(tokens) % 1 for tokens in record.tokens_per_block)
+    return "off_the_shelf" if varying and "fine_tuned" in shown else None
+
+
+def _cells(values: Result, shown: list[str], form: str, unknown: str | None = None) -> list[str]:
+    """One cell per column but the unknown; what is reduced also as a multiple of what is not."""
     cells, dense = [], values["dense"] or 0.0
     for name in shown:
+        if name == unknown:
+            cells.append("not measured")
+            continue
         reduced = name != "dense" and "reduced" in values
         value = (values["reduced"] or 0.0) if reduced else dense
         ratio = f" (x{value / dense:.2f})" if reduced else ""

@@ -183,3 +183,16 @@ def test_summary_of_an_evaluation_of_the_reduced_model_only() -> None:
     text = summary_text(Record.read({**PARTS, "results": results}), outputs="x")
     assert "not evaluated" in text
     assert "checkpoint" in text
+
+
+def test_what_was_not_measured_before_a_training_is_not_shown() -> None:
+    results = {
+        "off_the_shelf": {"accuracy": 0.5},
+        "fine_tuned": {"accuracy": 0.75},
+        "gflops": {"dense": 4.0, "reduced": 1.0},
+    }
+    for tokens, cells in (([49, 25], 2), ([49, 24.5], 1)):  # the same for every image, and not
+        record = Record.read({**PARTS, "results": results, "tokens_per_block": tokens})
+        (line,) = (line for line in summary_text(record, outputs="x").splitlines() if "GFLOPs" in line)
+        assert line.count("1 (x0.25)") == cells
+        assert line.count("not measured") == 2 - cells

@@ -86,7 +86,7 @@ def _images(result: Result) -> str:
 
 
 def _other_counts(record: Record, shown: list[str]) -> str | None:
-    """Before a training, a method of which images keep different numbers of tokens keeps other numbers than after it."""
+    """Before a training: where images keep different numbers of tokens, these are others than after it."""
     varying = any(float(tokens) % 1 for tokens in record.tokens_per_block)
     return "off_the_shelf" if varying and "fine_tuned" in shown else None
 

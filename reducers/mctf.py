@@ -6,21 +6,23 @@ import torch
 from torch import Tensor
 
 from atc.core import Assign, Plan, Reducer, Stage, TokenView
+from atc.core.distillation import exact
 from atc.ops.scale import unit_vectors
 
 Temperature = Annotated[float, "[0, inf)"]
 
 
 class MCTF(Reducer):
-    """Merges tokens that resemble one another, matter little and are small; works behind a block, before the next one.
+    """Merges tokens that resemble one another, receive little attention and are small, between two blocks.
 
     Sources and destinations take turns, as in ToMe. Of a source i and a destination j, the attraction is
-    ``((cos_ij + 1) / 2) ** (1 / tau_similarity) * (u_i u_j) ** (1 / tau_information) * (w_i w_j) ** (1 / tau_size)``: the
-    cosine of their tokens, how little attention each receives (u, one over the mean over heads and queries), and one
-    over their sizes (w); u and w are divided by their maxima over all tokens. Half of the tokens that go, rounded
-    down, are sources that join the destination that attracts them most; the others are destinations that join an unmerged
-    source, with what they received. Outputs are the unmerged sources, then the unmerged destinations, those with
-    the strongest attraction first. In a mean, a token counts its size times the attention that it receives.
+    ``((cos_ij + 1) / 2) ** (1 / tau_similarity) * (u_i u_j) ** (1 / tau_information) * (w_i w_j) ** (1 / tau_size)``:
+    the cosine of the tokens; u, one over the attention that each receives in the block before, a mean over heads and
+    queries; w, one over their sizes. u and w are divided by their maxima over all tokens. Of the tokens that go, half,
+    rounded down, are sources that join the destination that attracts them most; the others are destinations that join
+    an unmerged source, with what they received. Outputs are the unmerged sources, then the unmerged destinations, those
+    of strongest attraction first. In a mean, a token counts its size times the attention that it receives. A step
+    removes at most half of the tokens.
 
     Args:
         stage: where the instance works.
@@ -46,7 +48,7 @@ class MCTF(Reducer):
         attention_weighted: bool = True,
     ):
         super().__init__(stage)
-        self.taus = tau_similarity, tau_information, tau_size
+        self.tau_similarity, self.tau_information, self.tau_size = tau_similarity, tau_information, tau_size
         self.bidirectional, self.attention_weighted = bidirectional, attention_weighted
 
     @classmethod
@@ -58,45 +60,41 @@ class MCTF(Reducer):
     def forward(self, view: TokenView, keep: int) -> Plan:
         """The merges of strongest attraction that leave `keep` tokens."""
         assert view.attn is not None
-        received = view.attn.mean(dim=(1, 2))[:, view.prefix :]
-        first = view.prefix % 2
-        attraction = self._attraction(view, first)
-        tokens = view.x.shape[1]
-        gone = tokens - keep
+        attention = exact(view.attn).mean(dim=(1, 2)).clamp_min(1e-30)  # that each token receives, the prefix in front
+        first, tokens = view.prefix % 2, view.x.shape[1]
+        with torch.autocast(view.x.device.type, enabled=False):
+            attraction = self._attraction(view, attention)
         place = torch.arange(tokens, device=view.x.device).expand(len(view.x), -1)
-        sources, destinations = place[:, first::2], place[:, 1 - first :: 2]
-        joining = gone // 2 if self.bidirectional else gone
+        there = attraction.shape[2]  # destinations
+        joining = (tokens - keep) // 2 if self.bidirectional else tokens - keep
+        back = tokens - keep - joining
         best, partner = attraction.max(dim=2)
         order = best.argsort(dim=1, descending=True, stable=True)
         merged, unmerged = order[:, :joining], order[:, joining:].sort(dim=1).values
         left = unmerged.shape[1]
-        rows = attraction.gather(1, unmerged.unsqueeze(2).expand(-1, -1, attraction.shape[2]))
-        back, receiver = rows.max(dim=1)
-        ranked = back.argsort(dim=1, descending=True, stable=True) if self.bidirectional else place[:, : back.shape[1]]
-        into, stay = ranked.split([gone - joining, back.shape[1] - gone + joining], dim=1)
-        of_destination = torch.empty_like(ranked)
-        of_destination.scatter_(1, into, receiver.gather(1, into))
-        of_destination.scatter_(1, stay, left + place[:, : stay.shape[1]])
-        of_source = torch.empty_like(order)
+        of_source, of_destination = torch.empty_like(order), place[:, :there] + left
+        if self.bidirectional:
+            rows = attraction.gather(1, unmerged.unsqueeze(2).expand(-1, -1, there))
+            strongest, receiver = rows.max(dim=1)
+            ranked = strongest.argsort(dim=1, descending=True, stable=True)
+            into = receiver.gather(1, ranked[:, :back])
+            of_destination = torch.empty_like(ranked)
+            of_destination.scatter_(1, ranked, torch.cat([into, left + place[:, : there - back]], dim=1))
         of_source.scatter_(1, unmerged, place[:, :left])
         of_source.scatter_(1, merged, of_destination.gather(1, partner.gather(1, merged)))
         labels = torch.empty_like(place)
         labels[:, first::2], labels[:, 1 - first :: 2] = of_source, of_destination
-        return Assign(labels, keep, received if self.attention_weighted else None)
+        return Assign(labels, keep, attention[:, view.prefix :] if self.attention_weighted else None)
 
-    def _attraction(self, view: TokenView, first: int) -> Tensor:
-        """[B, sources, destinations] how strongly they attract each other."""
-        exact = torch.promote_types(view.x.dtype, torch.float32)
-        similarity, information, size = self.taus
-        unit = unit_vectors(view.x.to(exact))
-        total = unit.new_ones(len(unit), len(unit[0, first::2]), len(unit[0, 1 - first :: 2]))
-        if similarity:
-            total = total * ((unit[:, first::2] @ unit[:, 1 - first :: 2].mT + 1) / 2) ** (1 / similarity)
-        everything = view.attn.mean(dim=(1, 2)).to(exact)
-        little = everything.amin(1, keepdim=True) / everything[:, view.prefix :]
-        if information:
-            total = total * (little[:, first::2, None] * little[:, None, 1 - first :: 2]) ** (1 / information)
-        small = (1 if view.prefix else view.size.to(exact).amin(1, keepdim=True)) / view.size.to(exact)
-        if size:
-            total = total * (small[:, first::2, None] * small[:, None, 1 - first :: 2]) ** (1 / size)
+    def _attraction(self, view: TokenView, attention: Tensor) -> Tensor:
+        """[B, P+N] received attention -> [B, sources, destinations] how strongly they attract each other."""
+        first = view.prefix % 2
+        unit, size = unit_vectors(exact(view.x)), exact(view.size)
+        total = (unit[:, first::2] @ unit[:, 1 - first :: 2].mT + 1) / 2
+        total = total ** (1 / self.tau_similarity) if self.tau_similarity else torch.ones_like(total)
+        smallest = 1 if view.prefix else size.amin(1, keepdim=True)
+        little = attention.amin(1, keepdim=True) / attention[:, view.prefix :]
+        for tau, one in ((self.tau_information, little), (self.tau_size, smallest / size)):
+            if tau:
+                total = total * (one[:, first::2, None] * one[:, None, 1 - first :: 2]) ** (1 / tau)
         return total

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from atc.core import Assign, Plan, Reducer, Stage, TokenView
+from atc.core.distillation import exact
 from atc.ops.scale import unit_vectors
 
 
@@ -14,11 +15,11 @@ class PiToMe(Reducer):
     """Ranks tokens by their energy, how much they resemble all tokens, and merges those of high energy.
 
     The energy of a token is the mean of ELU(cosine - m) over all tokens, itself included, with head-mean keys and a
-    margin m that falls from block to block: ``margin * (1 - l / depth)``, l from 0. In the later part of the backbone
-    the first 2r tokens of the ranking merge, by turns sources and destinations, each source with its most similar
-    destination; the others are protected. In the earlier part, sources and destinations are taken by turns from the whole
-    ranking, and the r sources that are most similar to a destination merge. Outputs are the protected tokens by rank
-    (earlier: the unmerged sources, the most similar first), then the destinations by rank.
+    margin m that falls from block to block: ``margin * (1 - l / depth)``, l from 0. To remove r tokens in the later
+    part of the backbone, the first 2r of the ranking merge, by turns sources and destinations, each source with its
+    most similar destination; the others are protected. In the earlier part the whole ranking is split by turns, and
+    the r sources that are most similar to a destination merge. Outputs are the protected tokens by rank (earlier: the
+    unmerged sources, the most similar first), then the destinations by rank. A step removes at most half of the tokens.
 
     As in the authors' code for DeiT, no attention is proportional to size; `atc.wrap` can switch it on.
 
@@ -44,8 +45,9 @@ class PiToMe(Reducer):
     @torch.no_grad()
     def forward(self, view: TokenView, keep: int) -> Plan:
         """The merges of tokens of high energy that leave `keep` tokens."""
-        unit = unit_vectors(view.keys if view.keys.dtype == torch.float64 else view.keys.float())
-        cosine = unit @ unit.mT
+        with torch.autocast(view.keys.device.type, enabled=False):
+            unit = unit_vectors(exact(view.keys))
+            cosine = unit @ unit.mT
         batch, tokens = unit.shape[:2]
         merged = tokens - keep
         rank = F.elu(cosine - self.margin).mean(2).argsort(dim=1, descending=True, stable=True)

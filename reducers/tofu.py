@@ -37,8 +37,8 @@ class NormPreservingMean(Assign):
 class ToFu(Reducer):
     """Chooses tokens as ToMe does; removes them in early blocks, and merges them by MLERP in late ones.
 
-    Early is where a block responds nonlinearly to tokens in between others. MLERP is the mean of the tokens, each counted
-    once, at the largest of their norms.
+    Early blocks are those that respond nonlinearly to tokens in between others. MLERP is the mean of the tokens, each
+    counted once, at the largest of their norms. A step removes at most half of the tokens.
 
     Args:
         stage: where the instance works.

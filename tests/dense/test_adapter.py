@@ -16,7 +16,7 @@ from atc.vit.stream import Stream
 from tests.dense.adapters import adapter, lively, vit
 
 IMAGES = torch.randn(2, 3, 96, 160)  # 60 patches
-NO_CLS = {"ats", "evit", "topk"}
+NO_CLS = {"ats", "diffrate", "evit", "topk"}
 MIXED = {"patch_merger", "sinkhorn", "sit"}
 SMALL = {"embed_dim": 48, "num_heads": 3, "depth": 4}
 

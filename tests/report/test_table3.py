@@ -36,7 +36,8 @@ def records(said: layout.Layout) -> list[Parts]:
     for point in said.points:
         if grid.within(point, said.unreachable):
             continue
-        settings = [one for one in RESULT if one != "no_reduction" or point.get("baselines") == "true"]
+        evaluated = {"true": list(RESULT), "false": ["fine_tuned"]}
+        settings = evaluated.get(point.get("baselines", ""), ["off_the_shelf", "fine_tuned"])
         results = {
             RESULT[one]: {
                 metric: ((published(point, one, metric) or 0) + ABOVE[one]) / 100 for metric in ("map_box", "map_mask")
@@ -57,7 +58,7 @@ def made() -> report.Report:
 
 def test_every_number_is_beside_that_of_the_paper(made: report.Report) -> None:
     measured = [cell for cell in made.cells if cell.state == "measured"]
-    assert len(measured) == len([cell for cell in made.cells if cell.state != "out of reach"])
+    assert len(measured) == len([cell for cell in made.cells if cell.state not in ("out of reach", "needs training")])
     assert len([cell for cell in measured if cell.published is not None]) == len(measured)
     for cell in measured:
         assert cell.difference == pytest.approx(ABOVE[cell.where["setting"]]), cell
@@ -69,9 +70,8 @@ def test_every_number_is_beside_that_of_the_paper(made: report.Report) -> None:
 
 def test_no_number_of_the_paper_is_left_over(made: report.Report) -> None:
     shown = [cell.published for cell in made.cells if cell.published is not None]
-    methods = {"none", *(point["reducer"] for point in made.layout.points)}
-    assert sorted(shown) == sorted(float(row["value"]) for row in made.layout.published if row["method"] in methods)
-    assert len(shown) >= 124
+    assert sorted(shown) == sorted(float(row["value"]) for row in made.layout.published)
+    assert len(shown) == 128
 
 
 LINES = """
@@ -80,7 +80,9 @@ setting       ┃ backbone   ┃ reducer      ┃     keep_rate=0.25 ┃      ke
 no reduction  │ deit_tiny  │ none         │ 46.0 | 45.8 | +0.2 │ 46.0 | 45.8 | +0.2 │ 46.0 | 45.8 | +0.2 │
 off the shelf │ deit_tiny  │ tome         │              – | – │ 39.5 | 39.9 | −0.4 │ 44.9 | 45.3 | −0.4 │
 off the shelf │ deit_small │ atc_complete │ 37.9 | 38.3 | −0.4 │ 46.2 | 46.6 | −0.4 │ 47.6 | 48.0 | −0.4 │
+off the shelf │ deit_small │ svit         │                    │                    │ needs training | – │
 fine tuned    │ deit_tiny  │ atc_average  │ 43.7 | 42.4 | +1.3 │ 46.5 | 45.2 | +1.3 │ 47.1 | 45.8 | +1.3 │
+fine tuned    │ deit_small │ svit         │                    │                    │ 49.5 | 48.2 | +1.3 │
 """
 
 
@@ -89,9 +91,9 @@ def test_it_looks_as_in_the_paper(made: report.Report) -> None:
     text = made.text().splitlines()
     for line in LINES.strip("\n").splitlines():
         assert any(shown.startswith(line) for shown in text), line
-    assert [row[0] for row in made.table.rows] == ["no_reduction"] * 2 + ["off_the_shelf"] * 8 + ["fine_tuned"] * 8
+    assert [row[0] for row in made.table.rows] == ["no_reduction"] * 2 + ["off_the_shelf"] * 10 + ["fine_tuned"] * 10
     assert [row[1] for row in made.table.rows] == ["deit_tiny", "deit_small"] + 2 * (
-        ["deit_tiny"] * 4 + ["deit_small"] * 4
+        ["deit_tiny"] * 5 + ["deit_small"] * 5
     )
     rates = ["0.25", "0.5", "0.7", "0.9"]
     assert made.table.columns == [(metric, rate) for metric in ("map_box", "map_mask") for rate in rates]

@@ -17,6 +17,7 @@ from atc.runs.record import Record
 from atc.runs.settings import command_of, plain_settings
 
 COUNTS = ("keep_rate", "blocks", "t", "as_released")  # top-level settings that others are made of by interpolation
+NO_SETTINGS = ("setting", "metric", "seed")  # of a place in a table
 FILES = ("reducer", "schedule")  # groups whose settings come from their own file alone
 # Groups that bring settings of other groups along, by the files of conf/**/by_*/ and by what they override.
 GROUPS = ("experiment", "backbone", "datamodule", "optimizer", "trainer", "callbacks")
@@ -38,7 +39,7 @@ def settings(record: Record, where: Mapping[str, str]) -> Settings | None:
     name = command_of(record.config)
     if name != "train":
         chosen.pop("optimizer", None)
-    axes = {key: value for key, value in where.items() if key not in (*chosen, *FILES, *COUNTS, "setting", "seed")}
+    axes = {key: value for key, value in where.items() if key not in (*chosen, *FILES, *COUNTS, *NO_SETTINGS)}
     axes = {key: value for key, value in axes.items() if key not in identity.WEIGHTS and not is_without_effect(key)}
     composed = _composed(name, tuple(f"{key}={value}" for key, value in {**chosen, **axes}.items()))
     if composed is None:

@@ -13,8 +13,11 @@ from atc.report.matching import BASELINE
 from atc.report.same_settings import Runs, Settings
 from atc.runs import identity
 from atc.runs.record import Record
+from atc.runs.settings import command_of
 
 CHOICES = ("experiment", "backbone", "datamodule", "schedule", "task", "optimizer", "trainer", "callbacks")
+# What an evaluation has of its own, or does not use where it has it: compared among trainings, and among evaluations.
+OF_THE_COMMAND = ("experiment", "datamodule", "optimizer", "trainer", "callbacks")
 CONTENTS = (*identity.WEIGHTS, identity.ROOT)  # files, which other data sets and backbones have others of
 AS_EXPECTED = "as expected"
 MOST = 6  # differences that a footnote spells out
@@ -73,7 +76,8 @@ def _settings_that_differ(runs: Sequence[_Run]) -> list[str]:
         values = {number: runs[number].choice(group) for number in asked}
         if group == "task" and len(set(values.values())) > 1:
             values = {n: _delta(runs[n], "task", value) for n, value in values.items()}
-        _compare(differences, group, values, {n: runs[n].choice(group) for n in asked})
+        for some in _comparable(runs, group, asked):
+            _compare(differences, group, {n: values[n] for n in some}, {n: runs[n].choice(group) for n in some})
     for key in _varying(runs):
         asked = [number for number, one in enumerate(runs) if _applies(one, key)]
         if key in CONTENTS:
@@ -81,9 +85,18 @@ def _settings_that_differ(runs: Sequence[_Run]) -> list[str]:
                 same = {n: runs[n].settings.get(key) for n in asked if _contents_of(runs[n]) == place}
                 _compare(differences, key, same, same)
         else:
-            deltas = {n: _delta(runs[n], key, runs[n].settings.get(key)) for n in asked}
-            _compare(differences, key, deltas, {n: runs[n].settings.get(key) for n in asked})
+            for some in _comparable(runs, key, asked):
+                deltas = {n: _delta(runs[n], key, runs[n].settings.get(key)) for n in some}
+                _compare(differences, key, deltas, {n: runs[n].settings.get(key) for n in some})
     return [_text(one) for one in differences]
+
+
+def _comparable(runs: Sequence[_Run], key: str, asked: Sequence[int]) -> list[list[int]]:
+    """Those of the cells that are compared in a setting: all, or trainings and evaluations apart."""
+    if key.split(".")[0] not in OF_THE_COMMAND or key == "datamodule":
+        return [list(asked)]
+    commands = {number: command_of(runs[number].record.config) for number in asked}
+    return [[n for n in asked if commands[n] == one] for one in dict.fromkeys(commands.values())]
 
 
 def _varying(runs: Sequence[_Run]) -> list[str]:

@@ -70,7 +70,8 @@ def _load_released(model: Any, file: Path, state: Mapping[str, Any]) -> list[str
     try:
         model.load_released(state)
     except ValueError as error:
-        raise ValueError(f"{file} does not fit the model: {error}") from error
+        made = "backbone and task.detector have to be what it was made with"
+        raise ValueError(f"{file} does not fit the model: {error}; {made}") from error
     notice = f"{file}: weights of a detector of mmdet, under its names"
     log.warning(notice)
     return [notice]

@@ -154,7 +154,7 @@ def _downloaded(url: str) -> str:
 
 def _with_classes(vit: Any, num_classes: int | None, trained: bool) -> Any:
     if num_classes is not None and num_classes != vit.num_classes:
-        if trained:
+        if trained and num_classes:
             log.info("the head for %d classes gives way to an untrained one for %d", vit.num_classes, num_classes)
         vit.reset_classifier(num_classes)  # nn.Linear with PyTorch's own initialisation
         trained = False

@@ -83,7 +83,7 @@ def _reason(error: BaseException) -> str:
     """What PyTorch found, without its advice to read the file unsafely."""
     said = str(error)
     if found := re.search(r"Unsupported global: GLOBAL (\S+)", said):
-        return f"it holds {found[1]}"
+        return f"it holds {found[1]}; who trusts its origin saves the weights alone, torch.save(weights, PATH)"
     if found := re.search(r"WeightsUnpickler error:\s*(\S.*)", said):
         return found[1]
     return (said.strip().splitlines() or [type(error).__name__])[0]

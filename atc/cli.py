@@ -58,7 +58,7 @@ def generate() -> None:
 
 def predict() -> None:
     """Find objects in images of one's own: conf/predict.yaml."""
-    main("predict", own=directories.OF_THE_EVALUATION)
+    main("predict", own=directories.OF_THE_PREDICTION)
 
 
 def main(name: str, own: set[str]) -> None:

@@ -33,6 +33,12 @@ def check(cfg: DictConfig) -> None:
             raise ValueError(
                 f"trainer.devices={devices}: on a CPU a device is a process; with {_cores()} cores at most {most}"
             )
+    several = (str(devices).isdecimal() and int(devices) > 1) or (isinstance(nodes, int) and nodes > 1)
+    if cfg.trainer.get("sync_batchnorm") and several and _on_cpu(accelerator):
+        raise ValueError(
+            f"trainer.sync_batchnorm=true with trainer.devices={devices}: PyTorch synchronises batch norms on GPUs "
+            "only: trainer.sync_batchnorm=false"
+        )
     if isinstance(nodes, int) and nodes > 1 and not any(name in os.environ for name in _LAUNCHED):
         raise ValueError(
             f"trainer.num_nodes={nodes} waits for processes on other machines, and nothing starts them: submit the "

@@ -16,6 +16,8 @@ OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark",
     "trace",
     "cls_features",
 }
+# A prediction does not train either.
+OF_THE_PREDICTION = OF_THE_EVALUATION | {"optimizer"}
 OF_THE_COMMAND = {"checkpoint", "use_ema", "resume", "output_dir", "paths", "debug", "sweep", "report", "hydra"}
 
 

@@ -244,7 +244,9 @@ def test_no_code_is_run(tmp_path: Path) -> None:
 
     path = write(tmp_path / "w.pth", *states(), harmful=Harmful())
     for read in (read_weights, released.arguments):
-        with pytest.raises(ValueError, match=r"refused as it could run code: it holds \S+; who trusts its origin \S.*$"):
+        with pytest.raises(
+            ValueError, match=r"refused as it could run code: it holds \S+; who trusts its origin \S.*$"
+        ):
             read(path)
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Harmful(), protocol=2))
     with pytest.raises(ValueError, match="not a readable weight file"):

@@ -302,8 +302,9 @@ def _anchors() -> AnchorGenerator:
     return AnchorGenerator(((16,), (32,), (64,), (128,)), ((0.5, 1.0, 2.0),) * 4)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", [FasterRCNN, RetinaNet, MaskRCNN])
-def test_detectors_of_torchvision_take_it(kind):
+def test_detectors_of_torchvision_take_it(kind, precision):
     name = "anchor_generator" if kind is RetinaNet else "rpn_anchor_generator"
     detector = kind(small("atc_average", 0.5), num_classes=3, min_size=64, max_size=128, **{name: _anchors()})
     images = [torch.rand(3, 60, 90), torch.rand(3, 80, 50)]
@@ -313,10 +314,14 @@ def test_detectors_of_torchvision_take_it(kind):
         {"boxes": boxes, "labels": torch.tensor([1]), "masks": masks.expand(1, *image.shape[-2:]).clone()}
         for image in images
     ]
-    losses = detector.train()(images, targets)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        losses = detector.train()(images, targets)
     sum(losses.values()).backward()
     assert all(value.isfinite() for value in losses.values())
-    with torch.no_grad():
+    grads = [p.grad for p in detector.backbone.blocks.parameters() if p.grad is not None]
+    assert grads
+    assert all(grad.isfinite().all() for grad in grads)
+    with torch.no_grad(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
         found = detector.eval()(images)
     assert len(found) == 2
-    assert "boxes" in found[0]
+    assert found[0]["boxes"].isfinite().all()

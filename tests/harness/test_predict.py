@@ -66,7 +66,7 @@ def settings(directory: Path, *overrides: str) -> DictConfig:
         cfg.output_dir, cfg.choices = str(directory), choices
     saved = directories.run_directory(cfg.checkpoint)
     if saved is not None:
-        cfg = with_saved(cfg, saved, list(overrides), directories.OF_THE_EVALUATION)
+        cfg = with_saved(cfg, saved, list(overrides), directories.OF_THE_PREDICTION)
     check(cfg, "predict")
     directory.mkdir(exist_ok=True)
     return cfg

@@ -289,6 +289,10 @@ def _mistake(setting: str, says: str) -> Mistake:
 MISTAKES = [
     Mistake("train reducr=tome", ("unknown setting 'reducr'", "did you mean 'reducer'?"), without_torch=True),
     Mistake("train trainer.devices=99", ("trainer.devices=99: on a CPU a device is a process",)),
+    Mistake(
+        "train experiment=coco_detection_36ep trainer.devices=2 trainer.accelerator=cpu",
+        ("trainer.sync_batchnorm=true with trainer.devices=2: PyTorch synchronises batch norms on GPUs only",),
+    ),
     Mistake("train trainer.devices=-1", ("trainer.devices=-1: on a CPU, a number of processes",)),
     Mistake("train trainer.devices=[0,0]", ("trainer.devices=[0, 0]: on a CPU, a number of processes",)),
     Mistake(

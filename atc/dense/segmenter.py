@@ -15,8 +15,9 @@ from atc.dense.windows import windows
 from atc.values import Count, checked
 from atc.vit.reduced import ReducedViT
 
-# Parts of a ViT behind its last map of features, which are not run and so are not trained.
-_BEHIND = ("fc_norm", "attn_pool", "head", "head_dist")
+# Parts of a ViT behind its last map of features, which are not run and so are not trained: a strategy with several
+# processes would wait for their gradients.
+_BEHIND = ("fc_norm", "attn_pool", "head", "head_dist", "heads", "classifier", "pooler")
 
 
 class LinearHead(nn.Module):
@@ -102,7 +103,7 @@ class Segmenter(nn.Module):
         self.linear_head = LinearHead(backbone.host.width, num_classes) if head is None else head
         self.frozen = frozen
         for name, parameter in backbone.named_parameters():
-            if frozen or name.split(".")[0] in _BEHIND:
+            if frozen or name.split(".")[0] in _BEHIND or name.endswith("mask_token"):
                 parameter.requires_grad_(False)
         self.looked_at: Tensor | None = None
         self.train(backbone.training)

@@ -7,6 +7,7 @@ import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import VisionTransformer
 
 import atc
 from atc.config import build
@@ -138,13 +139,50 @@ def test_what_is_trained() -> None:
     assert [name for name, one in model.named_parameters() if one.grad is None] == []
 
 
-def test_what_lies_behind_the_features_is_not_trained() -> None:
+def of_transformers() -> nn.Module:
+    transformers = pytest.importorskip("transformers", reason="an extra: pip install 'atc-toolkit[hf]'")
+    sizes = {
+        "hidden_size": 24,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 2,
+        "image_size": SIDE,
+        "patch_size": PATCH,
+    }
+    return transformers.ViTModel(transformers.ViTConfig(**sizes, intermediate_size=48))
+
+
+def dino_of_transformers() -> nn.Module:
+    transformers = pytest.importorskip("transformers", reason="an extra: pip install 'atc-toolkit[hf]'")
+    sizes = {
+        "hidden_size": 24,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 2,
+        "image_size": SIDE,
+        "patch_size": PATCH,
+    }
+    return transformers.Dinov2Model(transformers.Dinov2Config(**sizes))
+
+
+FAMILIES = {
+    "average pooling": lambda: small_vit(global_pool="avg"),
+    "attention pooling": lambda: timm.create_model(
+        "vit_base_patch16_siglip_224", img_size=SIDE, patch_size=PATCH, embed_dim=24, num_heads=2
+    ),
+    "torchvision": lambda: VisionTransformer(SIDE, PATCH, 12, 2, 24, 48),
+    "transformers": of_transformers,
+    "DINOv2 of transformers": dino_of_transformers,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_lies_behind_the_features_is_not_trained(family: str) -> None:
     """Else a strategy with several processes would wait for gradients that never come."""
-    model = Segmenter(atc.wrap(small_vit(global_pool="avg"), "tome", keep_rate=0.5), CLASSES, SIDE).train()
+    model = Segmenter(atc.wrap(FAMILIES[family](), "tome", keep_rate=0.5), CLASSES, SIDE).train()
     model(torch.randn(2, 3, SIDE, SIDE)).square().mean().backward()
     waiting = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
     assert waiting == []
-    assert not model.backbone.fc_norm.weight.requires_grad
+    assert not all(one.requires_grad for one in model.parameters())
+    assert model.eval()(torch.randn(1, 3, 40, 33)).shape == (1, CLASSES, 40, 33)
 
 
 def test_methods_with_losses_of_their_own_learn() -> None:
@@ -162,7 +200,11 @@ def test_half_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = model(images)
     assert found.dtype == torch.float32
-    assert (found.argmax(1) == model(images).argmax(1)).float().mean() > 0.9
+    expected = model(images).argmax(1)
+    assert (found.argmax(1) == expected).float().mean() > 0.9
+    whole = model.to(torch.bfloat16)(images.bfloat16())
+    assert whole.dtype == torch.float32
+    assert (whole.argmax(1) == expected).float().mean() > 0.9
 
 
 MISTAKES = [

@@ -308,3 +308,24 @@ def test_two_processes_count_what_one_does(tmp_path: Path) -> None:
     one, both = (json.loads(name.read_text()) for name in names)
     assert one == both
     assert one["images"] == 9
+
+
+@pytest.mark.slow
+def test_drawn_scenes_are_learned_in_half_a_minute(tmp_path: Path) -> None:
+    """And the fewer tokens are kept off the shelf, the less is left of it."""
+    settings = ["experiment=shapes_segmentation", "datamodule.train=1024", "datamodule.test=96", "trainer.max_epochs=1"]
+    settings += ["datamodule.batch_size=32", "datamodule.val=8"]
+    settings += [f"trainer.limit_{part}_batches=1.0" for part in ("train", "test")]
+    record = run.train(composed("train", tmp_path / "run", *settings))
+    found = [(record.result("fine_tuned") or {})["miou"]]
+    given = ["backbone.name=vit_tiny_patch16_224", "backbone.pretrained=false", "backbone.img_size=64"]
+    given += ["+backbone.patch_size=8", "+backbone.embed_dim=48", "+backbone.num_heads=3"]
+    given += ["datamodule=shapes_segmentation", "backbone=timm", "datamodule.test=96", "datamodule.num_workers=0"]
+    given += ["trainer.limit_test_batches=1.0", f"checkpoint='{tmp_path / 'run' / 'weights.safetensors'}'", "threads=1"]
+    for rate in (0.9, 0.25):
+        settings = [*given, "reducer=atc_average", f"keep_rate={rate}"]
+        evaluated = run.evaluate(composed("evaluate", tmp_path / str(rate), *settings))
+        found.append((evaluated.result("checkpoint") or {})["miou"])
+    assert found[0] > 0.25
+    assert found[0] > found[2] + 0.1
+    assert found[1] > found[2]

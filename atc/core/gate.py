@@ -11,7 +11,7 @@ from atc.core.reducer import TokenView
 
 
 class BlockGate(nn.Module, ABC):
-    """Chooses the patch tokens that one block computes (SViT, arXiv 2306.07050, of all blocks).
+    """Chooses the patch tokens that one block computes. Of a method for many blocks, it is a `Reducer` with `gates`.
 
     The sequence keeps its length: tokens that are not chosen leave the block as they entered it,
     ``plan.expand(block(plan.reduce(x)), fill=x)``. Images may choose different numbers of tokens; the plan then pads to

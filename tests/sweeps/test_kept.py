@@ -36,3 +36,29 @@ def test_small_worlds(name: str) -> None:
     assert not commit.endswith("-dirty")
     assert all(record["identity"] == identity.of_settings(record["config"]) for record in made.records())
     assert "saturate" in (BENCHMARKS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_detectors_on_drawn_scenes() -> None:
+    """Every cell, of one state of the code and one detector; merging costs AP, and fine-tuning gives it back."""
+    made = report.build_report(layout.load("shapes_detection_all"), Store(BENCHMARKS).records())
+    assert {(cell.where["reducer"], cell.where["keep_rate"]) for cell in made.cells if cell.state != "measured"} == {
+        ("tome", "0.25")
+    }
+    assert not any(cell.remarks for cell in made.cells)
+    assert len({record["commit"] for record in made.records()}) == 1
+    assert len({record["config"]["task"]["checkpoint"] for record in made.records()}) == 1
+    assert all(record["identity"] == identity.of_settings(record["config"]) for record in made.records())
+    for metric in ("map_box", "map_mask"):
+        found = {
+            (cell.where["setting"], cell.where["reducer"], cell.where.get("keep_rate")): cell.mean or 0.0
+            for cell in made.cells
+            if cell.where["metric"] == metric
+        }
+        dense = found["no_reduction", "none", None]
+        for method in ("atc_single", "atc_average", "atc_complete"):
+            off = {rate: found["off_the_shelf", method, rate] for rate in ("0.25", "0.5", "0.7", "0.9")}
+            assert off["0.25"] + 5 < off["0.5"] < off["0.7"] + 1 < dense + 2
+            assert found["fine_tuned", method, "0.25"] > off["0.25"] + 5
+        # What random pruning drops goes on through the pyramid by itself.
+        assert found["off_the_shelf", "random", "0.25"] > dense - 2
+    assert "ranks nothing" in (BENCHMARKS / "shapes_detection_all.md").read_text(encoding="utf-8")

@@ -22,6 +22,7 @@ from atc.config.build import find_reducer
 from atc.core import Stages
 from atc.dense.segmenter import Segmenter
 from atc.pictures.gallery import Gallery
+from atc.run.loading import load
 from atc.tasks.groups import parameter_groups
 from atc.tasks.segmentation import Segmentation, intersection_over_union
 from tests.datamodules.on_disk import write_ade20k, write_voc_segmentation
@@ -231,6 +232,22 @@ def test_a_method_that_learns_is_not_frozen() -> None:
     with pytest.raises(ValueError, match=r"task.frozen=true trains the head alone, and Sinkhorn learns layers"):
         Segmentation(model, 5, lambda *_: {}, frozen=True)
     Segmentation(model, 5, frozen=True)  # to be evaluated
+
+
+def test_weights_for_other_classes_do_not_fit(tmp_path: Path) -> None:
+    model, file = segmenter(), tmp_path / "model.safetensors"
+    safetensors.save_file(model.state_dict(), file)
+    other: Any = Segmenter(model.backbone, 7, 32)
+    with pytest.raises(
+        ValueError, match=r"does not fit the model: other shapes for linear_head.classifier.bias"
+    ) as caught:
+        load(other, file)
+    assert "\n" not in str(caught.value)
+    assert load(segmenter("atc_average", 0.5), file) == []  # type: ignore[arg-type]  # has what a run needs of a model
+
+
+def test_batch_norms_of_several_devices_are_synchronised() -> None:
+    assert isinstance(nn.SyncBatchNorm.convert_sync_batchnorm(segmenter()).linear_head.norm, nn.SyncBatchNorm)
 
 
 def test_models_share_everything() -> None:

@@ -32,3 +32,17 @@ def test_commands_compose(line: str) -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
         check(compose("train", [part for part in shlex.split(line) if not part.startswith("hydra.")]), "train")
+
+
+def test_the_table_is_of_what_is_kept() -> None:
+    kept = (Path(__file__).parents[1] / "benchmarks" / "shapes_segmentation_all.md").read_text(encoding="utf-8")
+    found = {(row[0], row[1]): row[2:] for row in map(_cells, kept.splitlines()) if len(row) == 5}
+    names = {f"ATC, {linkage}": f"atc_{linkage}" for linkage in ("average", "complete", "single")}
+    names |= {"ToMe": "tome", "random pruning": "random"}
+    rows = {row[0]: row[1:] for row in map(_cells, PAGE.splitlines()) if len(row) == 7}
+    for name, reducer in names.items():
+        assert rows[name] == found["off the shelf", reducer] + found["fine tuned", reducer], name
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []

@@ -53,7 +53,7 @@ def test_a_record_gives_back_what_was_read(given: dict[str, Any]) -> None:
     assert Record.read(given) == Record.read(text)
 
 
-@pytest.mark.parametrize("name", ["digits_all", "shapes_all", "deit_tiny_sample"])
+@pytest.mark.parametrize("name", ["digits_all", "shapes_all", "deit_tiny_sample", "shapes_segmentation_all"])
 def test_kept_records_give_back_what_was_read(name: str) -> None:
     several = json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8"))
     assert several

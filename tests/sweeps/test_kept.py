@@ -62,3 +62,21 @@ def test_detectors_on_drawn_scenes() -> None:
         # What random pruning drops goes on through the pyramid by itself.
         assert found["off_the_shelf", "random", "0.25"] > dense - 2
     assert "ranks nothing" in (BENCHMARKS / "shapes_detection_all.md").read_text(encoding="utf-8")
+
+
+def test_segmentation_of_drawn_scenes() -> None:
+    """Off the shelf, ATC keeps most where tokens are few; fine-tuning helps all methods, and those that prune most."""
+    made = report.build_report(layout.load("shapes_segmentation_all"), Store(BENCHMARKS).records())
+    assert {cell.state for cell in made.cells} == {"measured"}
+    (commit,) = {record["commit"] for record in made.records()}
+    assert not commit.endswith("-dirty")
+    assert all(record["identity"] == identity.of_settings(record["config"]) for record in made.records())
+    found = {
+        (cell.where["setting"], cell.where["reducer"], cell.where.get("keep_rate")): cell.mean for cell in made.cells
+    }
+    linkages = [found["off_the_shelf", f"atc_{linkage}", "0.5"] for linkage in ("single", "complete", "average")]
+    others = ("tome", "kmedoids", "dpc_knn", "evit", "topk", "random")
+    assert min(linkages) > max(found["off_the_shelf", name, "0.5"] for name in others) + 15
+    for name in others:
+        assert found["fine_tuned", name, "0.5"] > found["off_the_shelf", name, "0.5"]
+    assert found["fine_tuned", "topk", "0.5"] > found["off_the_shelf", "topk", "0.5"] + 25

@@ -98,10 +98,12 @@ def evaluate(
     check_installed()
     images = sorted(set(image_ids))
     seen = set(images)
+    of_images = [image for image in truth["images"] if image["id"] in seen]
+    sizes = {image["id"]: (image["height"], image["width"]) for image in of_images}
     part: dict[str, Any] = {
         "info": {},
-        "images": [image for image in truth["images"] if image["id"] in seen],
-        "annotations": [dict(one) for one in truth["annotations"] if one["image_id"] in seen],
+        "images": of_images,
+        "annotations": [_drawn(one, sizes[one["image_id"]]) for one in truth["annotations"] if one["image_id"] in seen],
         "categories": list(truth["categories"]),
     }
     numbers: dict[str, float] = {}
@@ -113,6 +115,20 @@ def evaluate(
         numbers |= {f"{name}_{kind}": value for name, value in zip(NUMBERS, stats, strict=True) if value >= 0}
         per_class[kind] = _per_class(evaluated, part["categories"])
     return Evaluation(numbers, per_class)
+
+
+def _drawn(annotation: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """An annotation without polygons of fewer than three points, on which the packages fail; an empty mask if of none.
+
+    Args:
+        annotation: in COCO's format.
+        size: height and width of its image.
+    """
+    shape = annotation["segmentation"]
+    if isinstance(shape, list):
+        polygons = [polygon for polygon in shape if len(polygon) >= 6]
+        shape = polygons or {"size": list(size), "counts": [size[0] * size[1]]}
+    return {**annotation, "segmentation": shape}
 
 
 def _results(part: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], kind: Kind) -> dict[str, Any]:

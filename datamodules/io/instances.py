@@ -45,6 +45,12 @@ def _check(path: Path, content: Any) -> None:
                 value = row.get(field)
                 if not (isinstance(value, str) or (wanted != "text" and is_whole(value))):
                     raise ValueError(f"{path}: {key}[{number}] has {field} {shown(value)}, not {wanted}")
+    for key in ("images", "categories"):
+        seen: set[Any] = set()
+        for number, row in enumerate(content[key]):
+            if row["id"] in seen:
+                raise ValueError(f"{path}: {key}[{number}] has id {shown(row['id'])}, as one before it has")
+            seen.add(row["id"])
     if not content["annotations"]:
         raise ValueError(f"{path} has no annotations: its list 'annotations' is empty")
     for field, key, word in (("image_id", "images", "image"), ("category_id", "categories", "category")):

@@ -134,6 +134,8 @@ MISTAKES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda c: c["images"][0].update(width=0), "width 0 is not a number of pixels"),
     (lambda c: c["images"][1].update(file_name=c["images"][0]["file_name"]), "images 1000 and 1001 are one file"),
     (lambda c: c["categories"][0].update(name="other"), "the two lists of COCO 2017 in .* different categories"),
+    (lambda c: c["images"][1].update(id=1000), r"images\[1\] has id 1000, as one before it has"),
+    (lambda c: c["categories"][1].update(id=3), r"categories\[1\] has id 3, as one before it has"),
     (lambda c: c["annotations"][0].update(category_id=2), "category 2 of an annotation is none of the 10 listed"),
 ]
 

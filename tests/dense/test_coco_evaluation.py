@@ -113,3 +113,34 @@ def test_detections_in_cocos_format() -> None:
     given["scores"][0] = float("nan")
     with pytest.raises(ValueError, match="image 9: a box or a score is not finite"):
         detections_of(9, given, [11, 13])
+
+
+def test_objects_without_a_mask_count_as_with_an_empty_one() -> None:
+    """Which pycocotools has no numbers for: it fails on no polygon, and on one of fewer than three points."""
+    truth = json.loads(json.dumps(TRUTH))
+    changed, whole = truth["annotations"][:12], {"size": [96, 96], "counts": [96 * 96]}
+    results = []
+    for shapes in ([whole] * 3, [[], [[1, 1]], [[5, 5, 20, 20]]]):
+        for number, one in enumerate(changed):
+            one["segmentation"] = shapes[number % 3]
+        results.append(evaluate(truth, found(), range(24), ["box", "mask"]))
+    assert results[0] == results[1]
+    unchanged = evaluate(TRUTH, found(), range(24), ["box", "mask"])
+    assert results[1].numbers["map_box"] == unchanged.numbers["map_box"]
+    assert results[1].numbers["map_50_mask"] < unchanged.numbers["map_50_mask"]
+
+
+def test_a_line_beside_a_polygon_covers_nothing() -> None:
+    square = [5, 5, 25, 5, 25, 25, 5, 25]
+    truth = {
+        "images": [{"id": 1, "height": 48, "width": 48}],
+        "categories": [{"id": 3, "name": "square"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 3, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}
+            | {"segmentation": [[30, 30, 40, 40], square]}
+        ],
+    }
+    mask = np.zeros((48, 48), np.uint8)
+    mask[5:25, 5:25] = 1
+    row = {"image_id": 1, "category_id": 3, "bbox": [5, 5, 20, 20], "score": 1.0, "segmentation": run_lengths(mask)}
+    assert evaluate(truth, [row], [1], ["mask"]).numbers["map_mask"] == pytest.approx(1.0)

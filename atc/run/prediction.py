@@ -190,7 +190,7 @@ def _kept(
         nonlocal written
         images.append(image)
         rows.extend(found)
-        if time.monotonic() - written > EVERY:
+        if time.monotonic() - written > EVERY and len(images) < total:
             write()
             log.info("%d of %d images", len(images), total)
             written = time.monotonic()

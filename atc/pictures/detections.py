@@ -73,9 +73,11 @@ def rows(
         drawn = snapshots(model.trace, index)
         times = max(1, _SIDE // max(photo.shape[:2]))
         large = per_pixel(photo, (times, times))
+        scale = times * max(size) / max(panel)
+        line = _line(large.shape[0] / grid[0] / scale, scale)
         for stage in (drawn[place] for place in stages):
             tokens = (
-                drawing.outlined(drawing.detailed(large, stage.source, grid), stage.source, grid, _line(size, panel))
+                drawing.outlined(drawing.detailed(large, stage.source, grid), stage.source, grid, line)
                 if stage.shares is None
                 else drawing.mixed(large, stage.shares, grid)
             )
@@ -107,9 +109,14 @@ def _panel_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _line(size: tuple[int, int], panel: tuple[int, int]) -> int:
-    """How thick a line between clusters is, for it to be seen in the panel."""
-    return max(1, round(1.2 * max(size) / max(panel)))
+def _line(patch: float, scale: float) -> int:
+    """How thick a line between clusters is, for it to be seen in the panel and not to hide small patches.
+
+    Args:
+        patch: pixels of a side of a patch in the panel.
+        scale: pixels of the picture for one of the panel.
+    """
+    return max(1, round(min(1.2, 0.1 * patch) * scale))
 
 
 def _fitted(picture: Pixels, panel: tuple[int, int]) -> Pixels:

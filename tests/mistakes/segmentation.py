@@ -40,9 +40,15 @@ MISTAKES = [
     Mistake(f"{_SHAPES} task.window=0", ("task.window=0 must be 1 or more, or null",), without_torch=True),
     Mistake(f"{_SHAPES} task.stride=1.5", ("task.stride=1.5 must be a whole number",), without_torch=True),
     Mistake(f"{_SHAPES} teacher=true", ("teacher=true gives logits and features to learn from, which only task=",)),
-    Mistake(f"{_SHAPES} task=classification", ("shapes_segmentation has labels of pixels, which task=classification",)),
+    Mistake(
+        f"{_SHAPES} task=classification",
+        ("shapes_segmentation has labels of pixels, which task=classification",),
+        slow=True,
+    ),
     Mistake("train task=segmentation", ("datamodule=digits has no labels of pixels, which task=segmentation needs",)),
-    Mistake("train datamodule=shapes_detection task=segmentation", ("shapes_detection has boxes and masks",)),
+    Mistake(
+        "train datamodule=shapes_detection task=segmentation", ("shapes_detection has boxes and masks",), slow=True
+    ),
     Mistake(f"{_SHAPES} score=accuracy", ("score=accuracy: ", "miou, pixel_accuracy"), slow=True),
     Mistake(
         f"{_SHAPES} task.window=60", ("task.window=60: this VisionTransformer cannot see images of 60 x 60 pixels",)
@@ -55,12 +61,12 @@ MISTAKES = [
     ),
     Mistake(f"{_SHAPES} optimizer.layer_decay=0.7", ("optimizer.layer_decay=0.7 is for classifiers",), slow=True),
     Mistake(f"{_SHAPES} callbacks=raw_or_ema", ("callbacks=raw_or_ema compares logits with targets",), slow=True),
-    Mistake(f"{_SHAPES} task.checkpoint=nothing.ckpt", ("nothing.ckpt",)),
+    Mistake(f"{_SHAPES} task.checkpoint=nothing.ckpt", ("nothing.ckpt",), slow=True),
     Mistake(
         "evaluate datamodule=shapes_segmentation trace=true",
         ("trace=true goes with task=classification, multilabel or zero_shot, not with task=segmentation",),
     ),
-    Mistake("evaluate datamodule=shapes_segmentation cuda_graph=true", ("which a Segmenter does not have",)),
+    Mistake("evaluate datamodule=shapes_segmentation cuda_graph=true", ("which a Segmenter does not have",), slow=True),
     Mistake("check datamodule=ade20k datamodule.root=none", ("ADE20K is missing the folder none",), lines=8),
     Mistake(f"{_ADE} datamodule.transforms.scales=[2,1]", ("scales=[2, 1] is not [least, greatest]",)),
     Mistake(_ADE, ("ADE_val_00000002.jpg has no partner ADE_val_00000002",), prepare=_ade20k(maps=1), status=1),

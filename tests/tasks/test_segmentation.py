@@ -208,7 +208,7 @@ def test_real_layouts_from_end_to_end(name: str, tmp_path: Path) -> None:
     settings = [
         *(f"experiment={name}_segmentation", "backbone=digits", "backbone.img_size=28", "trainer.precision=32-true"),
         *(f"datamodule.root='{tmp_path / 'data'}'", "datamodule.num_workers=0", "datamodule.batch_size=2"),
-        *("datamodule.transforms.short_side=40", "trainer.max_steps=6", "trainer.max_epochs=2"),
+        *("datamodule.transforms.short_side=40", "trainer.max_steps=6", "trainer.max_epochs=null"),
         *(
             "optimizer.warmup_epochs=0",
             "trainer.check_val_every_n_epoch=1",

@@ -1,5 +1,7 @@
 """Rows of panels: what is annotated, what is found, and the tokens it was found by."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from atc.dense import ground_truth
 from atc.pictures import detections
+from atc.pictures.gallery import Gallery
 from datamodules.io.padded import pad_batch
 from datamodules.shapes_detection import ShapesDetection
 
@@ -63,3 +66,52 @@ def test_annotations_as_objects() -> None:
     none = ground_truth.objects([], [5], (8, 8))
     assert none["masks"].shape == (0, 8, 8)
     assert none["boxes"].shape == (0, 4)
+
+
+class Logger:
+    """As W&B's."""
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[str, int, list[str]]] = []
+
+    def log_image(self, key: str, images: list[np.ndarray], step: int, caption: list[str]) -> None:
+        assert all(image.dtype == np.uint8 and image.shape[2] == 3 for image in images)
+        self.logged.append((key, step, caption))
+
+
+@torch.no_grad()
+def test_the_gallery_shows_the_first_images_of_as_many_batches_as_it_takes(tmp_path: Path) -> None:
+    data, images, targets = batch()
+    model, _ = detectors("none")
+    model.eval()
+    logger, shown = Logger(), Gallery(images=3)
+    trainer: Any = SimpleNamespace(
+        loggers=[logger, object()],
+        default_root_dir=str(tmp_path),
+        is_global_zero=True,
+        sanity_checking=False,
+        current_epoch=0,
+        global_step=7,
+    )
+    known = {**ground_truth.by_image(data.ground_truth()), 1: []}  # the second is annotated for another size
+    task: Any = SimpleNamespace(
+        detection=True, model=model, annotations=lambda _: known, categories=lambda _: data.categories, found=[]
+    )
+    shown.on_validation_epoch_start(trainer, task)
+    asked = []
+    for number in range(4):
+        asked.append(task.keeps_found)
+        task.found = model(images, targets) if task.keeps_found else []
+        shown.on_validation_batch_end(trainer, task, None, (images, targets), number)
+    shown.on_validation_epoch_end(trainer, task)
+    assert asked == [True, True, False, False]
+    ((key, step, captions),) = logger.logged
+    assert (key, step) == ("objects/val", 7)
+    assert [caption.partition(":")[0] for caption in captions] == ["image 0", "image 1", "image 0"]
+    assert (tmp_path / "pictures" / "val.png").is_file()
+    none = Gallery(images=0)
+    none.on_validation_epoch_start(trainer, task)
+    assert not task.keeps_found
+    seldom = Gallery(every_n_epochs=2)
+    seldom.on_validation_epoch_start(trainer, task)
+    assert not task.keeps_found

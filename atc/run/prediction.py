@@ -85,15 +85,22 @@ def predictor(cfg: DictConfig) -> Predictor:
     built = objects.build_model(cfg, with_weights=False, num_classes=counts[0] - 1)
     load(built.model, file, cfg.get("use_ema"))
     data: Any = built.datamodule
-    named = categories.of_detector(counts[0] - 1, directories.run_directory(file), data.known_categories())
+    if not hasattr(data, "eval_transform"):
+        raise ValueError(
+            f"datamodule={type(data).__name__} has no eval_transform(), which makes an image ready for its detector: "
+            f"datamodule=coco_detection has one"
+        )
+    of_data = data.known_categories() if hasattr(data, "known_categories") else None
+    named = categories.of_detector(counts[0] - 1, directories.run_directory(file), of_data)
     return Predictor(built.model.eval().to(device), data.eval_transform(), named, device)
 
 
-def files_of(images: str | Path) -> list[Path]:
+def files_of(images: str | Path, *without: str | Path) -> list[Path]:
     """The images that a setting names: a file, or all of a folder and of those below it, sorted.
 
     Args:
         images: the setting.
+        *without: folders that are left out, such as that of earlier predictions.
 
     Raises:
         ValueError: a folder without an image; one line.
@@ -102,10 +109,14 @@ def files_of(images: str | Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     is_picture, is_junk = get_method(IS_PICTURE), get_method(IS_JUNK)
+    left_out = [Path(folder).resolve() for folder in without]
     found = sorted(
         file
         for file in path.rglob("*")
-        if is_picture(file.name) and file.is_file() and not any(map(is_junk, file.relative_to(path).parts))
+        if is_picture(file.name)
+        and file.is_file()
+        and not any(map(is_junk, file.relative_to(path).parts))
+        and not any(file.resolve().is_relative_to(folder) for folder in left_out)
     )
     if not found:
         raise ValueError(f"images={images}: the folder holds no image, such as NAME.jpg or NAME.png")
@@ -136,7 +147,8 @@ def predict(cfg: DictConfig) -> Record:
 def _predict(cfg: DictConfig) -> None:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
-    files = files_of(cfg.images)
+    earlier = Path(cfg.paths.runs)
+    files = files_of(cfg.images, earlier / "predict", earlier / "predict_sweep", cfg.output_dir)
     directory = Path(cfg.output_dir)
     targets = _picture_files(files, directory / PICTURES)
     finds = predictor(cfg)

@@ -75,8 +75,11 @@ def settings(directory: Path, *overrides: str) -> DictConfig:
 def test_a_folder_of_images_of_any_size(trained: Path, photographs: Path, tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 
-    directory = tmp_path / "found"
-    given = (f"images='{photographs}'", f"checkpoint='{trained}'", "threshold=0.1")
+    directory = photographs / "found"
+    for folder in (directory, photographs / "predict"):  # of an earlier prediction
+        (folder / "pictures").mkdir(parents=True)
+        Image.fromarray(draw(1, 64).image).save(folder / "pictures" / "old.jpg")
+    given = (f"images='{photographs}'", f"checkpoint='{trained}'", f"paths.runs='{photographs}'", "threshold=0.1")
     run.predict(settings(directory, *given, "reducer=atc_average", "keep_rate=0.5"))
     pictures = sorted(str(file.relative_to(directory / "pictures")) for file in directory.glob("pictures/**/*.png"))
     assert pictures == ["a.jpg.png", "a.png.png", "more/b.png"]

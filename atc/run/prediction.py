@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import get_method
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.io import encode_png
-from torchvision.transforms.v2 import functional as pixels
 
 from atc.config import objects
 from atc.dense import categories, drawing
@@ -23,6 +21,7 @@ from atc.dense.categories import Category
 from atc.dense.coco_evaluation import check_installed, detections_of
 from atc.diffusion.pipelines import device_of
 from atc.files import json_text, write_whole
+from atc.run import own_images
 from atc.run.loading import load
 from atc.runs import directories, lock
 from atc.runs.record import Record
@@ -30,8 +29,6 @@ from atc.weights.loading import read_weights
 
 log = logging.getLogger(__name__)
 
-READ = "datamodules.io.pictures.read_rgb"  # bound by name, as data sets are
-IS_PICTURE, IS_JUNK = "datamodules.io.listing.is_picture", "datamodules.io.listing.is_junk"
 PICTURES, DETECTIONS, IMAGES = "pictures", "detections.json", "images.json"
 EVERY = 10.0  # seconds between writings of detections so far, and between lines of a log
 # How the layer that tells classes apart is called, here and by mmdet; its first axis has the background, too.
@@ -95,34 +92,6 @@ def predictor(cfg: DictConfig) -> Predictor:
     return Predictor(built.model.eval().to(device), data.eval_transform(), named, device)
 
 
-def files_of(images: str | Path, *without: str | Path) -> list[Path]:
-    """The images that a setting names: a file, or all of a folder and of those below it, sorted.
-
-    Args:
-        images: the setting.
-        *without: folders that are left out, such as that of earlier predictions.
-
-    Raises:
-        ValueError: a folder without an image; one line.
-    """
-    path = Path(images).expanduser()
-    if not path.is_dir():
-        return [path]
-    is_picture, is_junk = get_method(IS_PICTURE), get_method(IS_JUNK)
-    left_out = [Path(folder).resolve() for folder in without]
-    found = sorted(
-        file
-        for file in path.rglob("*")
-        if is_picture(file.name)
-        and file.is_file()
-        and not any(map(is_junk, file.relative_to(path).parts))
-        and not any(file.resolve().is_relative_to(folder) for folder in left_out)
-    )
-    if not found:
-        raise ValueError(f"images={images}: the folder holds no image, such as NAME.jpg or NAME.png")
-    return found
-
-
 def predict(cfg: DictConfig) -> Record:
     """Find objects in images; write a picture of each with what was found, and all of it in COCO's format.
 
@@ -148,17 +117,17 @@ def _predict(cfg: DictConfig) -> None:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     earlier = Path(cfg.paths.runs)
-    files = files_of(cfg.images, earlier / "predict", earlier / "predict_sweep", cfg.output_dir)
+    files = own_images.files_of(cfg.images, earlier / "predict", earlier / "predict_sweep", cfg.output_dir)
     directory = Path(cfg.output_dir)
-    targets = _picture_files(files, directory / PICTURES)
+    targets = own_images.picture_files(files, directory / PICTURES)
     finds = predictor(cfg)
     directories.save_config(cfg, directory)
     names = [one["name"] for one in finds.categories]
     ids = [one["id"] for one in finds.categories]
     done = {"images": 0, "objects": 0}
     with _kept(directory, finds.categories, len(files)) as keep:
-        for number, file in zip(_numbers(files), files, strict=True):
-            image = _read(file, cfg.on_corrupt)
+        for number, file in zip(own_images.numbers(files), files, strict=True):
+            image = own_images.read(file, cfg.on_corrupt)
             if image is None:
                 continue
             found = finds(image)
@@ -212,40 +181,6 @@ def _kept(
     finally:
         if images:
             write()
-
-
-def _read(file: Path, on_corrupt: str) -> Tensor | None:
-    """An image ``[3, H, W]`` uint8; None for one that is skipped."""
-    try:
-        return pixels.pil_to_tensor(get_method(READ)(file))
-    except (ValueError, OSError) as error:
-        if on_corrupt == "skip":
-            log.warning("skipped: %s", error)
-            return None
-        more = "; on_corrupt=skip goes on without it"
-        raise ValueError(f"{error}{more}") from error
-
-
-def _picture_files(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
-    """Where the picture of each image goes: its own name and folder, and its suffix too where names are shared."""
-    root = files[0].parent
-    while not all(file.is_relative_to(root) for file in files):
-        root = root.parent
-    found: dict[Path, Path] = {}
-    taken: dict[Path, int] = {}
-    for file in files:
-        taken[file.with_suffix("")] = taken.get(file.with_suffix(""), 0) + 1
-    for file in files:
-        inner = file.relative_to(root)
-        name = f"{inner.stem if taken[file.with_suffix('')] == 1 else inner.name}.png"
-        found[file] = directory / inner.with_name(name)
-    return found
-
-
-def _numbers(files: Sequence[Path]) -> list[int]:
-    """The ids of images: the numbers that files are named by, as COCO's are; else 1, 2, 3 and so on."""
-    named = [int(file.stem) for file in files if file.stem.isascii() and file.stem.isdecimal()]
-    return named if len(set(named)) == len(files) else list(range(1, len(files) + 1))
 
 
 def _counts(model: Any) -> list[float]:

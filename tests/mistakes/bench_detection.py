@@ -15,7 +15,7 @@ _LINES = [
 _BUILT = [
     ("--methods topk", "--methods topk --keep-rates 0.5: ", "CLS"),
     ("--methods sinkhorn", "--methods sinkhorn --keep-rates 0.5: ", "(Mix)"),
-    ("--methods tome --keep-rates 0.25", "--methods tome --keep-rates 0.25: ", "half"),
+    ("--methods tome --keep-rates 0.25", "--methods tome --keep-rates 0.25: ", "it reaches 2100 at the fewest"),
 ]
 MISTAKES = [
     *(Mistake(f"bench detection {line}", tuple(says), without_torch=True) for line, *says in _LINES),

@@ -47,6 +47,8 @@ part "compiled training steps" 60 python -m atc.bench training --device cuda --m
   --methods topk atc_average --out benchmarks/training_cuda_compiled.json
 part "compiled models" 55 python -m atc.bench throughput --config-dir sweeps -cn throughput \
   compile=true precision=bf16 batch_size=256 seconds=0.3 output=benchmarks/throughput_deit_small_cuda_compiled.json
+part "detectors at 800 x 1333 pixels" 45 python -m atc.bench detection --device cuda --threads "$threads" --model deit_small \
+  --precision fp16 --keep-rates 0.5 --out benchmarks/detection_cuda.json
 part "aims" 10 python -m atc.bench targets
 
 printf '\n%s seconds\n' "$SECONDS"

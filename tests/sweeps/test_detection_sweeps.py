@@ -39,7 +39,7 @@ def test_off_the_shelf_and_fine_tuned(tmp_path: Path) -> None:
     first = small(ALL, tmp_path, "reducer=none", "sweep=null", "baselines=false")
     assert run.train(first).status == "finished"
     start = f"task.checkpoint='{first.output_dir}'"
-    points = [("none",), ("tome", "keep_rate=0.5"), ("atc_average", "keep_rate=0.25")]
+    points = [("none",), ("atc_average", "keep_rate=0.25")]
     evaluated = {
         reducer: run.evaluate(small(OTS, tmp_path, start, f"reducer={reducer}", *more)) for reducer, *more in points
     }
@@ -50,10 +50,9 @@ def test_off_the_shelf_and_fine_tuned(tmp_path: Path) -> None:
         for cell in made.cells
         if cell.state == "measured"
     }
-    assert len(found) == 2 * 4
+    assert len(found) == 2 * 3
     expected: dict[tuple[str, str], tuple[Record, str]] = {
         ("no_reduction", "none"): (evaluated["none"], "dense"),
-        ("off_the_shelf", "tome"): (evaluated["tome"], "off_the_shelf"),
         ("off_the_shelf", "atc_average"): (evaluated["atc_average"], "off_the_shelf"),
         ("fine_tuned", "atc_average"): (tuned, "fine_tuned"),
     }

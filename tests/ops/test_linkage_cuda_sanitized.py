@@ -41,7 +41,10 @@ def test_thread_sanitizer_finds_nothing_and_misses_every_wait_left_out(tmp_path,
     assert sorted(waits) == sorted(wait for name in SOURCES[source] for wait in waits_in(name))
     environment = os.environ | {"TSAN_OPTIONS": "halt_on_error=1"}
     for wait in waits:
-        racing = subprocess.run([program, wait], capture_output=True, text=True, env=environment, timeout=60)
+        try:
+            racing = subprocess.run([program, wait], capture_output=True, text=True, env=environment, timeout=60)
+        except subprocess.TimeoutExpired:
+            continue  # threads that no longer agree on what comes next wait for ever
         # Forests are read and written by atomics alone: without a wait there, results are wrong and nothing races.
         assert racing.returncode != 0, f"nothing needs the wait at {wait}"
         races = "WARNING: ThreadSanitizer: data race" in racing.stderr

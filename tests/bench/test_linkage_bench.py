@@ -72,7 +72,8 @@ def test_unknown_benchmarks_are_named_by_usage(arguments, capsys):
         bench.main(arguments)
     said = capsys.readouterr().err
     assert (
-        "usage: python -m atc.bench {linkage,pipeline,throughput,training,export,diffusion,decisions,targets}" in said
+        "usage: python -m atc.bench {linkage,pipeline,throughput,training,export,detection,diffusion,decisions,targets}"
+        in said
     )
     assert said.count("\n") == 1
 

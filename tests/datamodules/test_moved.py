@@ -15,7 +15,7 @@ from datamodules.io import moved
 from tests.test_moved import check_old_import
 from tests.tracked import ROOT, tracked
 
-BESIDE_DATA_SETS = {"__init__", "base", "check", "scenes"}
+BESIDE_DATA_SETS = {"__init__", "base", "check", "scenes", "segmentation"}
 
 
 @pytest.mark.parametrize(("before", "now"), sorted(moved.MODULES.items()))

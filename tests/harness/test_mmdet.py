@@ -86,7 +86,7 @@ def _format(file: Path) -> dict[str, Any]:
     return {"_use_new_zipfile_serialization": not file.stem.endswith("old")}
 
 
-@pytest.mark.parametrize("name", ["epoch_36.pth", "epoch_36_old.pth"])
+@pytest.mark.parametrize("name", ["epoch_36.pth", pytest.param("epoch_36_old.pth", marks=pytest.mark.slow)])
 def test_it_is_evaluated_with_reduced_tokens(tmp_path: Path, name: str) -> None:
     write_coco(tmp_path / "coco", 2017, train=2, val=3, empty=1)
     made = trained()

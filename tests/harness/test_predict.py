@@ -188,6 +188,7 @@ def test_a_killed_prediction_leaves_whole_pictures(killed: Path) -> None:
             picture.load()
 
 
+@pytest.mark.slow
 def test_the_command(trained: Path, photographs: Path, tmp_path: Path) -> None:
     line = [f"images={photographs / 'a.jpg'}", f"checkpoint={trained}", "reducer=tome", "keep_rate=0.7", "threshold=0"]
     done = subprocess.run(

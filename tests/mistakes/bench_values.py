@@ -21,7 +21,7 @@ _CLUSTERING = [
     (
         "nothing",
         "unknown benchmark 'nothing'",
-        "linkage,pipeline,throughput,training,export,diffusion,decisions,targets",
+        "linkage,pipeline,throughput,training,export,detection,diffusion,decisions,targets",
     ),
     ("linkage --tokens 0", "--tokens: 0 must be a whole number, 2 or more"),
     ("linkage --tokens -5", "--tokens: -5 must be a whole number, 2 or more"),

@@ -35,6 +35,7 @@ def small(name: str, here: Path, *overrides: str) -> DictConfig:
     return cfg
 
 
+@pytest.mark.slow
 def test_off_the_shelf_and_fine_tuned(tmp_path: Path) -> None:
     first = small(ALL, tmp_path, "reducer=none", "sweep=null", "baselines=false")
     assert run.train(first).status == "finished"

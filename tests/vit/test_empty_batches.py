@@ -14,7 +14,8 @@ ONE_BLOCK = ({"keep_rate": 0.5, "blocks": (4,)},)
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_no_images_no_logits(name, training):
-    schedules = {"kmedoids": SCHEDULES[:1], "tome_2d": ONE_BLOCK}.get(name, SCHEDULES)  # K-Medoids not at block 1
+    not_at_block_1 = SCHEDULES[:1]
+    schedules = {"kmedoids": not_at_block_1, "mctf": not_at_block_1, "tome_2d": ONE_BLOCK}.get(name, SCHEDULES)
     for schedule in schedules:
         vit = timm.create_model("vit_tiny_patch16_224", img_size=64, embed_dim=24, num_classes=5)
         model = atc.wrap(vit, name, **schedule).train(training)

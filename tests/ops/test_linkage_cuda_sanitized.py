@@ -48,7 +48,8 @@ def test_thread_sanitizer_finds_nothing_and_misses_every_wait_left_out(tmp_path,
         # Forests are read and written by atomics alone: without a wait there, results are wrong and nothing races.
         assert racing.returncode != 0, f"nothing needs the wait at {wait}"
         races = "WARNING: ThreadSanitizer: data race" in racing.stderr
-        assert races or "disagreements" in racing.stdout, f"{wait}: {racing.stderr}"
+        strays = "ERROR: ThreadSanitizer: SEGV" in racing.stderr  # an address was read half written
+        assert races or strays or "disagreements" in racing.stdout, f"{wait}: {racing.stderr}"
 
 
 def waits_in(header):

@@ -7,16 +7,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
-from lightning import LightningDataModule
 from PIL import Image
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import DataLoader
 
 from datamodules.augment import Transforms
+from datamodules.io.evaluated import EvaluatedParts
 from datamodules.io.files import join, printable
 from datamodules.io.layout import Layout, LayoutError
 from datamodules.io.listing import LOOPS, Listing
-from datamodules.io.loaders import eval_loader, some_of, train_loader
+from datamodules.io.loaders import train_loader
 from datamodules.io.pictures import READER, OnCorrupt, Pictures, Reader, colour, name_of, open_file
 from datamodules.io.ranges import Count, HeldOut, Seed, Workers
 from datamodules.io.targets import Part, hold_out
@@ -24,7 +24,7 @@ from datamodules.io.targets import Part, hold_out
 log = logging.getLogger(__name__)
 
 
-class PictureData(LightningDataModule):
+class PictureData(EvaluatedParts):
     """A data set of pictures: a subclass says what lies where (`layout`) and reads the lists (`read`).
 
     It sets `open_entry` where its entries are no paths, and `untrainable` where it has nothing to train on.
@@ -216,24 +216,16 @@ class PictureData(LightningDataModule):
         self.opened.append(pictures)
         return pictures
 
+    def evaluated(self, part: str) -> Pictures:
+        """A part, unaugmented. LayoutError if it is not there."""
+        if part == "train":
+            self.check_training()
+        return self.pictures(part)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled training batches. LayoutError without pictures to train on."""
         self.check_training()
         return train_loader(self, self.pictures("train", True), self.batch_size, self.num_workers, self.seed)
-
-    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
-        """The training pictures in order, as those of an evaluation are; see `some_of` for limit."""
-        self.check_training()
-        pictures = some_of(self.pictures("train"), limit, self.batch_size)
-        return eval_loader(pictures, self.eval_batch_size, self.num_workers)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The pictures to select by."""
-        return eval_loader(self.pictures("val"), self.eval_batch_size, self.num_workers)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The pictures final numbers are for."""
-        return eval_loader(self.pictures("test"), self.eval_batch_size, self.num_workers)
 
     def teardown(self, stage: str) -> None:
         """Say what could not be read."""

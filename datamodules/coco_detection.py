@@ -18,7 +18,7 @@ from datamodules.coco import layout_of
 from datamodules.io.annotated import check_annotation, check_image, is_trained_on, objects_of
 from datamodules.io.grouped import GroupedSampler
 from datamodules.io.instances import load_instances
-from datamodules.io.loaders import eval_loader, some_of, train_loader
+from datamodules.io.loaders import train_loader
 from datamodules.io.padded import pad_batch
 from datamodules.io.pictures import CorruptImage, Pictures
 from datamodules.io.ranges import HeldOut
@@ -114,6 +114,7 @@ class COCODetection(PictureData):
     """
 
     detection = True
+    eval_collate = pad_batch
 
     def __init__(self, *args: Any, year: Literal[2014, 2017] = 2017, held_out: HeldOut | None = None, **kwargs: Any):
         kwargs["held_out"] = 0.1 if held_out is None else held_out
@@ -201,17 +202,3 @@ class COCODetection(PictureData):
         pictures = self.pictures("train", True)
         sampler_of = partial(GroupedSampler, pictures.wide(), self.batch_size)
         return train_loader(self, pictures, self.batch_size, self.num_workers, self.seed, pad_batch, sampler_of)
-
-    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
-        """The training images in order, as those of an evaluation are; see `some_of` for limit."""
-        self.check_training()
-        pictures = some_of(self.pictures("train"), limit, self.batch_size)
-        return eval_loader(pictures, self.eval_batch_size, self.num_workers, pad_batch)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The images that epochs are validated on."""
-        return eval_loader(self.pictures("val"), self.eval_batch_size, self.num_workers, pad_batch)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The images final numbers are for."""
-        return eval_loader(self.pictures("test"), self.eval_batch_size, self.num_workers, pad_batch)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning import LightningDataModule
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
@@ -12,7 +11,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from datamodules.io.loaders import eval_loader, some_of, train_loader
+from datamodules.io.evaluated import EvaluatedParts
+from datamodules.io.loaders import train_loader
 from datamodules.io.ranges import Count, Seed, Side, Workers
 
 SPLIT_SEED = 1797  # fixed: every run, whatever its seed, has the same three parts
@@ -62,7 +62,7 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
         return (image.expand(3, -1, -1) - self.mean) / self.std, int(self.targets[index])
 
 
-class Digits(LightningDataModule):
+class Digits(EvaluatedParts):
     """The digits of scikit-learn: 1,077 scans to train on, 270 to select by, 450 for final numbers.
 
     Args:
@@ -105,19 +105,10 @@ class Digits(LightningDataModule):
     def _dataset(self, part: str, augment: bool = False) -> DigitsDataset:
         return DigitsDataset(part, self.sides, self.mean, self.std, augment)
 
+    def evaluated(self, part: str) -> DigitsDataset:
+        """A part, unaugmented."""
+        return self._dataset(part)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches to train on, augmented."""
         return train_loader(self, self._dataset("train", augment=True), self.batch_size, self.num_workers, self.seed)
-
-    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
-        """The training scans in order, as they are; see `some_of` for limit."""
-        scans = some_of(self._dataset("train"), limit, self.batch_size)
-        return eval_loader(scans, self.eval_batch_size, self.num_workers)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The scans to select by."""
-        return eval_loader(self._dataset("val"), self.eval_batch_size, self.num_workers)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The scans final numbers are for."""
-        return eval_loader(self._dataset("test"), self.eval_batch_size, self.num_workers)

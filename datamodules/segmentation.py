@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from datamodules.base import PictureData
 from datamodules.io.labels import IGNORED, LabelledReader, LabelMap, table_of
-from datamodules.io.loaders import eval_loader, some_of, train_loader
 from datamodules.io.padded import pad_batch
 from datamodules.io.pictures import Pictures
 from datamodules.io.ranges import HeldOut
@@ -62,6 +60,7 @@ class SegmentationData(PictureData):
     """
 
     segmentation = True
+    eval_collate = pad_batch
     first = 0  # the number of the first class in the files
     ignored: Sequence[int] = (IGNORED,)  # numbers of pixels that do not count
 
@@ -112,24 +111,3 @@ class SegmentationData(PictureData):
         )
         self.opened.append(pictures)
         return pictures
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled training batches. LayoutError without pictures to train on."""
-        self.check_training()
-        return train_loader(self, self.pictures("train", True), self.batch_size, self.num_workers, self.seed)
-
-    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
-        """The training pictures in order, as those of an evaluation are; see `some_of` for limit."""
-        self.check_training()
-        return self._to_evaluate(some_of(self.pictures("train"), limit, self.batch_size))
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The pictures that epochs are validated on."""
-        return self._to_evaluate(self.pictures("val"))
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The pictures final numbers are for."""
-        return self._to_evaluate(self.pictures("test"))
-
-    def _to_evaluate(self, pictures: Any) -> DataLoader[Any]:
-        return eval_loader(pictures, self.eval_batch_size, self.num_workers, pad_batch)

@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.io.loaders import eval_loader, some_of, train_loader
+from datamodules.io.evaluated import EvaluatedParts
+from datamodules.io.loaders import train_loader
 from datamodules.io.ranges import Count, Seed, Side, Workers
 from datamodules.scenes import KINDS, Scene, draw
 
@@ -51,7 +51,7 @@ class ShapesDataset(Dataset[tuple[Tensor, Any]]):
         return image * self.scale + self.shift, target
 
 
-class Shapes(LightningDataModule):
+class Shapes(EvaluatedParts):
     """Scenes of one to four objects of ten kinds, textured, over clutter, hiding one another in part.
 
     Drawn anew each time they are read, and always the same.
@@ -110,19 +110,10 @@ class Shapes(LightningDataModule):
         """A part: "train", "val" or "test"."""
         return ShapesDataset(part, self.lengths[part], self.size or 56, self.mean, self.std, self.target)
 
+    def evaluated(self, part: str) -> ShapesDataset:
+        """A part, unaugmented."""
+        return self.dataset(part)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled training batches."""
         return train_loader(self, self.dataset("train"), self.batch_size, self.num_workers, self.seed)
-
-    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
-        """The training scenes in order; see `some_of` for limit."""
-        scenes = some_of(self.dataset("train"), limit, self.batch_size)
-        return eval_loader(scenes, self.eval_batch_size, self.num_workers)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The scenes to select by."""
-        return eval_loader(self.dataset("val"), self.eval_batch_size, self.num_workers)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The scenes final numbers are for."""
-        return eval_loader(self.dataset("test"), self.eval_batch_size, self.num_workers)

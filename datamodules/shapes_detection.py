@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.io.loaders import eval_loader, some_of, train_loader
+from datamodules.io.evaluated import EvaluatedParts
+from datamodules.io.loaders import train_loader
 from datamodules.io.padded import pad_batch
 from datamodules.io.ranges import Count, Seed, Side, Workers
 from datamodules.multi_scale import MultiScale, Transform
@@ -83,7 +83,7 @@ def _annotations(scene: Scene, image: int, before: int) -> list[dict[str, Any]]:
     return rows
 
 
-class ShapesDetection(LightningDataModule):
+class ShapesDetection(EvaluatedParts):
     """Scenes of one to four objects of ten kinds, textured, over clutter, hiding one another in part.
 
     Drawn anew each time they are read, and always the same; masks and boxes are of what can be seen of an object.
@@ -102,6 +102,7 @@ class ShapesDetection(LightningDataModule):
     classes = tuple(KINDS)
     num_classes = len(KINDS)
     detection = True
+    eval_collate = pad_batch
     reader = None  # reads no pictures, see datamodules.base
 
     def __init__(
@@ -138,21 +139,10 @@ class ShapesDetection(LightningDataModule):
         """What the labels stand for, which no file has to be read for."""
         return CATEGORIES
 
+    def evaluated(self, part: str) -> DetectionScenes:
+        """A part, unaugmented."""
+        return self.dataset(part)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled training batches."""
         return train_loader(self, self.dataset("train", True), self.batch_size, self.num_workers, self.seed, pad_batch)
-
-    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
-        """The training scenes in order; see `some_of` for limit."""
-        return self._to_evaluate(some_of(self.dataset("train"), limit, self.batch_size))
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The scenes that epochs are validated on."""
-        return self._to_evaluate(self.dataset("val"))
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The scenes final numbers are for."""
-        return self._to_evaluate(self.dataset("test"))
-
-    def _to_evaluate(self, scenes: Any) -> DataLoader[Any]:
-        return eval_loader(scenes, self.eval_batch_size, self.num_workers, pad_batch)

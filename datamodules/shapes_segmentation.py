@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.io.loaders import eval_loader, some_of, train_loader
+from datamodules.io.evaluated import EvaluatedParts
+from datamodules.io.loaders import train_loader
 from datamodules.io.padded import pad_batch
 from datamodules.io.ranges import Count, Seed, Side, Workers
 from datamodules.scenes import KINDS, Scene
@@ -49,7 +49,7 @@ class LabelledScenes(ShapesDataset):
         return image, labels if self.train else {"labels": labels}
 
 
-class ShapesSegmentation(LightningDataModule):
+class ShapesSegmentation(EvaluatedParts):
     """Scenes of one to four objects of ten kinds, textured, over clutter, hiding one another in part.
 
     Drawn anew each time they are read, and always the same; the background is a class of its own, the first.
@@ -68,6 +68,7 @@ class ShapesSegmentation(LightningDataModule):
     classes = ("background", *KINDS)
     num_classes = len(classes)
     segmentation = True
+    eval_collate = pad_batch
     reader = None  # reads no pictures, see datamodules.base
 
     def __init__(
@@ -96,21 +97,10 @@ class ShapesSegmentation(LightningDataModule):
         """A part: "train", "val" or "test"; with targets to train on, if it is for that."""
         return LabelledScenes(part, self.lengths[part], self.size or 64, self.mean, self.std, train)
 
+    def evaluated(self, part: str) -> LabelledScenes:
+        """A part, unaugmented."""
+        return self.dataset(part)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled training batches."""
         return train_loader(self, self.dataset("train", True), self.batch_size, self.num_workers, self.seed)
-
-    def unaugmented_train_dataloader(self, limit: int | float | None = None) -> DataLoader[Any]:
-        """The training scenes in order; see `some_of` for limit."""
-        return self._to_evaluate(some_of(self.dataset("train"), limit, self.batch_size))
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The scenes to select by."""
-        return self._to_evaluate(self.dataset("val"))
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The scenes final numbers are for."""
-        return self._to_evaluate(self.dataset("test"))
-
-    def _to_evaluate(self, scenes: Any) -> DataLoader[Any]:
-        return eval_loader(scenes, self.eval_batch_size, self.num_workers, pad_batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from atc import provenance
-from atc.bench.options import MODELS, Parser, check_methods, machine, result_file, share, whole
+from atc.bench.options import MODELS, Parser, check_methods, check_precision, machine, result_file, share, whole
 
 PATCH = 16  # pixels along a side
 HEADS = {"deit_tiny": 3, "deit_small": 6, "deit_base": 12}
@@ -45,8 +45,7 @@ def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
     command = PARSERS[name]()
     options = command.parse_args(arguments)
     options.size = tuple(options.size)
-    if options.precision == "fp16" and options.device == "cpu":
-        command.error("--precision fp16 is for GPUs: on a CPU there are fp32 and bf16")
+    check_precision(command, options)
     check_methods(command, options)
     height, width = padded(options.size)
     tokens = height * width // PATCH**2

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from atc import provenance
-from atc.bench.options import Parser, check_methods, machine, result_file, share, whole
+from atc.bench.options import Parser, check_methods, check_precision, machine, result_file, share, whole
 
 TINY = "tiny"  # the small random pipeline of atc.diffusion.tiny
 _SQUARES = 4  # of tokens x tokens that are held at a time
@@ -81,6 +81,5 @@ def _check_diffusion(command: Parser, options: argparse.Namespace) -> None:
     place = Path(options.pipeline)
     if options.pipeline != TINY and place.exists() and not (place / "model_index.json").is_file():
         command.error(f"--pipeline {place}: there is no model_index.json in it, so no pipeline of diffusers")
-    if options.precision == "fp16" and options.device == "cpu":
-        command.error("--precision fp16 is for GPUs: on a CPU there are fp32 and bf16")
+    check_precision(command, options)
     check_methods(command, options)

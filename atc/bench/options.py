@@ -178,6 +178,12 @@ def _check_training(command: Parser, options: argparse.Namespace) -> None:
     check_methods(command, options)
 
 
+def check_precision(command: Parser, options: argparse.Namespace) -> None:
+    """End the process where --precision is none of the device's."""
+    if options.precision == "fp16" and options.device == "cpu":
+        command.error("--precision fp16 is for GPUs: on a CPU there are fp32 and bf16")
+
+
 def check_methods(command: Parser, options: argparse.Namespace) -> None:
     """End the process where --methods names no method."""
     from atc.config import build  # loads Hydra, which no other of these command lines needs

@@ -139,28 +139,12 @@ def test_what_is_trained() -> None:
     assert [name for name, one in model.named_parameters() if one.grad is None] == []
 
 
-def of_transformers() -> nn.Module:
+def of_transformers(family: str, **more: int) -> nn.Module:
     transformers = pytest.importorskip("transformers", reason="an extra: pip install 'atc-toolkit[hf]'")
-    sizes = {
-        "hidden_size": 24,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 2,
-        "image_size": SIDE,
-        "patch_size": PATCH,
-    }
-    return transformers.ViTModel(transformers.ViTConfig(**sizes, intermediate_size=48))
-
-
-def dino_of_transformers() -> nn.Module:
-    transformers = pytest.importorskip("transformers", reason="an extra: pip install 'atc-toolkit[hf]'")
-    sizes = {
-        "hidden_size": 24,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 2,
-        "image_size": SIDE,
-        "patch_size": PATCH,
-    }
-    return transformers.Dinov2Model(transformers.Dinov2Config(**sizes))
+    config = getattr(transformers, f"{family}Config")(
+        hidden_size=24, num_hidden_layers=12, num_attention_heads=2, image_size=SIDE, patch_size=PATCH, **more
+    )
+    return getattr(transformers, f"{family}Model")(config)
 
 
 FAMILIES = {
@@ -169,8 +153,8 @@ FAMILIES = {
         "vit_base_patch16_siglip_224", img_size=SIDE, patch_size=PATCH, embed_dim=24, num_heads=2
     ),
     "torchvision": lambda: VisionTransformer(SIDE, PATCH, 12, 2, 24, 48),
-    "transformers": of_transformers,
-    "DINOv2 of transformers": dino_of_transformers,
+    "transformers": lambda: of_transformers("ViT", intermediate_size=48),
+    "DINOv2 of transformers": lambda: of_transformers("Dinov2"),
 }
 
 

@@ -9,8 +9,8 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from atc.core import checking
-from atc.vit import cuda_graph, gating
+from atc.core import applying, checking
+from atc.vit import cuda_graph, gating, packing
 
 WAITS = {"_local_scalar_dense", "item", "nonzero", "masked_select", "unique", "_unique2", "equal", "is_nonzero"}
 
@@ -81,7 +81,8 @@ def replace(monkeypatch):
     made.clear()
     monkeypatch.setattr(cuda_graph, "on_gpu", lambda images: True)
     monkeypatch.setattr(checking, "_ALWAYS", False)
-    monkeypatch.setattr(gating, "may_keep_constants", lambda tensor: not Recording.now)
+    for place in (gating, applying, packing):
+        monkeypatch.setattr(place, "may_keep_constants", lambda tensor: not Recording.now)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)

@@ -71,10 +71,7 @@ def test_unknown_benchmarks_are_named_by_usage(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         bench.main(arguments)
     said = capsys.readouterr().err
-    assert (
-        "usage: python -m atc.bench {linkage,pipeline,throughput,training,export,detection,diffusion,decisions,targets}"
-        in said
-    )
+    assert f"usage: python -m atc.bench {{{','.join(bench.BENCHMARKS)}}}" in said
     assert said.count("\n") == 1
 
 

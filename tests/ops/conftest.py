@@ -23,10 +23,11 @@ def build_module():
 
 @pytest.fixture(scope="session")
 def kernel(tmp_path_factory):
-    if cpu.kernel() is None:
+    if cpu.kernel_among() is None:
         library = tmp_path_factory.mktemp("native") / "_native.so"
         if not build_module().compile_library(ROOT, library):
             pytest.skip("no C++ compiler to build the clustering kernel with")
         cpu.LIBRARY = library
         cpu.kernel.cache_clear()
+        cpu.kernel_among.cache_clear()
     return cpu.kernel()

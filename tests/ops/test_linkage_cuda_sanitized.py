@@ -34,7 +34,7 @@ def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path, sourc
 @pytest.mark.parametrize("source", SOURCES)
 def test_thread_sanitizer_finds_nothing_and_misses_every_wait_left_out(tmp_path, source):
     program = tmp_path / "program"
-    compile_emulation(program, "-O0", "-g1", "-DATC_LANES=2", "-DATC_PROGRAM", "-fsanitize=thread", source=source)
+    compile_emulation(program, "-O1", "-g1", "-DATC_LANES=2", "-DATC_PROGRAM", "-fsanitize=thread", source=source)
     done = subprocess.run([program, "barriers"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     waits = done.stdout.split()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from atc.ops.linkage import METHODS, cpu, effort, labels
+from atc.ops.linkage import METHODS, cpu, effort, labels, labels_among_neighbours
 from tests.ops.conftest import ROOT, build_module
 from tests.reference.distances import batch
 
@@ -148,22 +151,88 @@ def test_a_kernel_with_another_interface_is_not_used(kernel, monkeypatch, caplog
     cpu.kernel.cache_clear()
     try:
         assert cpu.kernel() is None
-        assert "reinstall" in caplog.text
+        assert "using the slower torch backend: reinstall the package" in caplog.text
     finally:
         cpu.kernel.cache_clear()
+
+
+@needs_compiler
+def test_an_older_kernel_without_neighbours_is_said_to_be_once(kernel, monkeypatch, caplog, tmp_path):
+    """A library of before: the same interface, without the function that reducer=dhtm needs."""
+    source, library = tmp_path / "older.c", tmp_path / "older.so"
+    source.write_text(f"int atc_linkage_version(void) {{ return {cpu.ABI}; }} int atc_linkage(void) {{ return 0; }}")
+    subprocess.run([COMPILER, "-x", "c", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+    monkeypatch.setattr(cpu, "LIBRARY", library)
+    both = (cpu.kernel, cpu.kernel_among)
+    for one in both:
+        one.cache_clear()
+    try:
+        distance, near = batch(20, ["regions"]), torch.ones(1, 20, 20, dtype=torch.bool)
+        for _ in range(2):
+            found = labels_among_neighbours(distance, near, 5, "average")
+        assert torch.equal(found, labels(distance, 5, "average", backend="reference"))
+        assert [record.name for record in caplog.records] == ["atc.ops.linkage.cpu"]
+        assert "reducer=dhtm" in caplog.text
+        assert "using the slower torch backend: reinstall the package" in caplog.text
+    finally:
+        for one in both:
+            one.cache_clear()
+
+
+def test_the_compiled_kernel_needs_no_newer_c_library_than_is_said(kernel):
+    """The versions of symbols that it asks for; docs/releases.md names the newest, which decide on the wheel's tag."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("symbols have versions on Linux, others on other processors")
+    needs = set(re.findall(rb"\0(GLIBC|GLIBCXX|CXXABI|GCC)_([\d.]+)(?=\0)", cpu.LIBRARY.read_bytes()))
+    newest: dict[str, tuple[int, ...]] = {}
+    for name, version in needs:
+        number = tuple(int(part) for part in version.decode().split("."))
+        newest[name.decode()] = max(newest.get(name.decode(), ()), number)
+    assert newest == {"GLIBC": (2, 14), "CXXABI": (1, 3, 7), "GCC": (3, 4)}
+    assert "GLIBC_2.14" in (ROOT / "docs" / "releases.md").read_text()
+    manylinux = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]["linux"]
+    assert manylinux["manylinux-x86_64-image"] == "manylinux_2_28"  # PyTorch's own wheels need 2.28
 
 
 def test_building_without_a_compiler_is_no_error(monkeypatch, tmp_path, capfd):
     build = build_module()
     monkeypatch.setenv("CXX", "/nowhere/c++")
     assert build.compile_library(ROOT, tmp_path / "_native.so") is False
+    monkeypatch.setenv("CXX", "false")
+    assert build.compile_library(ROOT, tmp_path / "_native.so") is False
     monkeypatch.delenv("CXX")
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
     assert build.compile_library(ROOT, tmp_path / "_native.so") is False
     assert not list(tmp_path.iterdir())
-    message = capfd.readouterr().err
-    assert "compiling the clustering kernel failed" in message
-    assert "no C++ compiler" in message
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 3
+    told = "atc: the clustering kernel is not compiled, the slower torch backend will be used: "
+    assert all(line.startswith(told) for line in lines)
+    assert "/nowhere/c++" in lines[0]
+    assert lines[2] == told + "no C++ compiler (c++, g++, clang++)"
+
+
+def test_how_it_is_compiled_on_other_systems(monkeypatch):
+    build = build_module()
+    monkeypatch.setattr(build.platform, "machine", lambda: "arm64")
+    for name in ("ARCHFLAGS", "MACOSX_DEPLOYMENT_TARGET"):
+        monkeypatch.delenv(name, raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(build.sys, "platform", "darwin")
+        patch.setattr(build.sysconfig, "get_platform", lambda: "macosx-10.9-universal2")
+        assert build.platform_tag() == "macosx_11_0_arm64"  # of one processor, whatever Python was built for
+        assert build._of_system()[0] == ["-fPIC", "-arch", "arm64", "-mmacosx-version-min=11.0"]
+        patch.setenv("ARCHFLAGS", "-arch x86_64")
+        patch.setenv("MACOSX_DEPLOYMENT_TARGET", "13")
+        assert build.platform_tag() == "macosx_13_0_x86_64"
+    with monkeypatch.context() as patch:
+        patch.setattr(build.sys, "platform", "win32")
+        patch.setattr(build.sysconfig, "get_platform", lambda: "win-amd64")
+        assert build.platform_tag() == "win_amd64"
+        assert build._of_system() == ([], ["-static"])
+    monkeypatch.setattr(build.sysconfig, "get_platform", lambda: "linux-aarch64")
+    assert build.platform_tag() == "linux_aarch64"
+    assert build.LIBRARY.name == cpu.LIBRARY.name
 
 
 @needs_compiler

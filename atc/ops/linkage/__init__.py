@@ -15,21 +15,33 @@ process keeps one for the next call); ``triton`` 4 (N - K) N bytes an image, or 
 ``cuda`` shared memory only; ``torch`` about five arrays as large as the distances, in float64 for average and Ward.
 """
 
+from atc.ops.linkage.among import BACKENDS_AMONG, labels_among_neighbours
 from atc.ops.linkage.cosine import cosine_distance
 from atc.ops.linkage.counters import Effort, effort
 from atc.ops.linkage.dendrogram import Dendrogram, dendrogram
 from atc.ops.linkage.dispatch import BACKENDS, METHODS, labels, usable_backends
+from atc.ops.linkage.euclidean import euclidean_distance
 from atc.ops.linkage.features import labels_from_features
+from atc.ops.linkage.one_shot import TreeCut, cut_tree, grow_tree
+from atc.ops.linkage.threshold import labels_within, merge_heights
 
 __all__ = [
     "BACKENDS",
+    "BACKENDS_AMONG",
     "METHODS",
     "Dendrogram",
     "Effort",
+    "TreeCut",
     "cosine_distance",
+    "cut_tree",
     "dendrogram",
     "effort",
+    "euclidean_distance",
+    "grow_tree",
     "labels",
+    "labels_among_neighbours",
     "labels_from_features",
+    "labels_within",
+    "merge_heights",
     "usable_backends",
 ]

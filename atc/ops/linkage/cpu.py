@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from atc.ops.linkage.job import check_job
 
-LIBRARY = Path(__file__).with_name("_native.so")
+LIBRARY = Path(__file__).with_name("_native.dll" if sys.platform == "win32" else "_native.so")  # as hatch_build.py
 ABI = 3
 _METHOD = {"single": 0, "complete": 1, "average": 2, "ward": 3}
 ALGORITHM = {"automatic": 0, "greedy": 1, "prim": 2}
@@ -56,6 +57,10 @@ class _Job(ctypes.Structure):
     ]
 
 
+class _Among(ctypes.Structure):
+    _fields_ = [("neighbours", ctypes.c_void_p), ("once", ctypes.c_int32), ("reserved", ctypes.c_int32)]
+
+
 @cache
 def kernel() -> Callable[[object, int], int] | None:
     """The compiled function, or None (logged once) where there is none."""
@@ -66,7 +71,8 @@ def kernel() -> Callable[[object, int], int] | None:
         _log.warning("no compiled clustering kernel, using the slower torch backend: %s", error)
         return None
     if version != ABI:
-        _log.warning("%s has interface %d, not %d: reinstall the package", LIBRARY, version, ABI)
+        text = "%s has interface %d, not %d, using the slower torch backend: reinstall the package"
+        _log.warning(text, LIBRARY, version, ABI)
         return None
     function = library.atc_linkage
     function.argtypes = [ctypes.POINTER(_Job), ctypes.c_int]
@@ -74,11 +80,28 @@ def kernel() -> Callable[[object, int], int] | None:
     return lambda job, avx2: function(job, avx2)
 
 
+@cache
+def kernel_among() -> Callable[[object, object, int], int] | None:
+    """The compiled function for neighbours, or None (logged once) where there is none, as in an older library."""
+    if kernel() is None:
+        return None
+    function = getattr(ctypes.CDLL(str(LIBRARY)), "atc_linkage_among", None)
+    if function is None:
+        text = "%s is older than this code and does not cluster among neighbours (reducer=dhtm does), using the slower "
+        _log.warning(text + "torch backend: reinstall the package", LIBRARY)
+        return None
+    function.argtypes = [ctypes.POINTER(_Job), ctypes.POINTER(_Among), ctypes.c_int]
+    function.restype = ctypes.c_int
+    return lambda job, among, avx2: function(job, among, avx2)
+
+
 def cluster(
     distance: Tensor,
     keep: int,
     method: str,
     *,
+    neighbours: Tensor | None = None,
+    once: bool = False,
     want_merges: bool = False,
     want_counters: bool = False,
     algorithm: str = "automatic",
@@ -90,6 +113,8 @@ def cluster(
         distance: ``[B, N, N]`` float32 or float64 on a CPU; only the part above the diagonal is read.
         keep: clusters to leave, at least 1; N or more merges nothing.
         method: single, complete, average or ward.
+        neighbours: ``[B, N, N]`` bool on a CPU, as in :mod:`atc.ops.linkage.among`; None: all clusters may merge.
+        once: of neighbours: a union merges no further, and there may be more clusters than `keep`.
         want_merges: also return the merges in order, and their heights.
         want_counters: also return how much work was done.
         algorithm: a key of ``ALGORITHM``, for tests and measurements.
@@ -102,13 +127,15 @@ def cluster(
     check_job(distance, keep, method, "cpu")
     if algorithm not in ALGORITHM:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHM)}, got {algorithm!r}")
-    run = kernel()
-    if run is None:
+    run, run_among = kernel(), kernel_among()
+    if run is None or (neighbours is not None and run_among is None):
         raise RuntimeError(f"the compiled clustering kernel is missing: {LIBRARY} could not be loaded")
     distance = distance.resolve_neg()  # the kernel reads memory, where a lazy minus does not stand
     if distance.stride(-1) != 1:
         distance = distance.contiguous()
     batch, tokens, _ = distance.shape
+    if neighbours is not None:
+        neighbours = neighbours.expand(distance.shape).contiguous()
     keep = min(keep, tokens)
     result = Result(
         labels=torch.empty(batch, tokens, dtype=torch.int64),
@@ -132,7 +159,9 @@ def cluster(
             algorithm=ALGORITHM[algorithm],
             **{name: value[start:stop].data_ptr() for name, value in result._asdict().items() if value is not None},
         )
-        return run(job, avx2)
+        if neighbours is None or run_among is None:
+            return run(job, avx2)
+        return run_among(job, _Among(neighbours=neighbours[start:stop].data_ptr(), once=once), avx2)
 
     status = _split(run_range, batch, batch * tokens * tokens)
     if status:

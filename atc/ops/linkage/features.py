@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -65,6 +67,22 @@ def _linkage_from_features(keys: Tensor, keep: int, method: str, backend: str | 
     check_options(keep, method, backend, check_finite)
     batch, tokens, _ = keys.shape
     labels = torch.empty(batch, tokens, dtype=torch.int64, device=keys.device)
+    for start, distance in distances_in_parts(keys):
+        stop = start + len(distance)
+        labels[start:stop] = cluster(distance, keep, method, backend, check_finite, first_image=start)
+    return labels
+
+
+def distances_in_parts(keys: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The cosine distances of a few images at a time, in memory that the next part overwrites.
+
+    Args:
+        keys: ``[B, N, D]``, checked.
+
+    Yields:
+        The first image of the part, and ``[b, N, N]`` distances, of which what is below the diagonal means nothing.
+    """
+    batch, tokens, _ = keys.shape
     whole = has_kernel(keys)
     with full_float32(keys.device.type):
         source = keys if whole else normalised(keys)
@@ -77,9 +95,7 @@ def _linkage_from_features(keys: Tensor, keep: int, method: str, backend: str | 
             some = source[start : start + images]
             out = space[: len(some)]
             # No backend reads what is below the diagonal.
-            distance = by_kernel(some, out, both=False) if whole else distance_of_units(some, out=out)
-            labels[start : start + images] = cluster(distance, keep, method, backend, check_finite, first_image=start)
-    return labels
+            yield start, by_kernel(some, out, both=False) if whole else distance_of_units(some, out=out)
 
 
 @_linkage_from_features.register_fake

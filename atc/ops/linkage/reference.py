@@ -12,16 +12,23 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 
-def merge_greedily(distance: Matrix, keep: int, method: str) -> tuple[list[tuple[int, int]], list[float]]:
+def merge_greedily(
+    distance: Matrix, keep: int, method: str, neighbours: NDArray[np.bool_] | None = None, once: bool = False
+) -> tuple[list[tuple[int, int]], list[float]]:
     """Merge the closest two clusters until ``keep`` are left.
 
     A cluster has the slot of its largest member. Among equally close pairs the one with the smallest
     (smaller slot, larger slot) is merged; a NaN is farther than anything, infinity included.
 
+    With ``neighbours``, the closest two neighbours are merged, and a union has the neighbours of both; where there are
+    no two neighbours any more, all clusters are neighbours from then on.
+
     Args:
         distance: ``[N, N]`` float64; only the part above the diagonal is read.
         keep: clusters to leave, at least 1; N or more merges nothing.
         method: single, complete, average or ward.
+        neighbours: ``[N, N]``, which tokens are neighbours; only the part above the diagonal is read. None: all.
+        once: a union merges no further; the merges end early where no two neighbours are left.
 
     Returns:
         The merges in order, as (slot that disappears, larger slot that stays), and their heights.
@@ -33,24 +40,34 @@ def merge_greedily(distance: Matrix, keep: int, method: str) -> tuple[list[tuple
     value = above + above.T
     size = np.ones(tokens)
     alive = np.ones(tokens, dtype=bool)
+    beside = np.ones((tokens, tokens), dtype=bool) if neighbours is None else np.triu(neighbours, 1)
+    beside = beside | beside.T
     merges: list[tuple[int, int]] = []
     heights: list[float] = []
     with np.errstate(invalid="ignore", over="ignore"):
         while len(merges) < tokens - keep:
+            pairs = np.argwhere(np.triu(np.outer(alive, alive) & beside, 1))
+            if not len(pairs):
+                if once:
+                    break
+                beside[:] = True
+                continue
             apart = value / np.outer(size, size) if method == "average" else value
-            low, high = _closest(apart, alive)
+            low, high = _closest(apart, pairs)
             merges.append((low, high))
             heights.append(float(apart[low, high]))
             value[high] = _joined(value, size, low, high, method)
             value[:, high] = value[high]
             size[high] += size[low]
+            beside[high] |= beside[low]
+            beside[:, high] = beside[high]
             alive[low] = False
+            alive[high] = not once
     return merges, heights
 
 
-def _closest(apart: Matrix, alive: NDArray[np.bool_]) -> tuple[int, int]:
+def _closest(apart: Matrix, pairs: NDArray[np.int64]) -> tuple[int, int]:
     """The closest pair; the first of equals in row-major order, which is that of (smaller, larger slot)."""
-    pairs = np.argwhere(np.triu(np.outer(alive, alive), 1))
     values = apart[pairs[:, 0], pairs[:, 1]]
     # nanargmin would take NaN and infinity for equal.
     nearest = 0 if np.isnan(values).all() else int(np.argmax(values == np.nanmin(values)))

@@ -26,7 +26,15 @@ struct AtcJob {
     int64_t* counters;      // [images, 6] as in Counters; or null
 };
 
+// Which tokens are neighbours, for clusters that merge with neighbours only.
+struct AtcAmong {
+    const uint8_t* neighbours;  // [images, tokens, tokens], of which the part above the diagonal counts
+    int32_t once;               // a union merges no further
+    int32_t reserved;
+};
+
 }  // extern "C"
 
-typedef size_t (*AtcWorkspace)(const AtcJob&);
-typedef void (*AtcRun)(const AtcJob&, void* workspace);
+// `among` is null where all clusters may merge.
+typedef size_t (*AtcWorkspace)(const AtcJob&, const AtcAmong* among);
+typedef void (*AtcRun)(const AtcJob&, const AtcAmong* among, void* workspace);

@@ -1,83 +1,12 @@
 // One image after another, for the instruction set this file is compiled for.
 #include "careful.h"
-#include "cutter.h"
 #include "job.h"
 #include "average_float32.h"
 #include "single_boruvka.h"
 #include "average_ward.h"
+#include "workspace.h"
 
 namespace ATC_ISA {
-
-// Finite distances are compared as they are, others by integers of the same width: Key says which.
-template <class Key> struct Wide { using Type = double; };
-template <> struct Wide<int32_t> { using Type = int64_t; };
-template <> struct Wide<int64_t> { using Type = int64_t; };
-
-template <class Key> struct Workspace {
-    using WideKey = typename Wide<Key>::Type;
-
-    Square<Key> square;
-    State<Key> keys;      // single, complete and approximate average linkage
-    State<WideKey> wide;  // average and Ward linkage
-    WideRows<Key> rows;
-    Key *best, *mask, *edges;
-    Slots<Key>* origin;
-    float *near_inverse, *near_gone;
-    double *inverse, *gone, *limit, *summary;
-    int32_t *parent, *from, *to, *near, *low, *high;
-    Edge<Key>* others;
-
-    Workspace(Cutter cut, const AtcJob& job, size_t* used = nullptr) : rows{square} {
-        constexpr int W = Lanes<Key>::width;
-        int tokens = (int)job.tokens, padded = (tokens + W - 1) / W * W;
-        // An odd number of cache lines from row to row: powers of two would all fall into the same cache sets.
-        constexpr int line = 64 / (int)sizeof(Key);
-        int64_t stride = (int64_t)(((padded + line - 1) / line + 1) | 1) * line;
-        int32_t* neighbour = cut.take<int32_t>(tokens);
-        int32_t* seen = cut.take<int32_t>(tokens);
-        int32_t* born = cut.take<int32_t>(tokens);
-        Merge* log = cut.take<Merge>(tokens + replay_step);
-        double* heights = cut.take<double>(tokens);
-        keys = {tokens, queue<Key>(cut, tokens), neighbour, seen, born, log, heights};
-        wide = {tokens, queue<WideKey>(cut, tokens), neighbour, seen, born, log, heights};
-        square = {tokens, padded, stride, cut.take<Key>(stride * padded), cut.take<Key>(padded),
-                  cut.take<Slot<Key>>(padded)};
-        best = cut.take<Key>(padded);
-        mask = cut.take<Key>(padded);
-        edges = cut.take<Key>(padded);
-        origin = cut.take<Slots<Key>>(padded / W);
-        near_inverse = cut.take<float>(padded);
-        near_gone = cut.take<float>(padded);
-        parent = cut.take<int32_t>(tokens);
-        from = cut.take<int32_t>(tokens);
-        to = cut.take<int32_t>(tokens);
-        near = cut.take<int32_t>(tokens);
-        if (job.method == ATC_SINGLE) {
-            low = cut.take<int32_t>(room(tokens));
-            high = cut.take<int32_t>(room(tokens));
-            others = cut.take<Edge<Key>>(room(tokens));
-        }
-        if (job.method >= ATC_AVERAGE) {
-            rows.tokens = tokens;
-            rows.padded = rows.padded_for(tokens);
-            inverse = cut.take<double>(rows.padded);
-            gone = cut.take<double>(rows.padded);
-            limit = cut.take<double>(rows.padded);
-            summary = cut.take<double>(rows.padded / 4);
-            rows.row = cut.take<double*>(tokens);
-            rows.spare = cut.take<double*>(tokens);
-            rows.size = cut.take<double>(rows.padded);
-            rows.pool = cut.take<double>((int64_t)rows.padded * tokens);  // last: its unused end is never touched
-        }
-        if (used) *used = cut.used;
-    }
-    // Edges that are at hand for single linkage; images have one or two for each token.
-    static int room(int tokens) { return 16 * tokens + 64; }
-    template <class K> static Queue<K> queue(Cutter& cut, int tokens) {
-        int padded = Queue<K>::padded_for(tokens), blocks = Queue<K>::blocks_for(tokens);
-        return {cut.take<K>(padded), cut.take<K>(blocks), padded, blocks};
-    }
-};
 
 // The bounds that the first pass found, as the keys that the rows compare by.
 template <class From, class Key> void start(const Square<From>& square, State<Key>& state) {
@@ -173,28 +102,31 @@ void write_labels(const AtcJob& job, Workspace<Key>& work, int64_t number, const
     if (job.counters) memcpy(job.counters + number * 6, &counters, sizeof counters);
 }
 
-template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Workspace<Key>& work, int64_t number) {
+// What the log of merges says.
+template <class Key> void write(const AtcJob& job, Workspace<Key>& work, int64_t number, const Counters& counters) {
     int tokens = (int)job.tokens, merges = tokens - (int)job.keep;
-    Counters counters{};
-    bool joined = false;
-    if (prefers_tree(job)) {
-        Tree<Key> tree{work.edges, work.from, work.to};
-        span(work.square, work.best, work.origin, work.mask, tree);
-        for (int k = 0; k < tokens; k++) work.parent[k] = k;
-        joined = join_shortest(tree, tokens, merges, work.best, work.parent);
-        counters = {merges, 0, (int64_t)tokens * tokens, 0, 0, 0};
-    }
-    if (!joined) {
-        counters = merge(job, image, work);
-        for (int k = 0; k < tokens; k++) work.parent[k] = k;
-        for (int t = 0; t < merges; t++) work.parent[work.keys.log[t].low] = work.keys.log[t].high;
-    }
+    for (int k = 0; k < tokens; k++) work.parent[k] = k;
+    for (int t = 0; t < merges; t++) work.parent[work.keys.log[t].low] = work.keys.log[t].high;
     write_labels(job, work, number, counters);
     for (int t = 0; job.merges && t < merges; t++) {
         job.merges[(number * merges + t) * 2] = work.keys.log[t].low;
         job.merges[(number * merges + t) * 2 + 1] = work.keys.log[t].high;
         job.heights[number * merges + t] = work.keys.heights[t];
     }
+}
+
+template <class Key> void cluster(const AtcJob& job, const Real<Key>* image, Workspace<Key>& work, int64_t number) {
+    int tokens = (int)job.tokens, merges = tokens - (int)job.keep;
+    if (prefers_tree(job)) {
+        Tree<Key> tree{work.edges, work.from, work.to};
+        span(work.square, work.best, work.origin, work.mask, tree);
+        for (int k = 0; k < tokens; k++) work.parent[k] = k;
+        if (join_shortest(tree, tokens, merges, work.best, work.parent)) {
+            write_labels(job, work, number, {merges, 0, (int64_t)tokens * tokens, 0, 0, 0});
+            return;
+        }
+    }
+    write(job, work, number, merge(job, image, work));
 }
 
 // The image after this one, if both its distances and the workspace fit the cache.
@@ -216,9 +148,27 @@ template <class Value> bool cluster_few(const AtcJob& job, const Value* image, W
     return true;
 }
 
-template <class Value, class Key> void run_images(const AtcJob& job, void* memory) {
-    Workspace<Value> finite({(char*)memory}, job);
-    Workspace<Key> safe({(char*)memory}, job);  // in its place
+template <class Value, class Key>
+void cluster_among(const AtcJob& job, const AtcAmong& among, const Value* image, Workspace<Key>& work, int64_t number) {
+    int tokens = (int)job.tokens;
+    prepare(image, job.row_stride, work.square);
+    work.rows.reset();
+    Among<Key> rows{work.rows, work.beside, Among<Key>::stride_for(tokens), job.method, among.once != 0};
+    rows.read(among.neighbours + number * tokens * tokens);
+    Counters counters = merge_among(rows, work.wide, (int)job.keep);
+    for (int t = (int)counters.merges; t < tokens - job.keep; t++) {
+        work.keys.log[t] = {tokens - 1, tokens - 1};
+        work.keys.heights[t] = 0;
+    }
+    write(job, work, number, counters);
+}
+
+template <class Value, class Key> void run_images(const AtcJob& job, const AtcAmong* among, void* memory) {
+    Workspace<Value> finite({(char*)memory}, job, among);
+    Workspace<Key> safe({(char*)memory}, job, among);  // in its place
+    for (int64_t number = 0; among && number < job.images; number++)
+        cluster_among(job, *among, (const Value*)job.distance + number * job.image_stride, safe, number);
+    if (among) return;
     for (int64_t number = 0; number < job.images; number++) {
         const Value* image = (const Value*)job.distance + number * job.image_stride;
         finite.keys.ahead = finite.wide.ahead =
@@ -233,16 +183,16 @@ template <class Value, class Key> void run_images(const AtcJob& job, void* memor
     }
 }
 
-size_t workspace_size(const AtcJob& job) {
+size_t workspace_size(const AtcJob& job, const AtcAmong* among) {
     size_t used;
-    if (job.is_double) Workspace<double>({nullptr}, job, &used);
-    else Workspace<float>({nullptr}, job, &used);
+    if (job.is_double) Workspace<double>({nullptr}, job, among, &used);
+    else Workspace<float>({nullptr}, job, among, &used);
     return used;
 }
 
-void run(const AtcJob& job, void* memory) {
-    if (job.is_double) run_images<double, int64_t>(job, memory);
-    else run_images<float, int32_t>(job, memory);
+void run(const AtcJob& job, const AtcAmong* among, void* memory) {
+    if (job.is_double) run_images<double, int64_t>(job, among, memory);
+    else run_images<float, int32_t>(job, among, memory);
 }
 
 }  // namespace ATC_ISA

@@ -1,6 +1,6 @@
 // The C interface: picks the kernel for this processor and lends it memory.
+#include <atomic>
 #include <cstdlib>
-#include <mutex>
 #include <utility>
 
 #include "job.h"
@@ -9,18 +9,39 @@
 #include <sys/mman.h>
 #endif
 
+#if defined(_WIN32)
+#include <malloc.h>
+#if defined(ATC_WITH_AVX2)
+#include <cpuid.h>
+#endif
+#define ATC_PUBLIC __declspec(dllexport)
+#else
+#define ATC_PUBLIC __attribute__((visibility("default")))
+#endif
+
 namespace baseline {
-size_t workspace_size(const AtcJob&);
-void run(const AtcJob&, void*);
+size_t workspace_size(const AtcJob&, const AtcAmong*);
+void run(const AtcJob&, const AtcAmong*, void*);
 }  // namespace baseline
 #if defined(ATC_WITH_AVX2)
 namespace avx2 {
-size_t workspace_size(const AtcJob&);
-void run(const AtcJob&, void*);
+size_t workspace_size(const AtcJob&, const AtcAmong*);
+void run(const AtcJob&, const AtcAmong*, void*);
 }  // namespace avx2
 #endif
 
 namespace {
+
+#if defined(_WIN32)
+void* aligned_block(size_t alignment, size_t size) { return _aligned_malloc(size, alignment); }
+void free_block(void* block) { _aligned_free(block); }
+#else
+void* aligned_block(size_t alignment, size_t size) {
+    void* block = nullptr;
+    return posix_memalign(&block, alignment, size) ? nullptr : block;
+}
+void free_block(void* block) { free(block); }
+#endif
 
 // Small workspaces are kept by each thread from call to call. Of large ones the process keeps one, for the
 // next call: touching fresh pages takes as long as clustering does.
@@ -36,10 +57,8 @@ struct Memory {
         if (wanted <= size) return block;
         release();
         size_t alignment = wanted >= 2 * huge_page ? huge_page : 64;
-        if (posix_memalign(&block, alignment, wanted)) {
-            block = nullptr;
-            return nullptr;
-        }
+        block = aligned_block(alignment, wanted);
+        if (!block) return nullptr;
         size = wanted;
 #if defined(MADV_HUGEPAGE)
         if (alignment == huge_page) madvise(block, wanted, MADV_HUGEPAGE);  // a hint: 512 times fewer page faults
@@ -51,39 +70,40 @@ struct Memory {
         if (size > small) release();
     }
     void release() {
-        free(block);
+        free_block(block);
         block = nullptr;
         size = 0;
     }
     ~Memory() { release(); }
 
   private:
-    inline static std::mutex one_at_a_time;
+    inline static std::atomic_flag taken = ATOMIC_FLAG_INIT;  // no mutex, which would need a newer glibc
     inline static void* spare = nullptr;
     inline static size_t spare_size = 0;
 
     void swap_spare() {
-        std::unique_lock<std::mutex> lock(one_at_a_time, std::try_to_lock);  // a fork may leave it locked for ever
-        if (!lock) return;
+        if (taken.test_and_set(std::memory_order_acquire)) return;  // a fork may leave it taken for ever
         std::swap(block, spare);
         std::swap(size, spare_size);
+        taken.clear(std::memory_order_release);
     }
 };
 
 bool has_avx2() {
-#if defined(ATC_WITH_AVX2)
+#if defined(ATC_WITH_AVX2) && defined(_WIN32)  // where not every linker finds what the builtin below needs
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) return false;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 6) != 6) return false;  // the system does not keep wide registers
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 5 & 1);
+#elif defined(ATC_WITH_AVX2)
     return __builtin_cpu_supports("avx2");
 #else
     return false;
 #endif
 }
 
-}  // namespace
-
-extern "C" {
-
-// 0, or 1 if there is not enough memory, or 2 if the job makes no sense. Any number of threads may call.
-__attribute__((visibility("default"))) int atc_linkage(const AtcJob* job, int allow_avx2) {
+int cluster(const AtcJob* job, const AtcAmong* among, int allow_avx2) {
     if (job->tokens < 1 || job->tokens > INT32_MAX / 2 || job->keep < 1 || job->keep > job->tokens) return 2;
     if (job->method < ATC_SINGLE || job->method > ATC_WARD || (job->merges && !job->heights)) return 2;
     AtcWorkspace workspace_size = baseline::workspace_size;
@@ -95,13 +115,28 @@ __attribute__((visibility("default"))) int atc_linkage(const AtcJob* job, int al
     }
 #endif
     static thread_local Memory memory;
-    void* workspace = memory.at_least(workspace_size(*job));
+    void* workspace = memory.at_least(workspace_size(*job, among));
     if (!workspace) return 1;
-    run(*job, workspace);
+    run(*job, among, workspace);
     memory.done();
     return 0;
 }
 
-__attribute__((visibility("default"))) int atc_linkage_version() { return 3; }
+}  // namespace
+
+extern "C" {
+
+// 0, or 1 if there is not enough memory, or 2 if the job makes no sense. Any number of threads may call.
+ATC_PUBLIC int atc_linkage(const AtcJob* job, int allow_avx2) {
+    return cluster(job, nullptr, allow_avx2);
+}
+
+// The same among neighbours. There may be fewer merges than asked for only if a union merges no further; `merges` and
+// `heights` are then filled up with the last slot and 0.
+ATC_PUBLIC int atc_linkage_among(const AtcJob* job, const AtcAmong* among, int allow_avx2) {
+    return among->neighbours ? cluster(job, among, allow_avx2) : 2;
+}
+
+ATC_PUBLIC int atc_linkage_version() { return 3; }
 
 }  // extern "C"

@@ -12,13 +12,17 @@ from torch import Tensor
 from atc.ops.linkage.sort_keys import key_of, last_key, value_of
 
 
-def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor]:
+def merge_batch(
+    distance: Tensor, keep: int, method: str, neighbours: Tensor | None = None, once: bool = False
+) -> tuple[Tensor, Tensor]:
     """Merge the closest two clusters of each image until ``keep`` are left.
 
     Args:
         distance: ``[B, N, N]`` float32 or float64; only the part above the diagonal is read.
         keep: clusters to leave, at least 1; N or more merges nothing.
         method: single, complete, average or ward.
+        neighbours: ``[B, N, N]`` bool, as in :mod:`atc.ops.linkage.among`; None: all clusters may merge.
+        once: a union merges no further; merges that are then not possible are those of the last slot with itself.
 
     Returns:
         merges ``[B, N-K, 2]`` int64, (slot that disappears, larger slot that stays) in order, and heights
@@ -43,8 +47,14 @@ def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tenso
 
     size = torch.ones(batch, tokens, dtype=torch.float64, device=distance.device)
     image = torch.arange(batch, device=distance.device)
+    beside = None if neighbours is None else neighbours.triu(1) | neighbours.triu(1).mT
     for step in range(steps):
         nearest = key.flatten(1).argmin(1)  # the first of equals: row-major is the order of (min, max slot)
+        if beside is not None:
+            first = torch.where(beside, key, none).flatten(1).argmin(1)
+            among = key.flatten(1).gather(1, first[:, None]) != none
+            among &= beside.flatten(1).gather(1, first[:, None])
+            nearest = torch.where(among[:, 0], first, tokens * tokens - 1 if once else nearest)
         low, high = nearest // tokens, nearest % tokens
         merges[:, step, 0], merges[:, step, 1] = low, high
         heights[:, step] = value_of(key[image, low, high])
@@ -57,6 +67,12 @@ def merge_batch(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tenso
             row_key = row if method in ("single", "complete") else key_of(row)
         row_key = torch.where(key[image, high] == none, none, row_key)  # dead slots, and high itself
         row_key[image, low] = none
+        if once:
+            row_key.fill_(none)
+        if beside is not None:
+            of_union = beside[image, low] | beside[image, high]
+            beside[image, high] = of_union
+            beside[image, :, high] = of_union
 
         if value is not key:
             value[image, high] = row

@@ -1,9 +1,12 @@
 """ATC: token reduction in Vision Transformers, measured.
 
-import timm, atc
-vit = timm.create_model("deit_small_patch16_224", pretrained=True)
-model = atc.wrap(vit, reducer="atc_average", keep_rate=0.25)
-logits, trace = model(images), model.trace
+::
+
+    import timm, atc
+
+    vit = timm.create_model("deit_small_patch16_224", pretrained=True)
+    model = atc.wrap(vit, reducer="atc_average", keep_rate=0.25)
+    logits, trace = model(images), model.trace
 """
 
 import importlib
@@ -20,6 +23,7 @@ __all__ = [
     "dense",
     "diffusion",
     "draw",
+    "fit_size_bias",
     "load_released_weights",
     "study",
     "training_losses",
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from atc.pictures.draw import draw
     from atc.vit.cuda_graph import cuda_graph
     from atc.vit.released_weights import load_released_weights
+    from atc.vit.size_bias import fit_size_bias
 
 moved.serve_old_imports()
 
@@ -50,6 +55,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("atc.vit.cuda_graph").cuda_graph
     if name == "load_released_weights":
         return importlib.import_module("atc.vit.released_weights").load_released_weights
+    if name == "fit_size_bias":
+        return importlib.import_module("atc.vit.size_bias").fit_size_bias
     if name == "training_losses":
         return importlib.import_module("atc.losses").training_losses
     if name in __all__:

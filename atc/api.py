@@ -7,7 +7,8 @@ from torch import nn
 
 from atc.config import build
 from atc.core import Constant, Linear, Reducer, Schedule, Stages, check_plans
-from atc.values import Blocks, KeepRates, Whole, checked
+from atc.values import Blocks, KeepRates, Thresholds, Whole, checked
+from atc.vit.counting import check_threshold
 from atc.vit.reduced import ReducedViT, reducer_class
 
 __all__ = ["ReducedViT", "check_plans", "unwrap", "wrap"]
@@ -20,6 +21,7 @@ def wrap(
     keep_rate: KeepRates | None = None,
     blocks: Blocks = (4, 7, 10),
     *,
+    threshold: Thresholds | None = None,
     schedule: str | Schedule = "stages",
     t: Whole | None = None,
     proportional_attention: bool | None = None,
@@ -32,11 +34,13 @@ def wrap(
 
     Args:
         vit: a model of timm, transformers, torchvision or open_clip; docs/hosts.md lists which.
-        reducer: a name of conf/reducer/*.yaml ("atc_average", "tome", "topk", ...), of an installed package's method,
+        reducer: a name in conf/reducer/ ("atc_average", "tome", "topk", ...), of an installed package's method,
             or a Reducer class.
         keep_rate: for schedule "stages": share of the source patches kept per stage, in (0, 1]; or a list of the share
             that each stage keeps of what the stage before kept.
         blocks: for schedule "stages": the reducing blocks, 1-based.
+        threshold: for methods that merge up to a distance ("atc_average_dynamic", ...), in place of a keep rate: that
+            distance, or a list of one for each stage. `python -m atc.calibrate` finds it for a keep rate.
         schedule: "stages", "constant" or "linear", or a Schedule.
         t: for schedules "constant" and "linear": tokens removed per block (on average), at every block.
         proportional_attention: add log(size) to attention logits; None does what the method's paper states.
@@ -64,11 +68,27 @@ def wrap(
     factory = build.find_reducer(reducer)
     switches = {"as_released": as_released} if build.accepts(factory, "as_released") else {}
     factory = build.bind(factory, **{**switches, **(reducer_args or {})})
-    if not reducer_class(factory).reduces and keep_rate is None and t is None:
+    if not reducer_class(factory).reduces and keep_rate is None and t is None and threshold is None:
         schedule, keep_rate = "stages", 1.0  # the dense baseline needs no schedule
     if not isinstance(schedule, Schedule):
-        schedule = _schedule(schedule, keep_rate, blocks, t, as_released, clamp)
+        if threshold is not None:
+            _check_alone(threshold, schedule, keep_rate, t)
+            schedule = Stages(None, blocks, threshold=threshold, as_released=as_released, clamp=clamp)
+        else:
+            check_threshold(reducer_class(factory), None)
+            schedule = _schedule(schedule, keep_rate, blocks, t, as_released, clamp)
+    elif threshold is not None:
+        raise ValueError(f"threshold={threshold} makes a schedule of its own: leave out schedule, or use its threshold")
     return ReducedViT(vit, factory, schedule, proportional_attention, size_weighted)
+
+
+def _check_alone(threshold: Any, schedule: str, keep_rate: Any, t: int | None) -> None:
+    """ValueError for a threshold beside what else says how many tokens are kept."""
+    other = f"keep_rate={keep_rate}" if keep_rate is not None else f"t={t}" if t is not None else None
+    if other is not None:
+        raise ValueError(f"give either threshold or {other.partition('=')[0]}, got threshold={threshold} and {other}")
+    if schedule != "stages":
+        raise ValueError(f'threshold={threshold} is for schedule="stages", not for schedule="{schedule}"')
 
 
 def _schedule(

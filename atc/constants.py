@@ -35,6 +35,13 @@ def sets_true(target: str, name: str) -> bool:
     return isinstance(value, ast.Constant) and value.value is True
 
 
+@functools.cache
+def sets_false(target: str, name: str) -> bool:
+    """Whether the class that a target names gives an attribute False, likewise."""
+    value = next(_given(target, name, inherited=True), None)
+    return isinstance(value, ast.Constant) and value.value is False
+
+
 def _given(target: str, name: str, inherited: bool = False) -> Iterator[ast.expr]:
     """The values that a class gives an attribute: in its own body, then, if these count, in those of its bases."""
     module, (*_, own) = code.module_of(target), target.split(".")

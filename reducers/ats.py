@@ -1,4 +1,4 @@
-"""ATS, adaptive token sampling (Fayyaz et al., ECCV 2022, arXiv 2111.15667), as used in arXiv 2308.04657."""
+"""ATS: Adaptive Token Sampling (Fayyaz et al., ECCV 2022, arXiv 2111.15667), as used in arXiv 2308.04657."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""EViT (ICLR 2022, arXiv 2202.07800): Top-K, with the rest fused into one token."""
+"""EViT (Liang et al., ICLR 2022, arXiv 2202.07800): Top-K, with the rest fused into one token."""
 
 import torch
 

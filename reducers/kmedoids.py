@@ -1,4 +1,4 @@
-"""K-Medoids as a token reducer ("Which Tokens to Use?", arXiv 2308.04657)."""
+"""K-Medoids (Haurum et al., ICCVW 2023, arXiv 2308.04657): clusters, of which the medoids are kept."""
 
 import torch
 from torch import Tensor

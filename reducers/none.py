@@ -1,4 +1,4 @@
-"""The dense baseline."""
+"""No reduction: the dense baseline."""
 
 from atc.core import Plan, Reducer, TokenView
 

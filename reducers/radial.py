@@ -1,4 +1,4 @@
-"""Fixed radial patterns, which look at no image ("Which Tokens to Use?", arXiv 2308.04657)."""
+"""Radial patterns (Haurum et al., ICCVW 2023, arXiv 2308.04657): fixed, whatever the image."""
 
 import functools
 import operator

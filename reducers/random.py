@@ -1,4 +1,4 @@
-"""Random pruning, the floor every method has to beat."""
+"""Random pruning: the floor that every method has to beat."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""SViT (arXiv 2306.07050): a gate for each block chooses the tokens that it computes; the others pass it by."""
+"""SViT (Liu et al., WACV 2024, arXiv 2306.07050): gates choose the tokens of each block."""
 
 from collections.abc import Sequence
 

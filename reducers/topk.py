@@ -1,4 +1,4 @@
-"""Top-K pruning by CLS attention ("Which Tokens to Use?", arXiv 2308.04657)."""
+"""Top-K (Haurum et al., ICCVW 2023, arXiv 2308.04657): pruning by CLS attention."""
 
 from atc.core import Plan, Reducer, Select, TokenView
 

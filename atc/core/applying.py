@@ -3,11 +3,12 @@
 from torch import Tensor
 
 from atc.core.checking import check_plan, values_are_checked
-from atc.core.plan import Plan
+from atc.core.plan import Assign, Plan
 from atc.core.plan_checks import check_reduced
 from atc.core.reducer import Reducer, TokenView
 from atc.core.reductions import Reduction
 from atc.core.schedule import StageCount
+from atc.ops.exporting import may_keep_constants
 
 
 def reduce_tokens(
@@ -33,8 +34,24 @@ def reduce_tokens(
     try:
         plan: Plan = reducer(view, count.keep)
         check_plan(plan, view.size, num_out, values, reducer.exceptions)
+        if reducer.by_threshold:
+            plan = _without_empty_slots(plan, x)
+            num_out = plan.num_out
         reduced, size = plan.apply(x, weight, view.size, view.prefix)
         check_reduced(reduced, size, x, view.prefix, num_out, values)
     except ValueError as error:
         raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
     return reduced, Reduction(count.block, view.size.shape[1], plan, size)
+
+
+def _without_empty_slots(plan: Plan, x: Tensor) -> Plan:
+    """The same plan without the slots that no image fills, where their number may be asked for.
+
+    A GPU is waited for. While a model is compiled, exported or captured, shapes stay as they are.
+    """
+    if type(plan) is not Assign or plan.valid is None or x.is_meta or not may_keep_constants(x) or not len(x):
+        return plan
+    most = int(plan.valid.sum(dim=1).max())
+    found = Assign(plan.labels, most, plan.weight, average=plan.average, eps=plan.eps, valid=plan.valid[:, :most])
+    found.kept = plan.kept
+    return found

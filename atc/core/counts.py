@@ -12,6 +12,7 @@ class StageCount(NamedTuple):
     target: int  # patch tokens the schedule asks for
     keep: int  # patch tokens the method is told to keep: `target`, or the nearest it can reach
     rate: float = 1.0  # share of the source patches that is asked for, before it is cut to a whole number of tokens
+    threshold: float | None = None  # distance up to which tokens merge; `keep` is then the most that an image keeps
 
 
 class Step(NamedTuple):
@@ -20,6 +21,7 @@ class Step(NamedTuple):
     block: int
     wanted: Callable[[int], int]
     rate: float | None = None  # as in `StageCount`; None: the count, of the source patches
+    threshold: float | None = None  # as in `StageCount`
 
 
 def nearest_counts(
@@ -46,7 +48,7 @@ def nearest_counts(
         [100, 36]
     """
     counts, patches, asked = [], num_tokens, num_tokens
-    for block, wanted, rate in steps:
+    for block, wanted, rate, _ in steps:
         target = wanted(asked)
         if target < 0 and not clamp:
             raise ValueError(
@@ -59,6 +61,37 @@ def nearest_counts(
         counts.append(StageCount(block, num_tokens, target, keep, target / patches if rate is None else rate))
         num_tokens = keep
     return counts
+
+
+def check_stages(
+    keep_rate: float | Sequence[float] | None,
+    keep: Sequence[int] | None,
+    threshold: float | Sequence[float] | None,
+    blocks: Sequence[int],
+    of: str,
+) -> None:
+    """ValueError unless one thing, for each of the blocks where it is a list, says how much stages keep.
+
+    Args:
+        keep_rate: as for `atc.core.Stages`, like what follows.
+        keep: counts.
+        threshold: distances.
+        blocks: of the stages.
+        of: what a share is of.
+    """
+    if threshold is not None and (keep_rate is not None or keep is not None):
+        other = f"keep={list(keep)}" if keep is not None else f"keep_rate={keep_rate}"
+        raise ValueError(f"give either threshold or {other.partition('=')[0]}, got threshold={threshold} and {other}")
+    if isinstance(threshold, Sequence) and len(threshold) != len(blocks):
+        raise ValueError(f"threshold={list(threshold)} needs one number for each of the blocks {list(blocks)}")
+    if threshold is None and (keep_rate is None) == (keep is None):
+        raise ValueError(f"give either keep_rate or keep, got keep_rate={keep_rate} and keep={keep}")
+    if keep is not None and len(keep) != len(blocks):
+        raise ValueError(f"keep={list(keep)} needs one positive count for each of the blocks {list(blocks)}")
+    if isinstance(keep_rate, Sequence) and len(keep_rate) != len(blocks):
+        raise ValueError(f"keep_rate={list(keep_rate)} needs one share for each of the blocks {list(blocks)}")
+    if keep is not None and of != "original":
+        raise ValueError(f"of={of} is for a keep_rate; keep={list(keep)} says how many tokens are left")
 
 
 def held_counts(counts: Sequence[StageCount], num_tokens: int, depth: int) -> list[StageCount]:

@@ -14,8 +14,8 @@ from atc.values import checked
 class TokenView(NamedTuple):
     """What a reducer may see: patch tokens only, prefix tokens (CLS, distillation, registers) never reach it.
 
-    `keys`, `cls_attn`, `values` and `attn` come from the latest attention over exactly these tokens: this
-    block's own at site "after_attention", the previous block's at site "before_block".
+    `keys`, `cls_attn`, `values`, `attn`, `queries`, `input` and `attention_output` come from the latest attention over
+    exactly these tokens: this block's own at site "after_attention", the previous block's at site "before_block".
     """
 
     x: Tensor  # [B, N, C] tokens at the reduction site
@@ -28,6 +28,10 @@ class TokenView(NamedTuple):
     attn: Tensor | None = None  # [B, H, P+N, P+N] softmaxed, if "attn" is needed; attention is then not fused
     valid: Tensor | None = None  # [B, N] which tokens count, as in `Plan.valid`; None = all
     prefix: int = 1  # P, tokens of the sequence that stand before these
+    queries: Tensor | None = None  # [B, H, N, D] attention queries, if "queries" is needed
+    input: Tensor | None = None  # [B, N, C] the block's input, before its norm, if "input" is needed
+    attention_output: Tensor | None = None  # [B, N, C] behind the projection, before the residual, if it is needed
+    plan: Plan | None = None  # of the stage before; None at the first
 
 
 class LossContext(NamedTuple):
@@ -56,6 +60,7 @@ class Stage(NamedTuple):
     number: int = 1  # of the stage among those that reduce, 1-based
     tokens_in: int = 0  # patch tokens entering it at the default image size
     rate: float = 1.0  # share of the source patches asked for, before it is cut to tokens: r**s; of a count, count / N0
+    threshold: float | None = None  # distance up to which tokens merge, for a method with `by_threshold`
 
 
 class Reducer(nn.Module, ABC):
@@ -68,7 +73,7 @@ class Reducer(nn.Module, ABC):
 
     Attributes:
         site: "after_attention" (between attention and MLP of the block) or "before_block".
-        needs: which of "cls_attn", "values", "attn" the view must hold.
+        needs: which of "cls_attn", "values", "attn", "queries", "input", "attention_output" the view must hold.
         proportional_attention: whether the method, as its paper states it, adds log(size) to the attention logits of
             later blocks; `atc.wrap` takes another value.
         size_weighted: whether it weights means by size; likewise.
@@ -78,6 +83,8 @@ class Reducer(nn.Module, ABC):
             is a CLS token; used only with `as_released`.
         dynamic: True where images may keep different numbers of tokens: `keep` is then the most that an image keeps,
             and the method is called also where that is all of them.
+        by_threshold: True where its stages are given a distance, `Stage.threshold`, and no count: it is `dynamic`, and
+            the slots of a batch that no image fills are cut off.
         masks_training: True where all N tokens stay while the model is trained, and `Plan.valid` is a floating mask of
             them (DynamicViT). The mask is applied in the attention of this block and of all later ones: only a masked
             token itself attends to it.
@@ -85,6 +92,7 @@ class Reducer(nn.Module, ABC):
             all are back (SViT). There is an instance at every block from the schedule's first on, which is always
             `dynamic` and works "before_block"; `keep` is then the number of all tokens, of which an image may choose
             none. In training its plans keep all tokens, with a floating mask.
+        size_bias: what log(size) is multiplied by where attention is proportional; see `atc.fit_size_bias`.
         norm_eps: epsilon of the layer norms of every block, in place of the model's own; None: the model's own.
         loss_weights: how much each of its `losses` counts, by name, and "base", the loss of the task; 1 by default.
         noise: random numbers to be used instead of those that the method would draw, one tensor for each instance; see
@@ -113,8 +121,10 @@ class Reducer(nn.Module, ABC):
     released_arguments: ClassVar[Mapping[str, str]] = {}
     released_names: ClassVar[Mapping[str, str]] = {}
     dynamic: ClassVar[bool] = False
+    by_threshold: ClassVar[bool] = False
     masks_training: ClassVar[bool] = False
     gates: ClassVar[bool] = False
+    size_bias: float = 1.0  # an instance may set it; all instances of a model agree
     norm_eps: float | None = None  # an instance may set it; all instances of a model agree
     loss_weights: Mapping[str, float] = {}
     soft: ClassVar[bool] = False
@@ -137,6 +147,17 @@ class Reducer(nn.Module, ABC):
     def least(cls, num_tokens: int) -> int:
         """The fewest of `num_tokens` tokens one step of this method can leave."""
         return 1
+
+    @classmethod
+    def most(cls, stage: int, num_tokens: int, **arguments: Any) -> int:
+        """The most tokens that a stage of a method with `by_threshold` leaves, whatever the distances.
+
+        Args:
+            stage: its number, 1-based.
+            num_tokens: those that enter it.
+            **arguments: those of the constructor, as they were given, without `stage`.
+        """
+        return num_tokens
 
     @classmethod
     def possible_counts(cls, grid: tuple[int, int], **arguments: Any) -> Sequence[int] | None:

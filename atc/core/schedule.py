@@ -10,8 +10,8 @@ from typing import Any, Literal
 from typing_extensions import override
 
 from atc.core.counts import StageCount as StageCount
-from atc.core.counts import Step, nearest_counts
-from atc.values import Blocks, Count, KeepRates, Whole, checked
+from atc.core.counts import Step, check_stages, nearest_counts
+from atc.values import Blocks, Count, KeepRates, Thresholds, Whole, checked
 
 
 class Schedule(ABC):
@@ -48,6 +48,7 @@ class Schedule(ABC):
         surplus: int = 0,
         name: str = "the reducer",
         possible: Sequence[int] | None = None,
+        most: Callable[[int, int], int] | None = None,
     ) -> list[StageCount]:
         """The counts for `num_tokens` patches and `depth` blocks.
 
@@ -59,6 +60,8 @@ class Schedule(ABC):
             surplus: tokens the authors' every-block code leaves too many.
             name: of the method, for messages.
             possible: the only counts that it can leave, ascending; None: any. See `nearest_counts`.
+            most: from the number of a stage, 1-based, and its n tokens to the most of them that a method which stops at
+                a threshold leaves; None: n.
 
         Returns:
             One for each reducing block, in order.
@@ -70,15 +73,18 @@ class Schedule(ABC):
             steps = self._steps(num_tokens, depth, extra, surplus)
             return nearest_counts(steps, num_tokens, possible, self.clamp, name)
         counts, patches = [], num_tokens
-        for block, wanted, rate in self._steps(num_tokens, depth, extra, surplus):
+        for stage, (block, wanted, rate, threshold) in enumerate(self._steps(num_tokens, depth, extra, surplus), 1):
             target = wanted(num_tokens)
+            if threshold is not None:
+                target = num_tokens if most is None else min(num_tokens, most(stage, num_tokens))
             keep = min(max(target, least(num_tokens)), num_tokens)
             if keep - target > 1 and not self.clamp:
                 raise ValueError(
                     f"{name} cannot leave {target} of {num_tokens} tokens at block {block}: it reaches {keep} at "
                     f"the fewest; ask for fewer removals, or set clamp=true (schedule.clamp=true) to take {keep}"
                 )
-            counts.append(StageCount(block, num_tokens, target, keep, target / patches if rate is None else rate))
+            share = target / patches if rate is None else rate
+            counts.append(StageCount(block, num_tokens, target, keep, share, threshold))
             num_tokens = keep + extra if keep < num_tokens else num_tokens
         return counts
 
@@ -97,11 +103,13 @@ class Stages(Schedule):
         keep: explicit token counts, one per block, instead of a keep rate.
         of: "original" (None is the same) counts shares of the source patches, as above; "current" those of the tokens
             that reach the stage, truncated every time (as the authors' detectors do).
+        threshold: instead of a keep rate or counts, the distance up to which a method with `by_threshold` merges, one
+            for all stages or one each: how many tokens are left is then for each image to say.
         as_released: see above.
         clamp: see `Schedule`.
 
     Raises:
-        ValueError: both or neither of `keep_rate` and `keep`, or not one value for each block.
+        ValueError: none or more than one of `keep_rate`, `keep` and `threshold`, or not one value for each block.
 
     Examples:
         >>> [count.keep for count in Stages(0.7).resolve(196, depth=12)]
@@ -119,21 +127,16 @@ class Stages(Schedule):
         keep: Sequence[Count] | None = None,
         *,
         of: Literal["original", "current"] | None = "original",
+        threshold: Thresholds | None = None,
         as_released: bool = False,
         clamp: bool = False,
     ):
         super().__init__(as_released=as_released, clamp=clamp)
         self.blocks, self.of = tuple(blocks), of or "original"
-        if (keep_rate is None) == (keep is None):
-            raise ValueError(f"give either keep_rate or keep, got keep_rate={keep_rate} and keep={keep}")
-        if keep is not None and len(keep) != len(self.blocks):
-            raise ValueError(f"keep={list(keep)} needs one positive count for each of the blocks {list(blocks)}")
-        if isinstance(keep_rate, Sequence) and len(keep_rate) != len(self.blocks):
-            raise ValueError(f"keep_rate={list(keep_rate)} needs one share for each of the blocks {list(blocks)}")
-        if keep is not None and self.of != "original":
-            raise ValueError(f"of={self.of} is for a keep_rate; keep={list(keep)} says how many tokens are left")
+        check_stages(keep_rate, keep, threshold, self.blocks, self.of)
         self.keep_rate = tuple(keep_rate) if isinstance(keep_rate, Sequence) else keep_rate
         self.keep = None if keep is None else tuple(keep)
+        self.threshold = tuple(threshold) if isinstance(threshold, Sequence) else threshold
 
     def _shares(self) -> tuple[float, ...]:
         """What each stage keeps of what the stage before kept."""
@@ -160,6 +163,11 @@ class Stages(Schedule):
     def _steps(self, num_tokens: int, depth: int, extra: int, surplus: int) -> Iterator[Step]:
         if not 1 <= self.blocks[0] <= self.blocks[-1] <= depth:
             raise ValueError(f"blocks={list(self.blocks)} must lie in 1..{depth}, the blocks this backbone has")
+        if self.threshold is not None:
+            several = self.threshold if isinstance(self.threshold, tuple) else (self.threshold,) * len(self.blocks)
+            for block, threshold in zip(self.blocks, several, strict=True):
+                yield Step(block, int, threshold=threshold)
+            return
         if self.of == "current":
             for block, share, rate in zip(self.blocks, self._shares(), self._rates(), strict=True):
                 yield Step(block, functools.partial(_share_of, share), rate)

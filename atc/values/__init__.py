@@ -14,6 +14,7 @@ from atc.values.fitting import check
 from atc.values.kinds import (
     Blocks,
     Count,
+    Counts,
     KeepRate,
     KeepRates,
     NotNegative,
@@ -21,6 +22,7 @@ from atc.values.kinds import (
     Seed,
     Share,
     Side,
+    Thresholds,
     Whole,
     Workers,
 )
@@ -29,6 +31,7 @@ from atc.values.wording import described, shown
 __all__ = [
     "Blocks",
     "Count",
+    "Counts",
     "KeepRate",
     "KeepRates",
     "NotNegative",
@@ -36,6 +39,7 @@ __all__ = [
     "Seed",
     "Share",
     "Side",
+    "Thresholds",
     "Whole",
     "Workers",
     "check",

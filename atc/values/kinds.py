@@ -17,6 +17,8 @@ Seed = Annotated[int, "[0, 4294967295]"]  # what NumPy takes
 Side = Annotated[int, "[1, 4096]"]  # pixels of a picture
 KeepRate = Annotated[float, "(0, 1]"]
 KeepRates = KeepRate | Sequence[KeepRate]  # of every stage, or one each
+Thresholds = NotNegative | Sequence[NotNegative]  # likewise
+Counts = Count | Sequence[Count]  # likewise
 Blocks = Annotated[Sequence[Count], "ascending", "such as [4, 7, 10]"]
 
 

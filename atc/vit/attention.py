@@ -18,6 +18,15 @@ class Seen(NamedTuple):
     cls_attn: Tensor | None = None  # [B, H, N]
     values: Tensor | None = None  # [B, H, N, D]
     attn: Tensor | None = None  # [B, H, T, T]
+    queries: Tensor | None = None  # [B, H, N, D] before any rotary embedding
+    input: Tensor | None = None  # [B, N, C] of the block, before its norm
+    attention_output: Tensor | None = None  # [B, N, C] behind the projection, before layer scale and residual
+
+    def mean_keys(self, x: Tensor, prefix: int) -> Tensor:
+        """[B, N, D] mean over heads, for tokens [B, P+N, C]; D = 0 before the first attention."""
+        if self.keys is None:
+            return x.new_zeros(x.shape[0], x.shape[1] - prefix, 0)
+        return self.keys[:, :, prefix:].mean(dim=1)
 
 
 def _qkv(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,6 +81,7 @@ def attend(
     q, k, v = _qkv(attn, x)
     # Reducers compare what tokens are, not where: keys are handed out before any rotation by position.
     keys = k if "keys" in needs else None
+    queries = q[:, :, prefix:] if "queries" in needs else None
     if rope is not None:
         q, k = _rotate(attn, q, rope, prefix).type_as(v), _rotate(attn, k, rope, prefix).type_as(v)
     if k.shape[1] != q.shape[1]:  # grouped-query attention
@@ -100,7 +110,9 @@ def attend(
         cls_row = _cls_row(attn, q[:, :, 0], k, bias) if weights is None else weights[:, :, 0]
         cls_attn = cls_row[:, :, prefix:]
     values = v[:, :, prefix:] if "values" in needs else None
-    return out, Seen(keys, cls_attn, values, weights if "attn" in needs else None)
+    output = out[:, prefix:] if "attention_output" in needs else None
+    seen = Seen(keys, cls_attn, values, weights if "attn" in needs else None, queries, attention_output=output)
+    return out, seen
 
 
 def _cls_row(attn: Any, q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:

@@ -20,6 +20,8 @@ def attention_half(
 ) -> tuple[Tensor, Seen]:
     """The first half of a block, x + DropPath(scale(attention(norm1(x)))), and what its attention showed."""
     out, seen = attend(block.attn, block.norm1(x), prefix, log_size, rope, needs, policy)
+    if "input" in needs:
+        seen = seen._replace(input=x[:, prefix:])
     return x + block.drop_path1(_scaled(block, 1, out)), seen
 
 

@@ -38,7 +38,7 @@ def reducers_for(factory: ReducerFactory, reducing: Sequence[StageCount], width:
     """
     made = {}
     for number, count in enumerate(reducing, start=1):
-        stage = Stage(count.block, width, count.keep, depth, number, count.tokens_in, count.rate)
+        stage = Stage(count.block, width, count.keep, depth, number, count.tokens_in, count.rate, count.threshold)
         made[str(count.block)] = factory(stage)
     return nn.ModuleDict(made)
 

@@ -1,8 +1,9 @@
 """The tokens of a wrapped model, block by block, and what its reducers need of the blocks."""
 
+import functools
 from typing import TYPE_CHECKING, Any
 
-from atc.core import StageCount
+from atc.core import Reducer, StageCount
 from atc.core.counts import held_counts
 from atc.vit.host import nearly_square
 
@@ -27,6 +28,7 @@ def counts_of(model: "ReducedViT", num_patches: int, grid: tuple[int, int] | Non
             surplus=model.method.released_surplus if model.prefix else 0,
             name=model.method.__name__,
             possible=possible,
+            most=functools.partial(model.method.most, **model.reducer_arguments),
         )
         model.known_counts[key] = held_counts(counts, num_patches, model.depth) if model.method.gates else counts
     return model.known_counts[key]
@@ -53,6 +55,20 @@ def tokens_per_block(model: "ReducedViT") -> list[float]:
         reached = [count for block, count in stages if block <= last]
         counts.append(reached[-1] if reached else entering)
     return counts
+
+
+def check_threshold(method: type[Reducer], threshold: Any) -> None:
+    """Raise ValueError where a method that stops at a distance has none, or another method has one."""
+    if method.reduces and method.by_threshold and threshold is None:
+        raise ValueError(
+            f"{method.__name__} merges up to a distance: give a threshold and no schedule but stages, as in "
+            f"threshold=0.3, in place of a keep rate or t; python -m atc.calibrate finds the one for a keep rate"
+        )
+    if threshold is not None and method.reduces and not method.by_threshold:
+        raise ValueError(
+            f"{method.__name__} takes no threshold, got {threshold}: it is for methods that merge up to a distance, "
+            f"such as reducer=atc_average_dynamic; others take a keep_rate"
+        )
 
 
 def check_needs(model: "ReducedViT") -> None:

@@ -16,7 +16,7 @@ from atc.core.checking import check_plan, values_are_checked
 from atc.core.reductions import Reduction
 from atc.ops.exporting import may_keep_constants
 from atc.vit.blocks import attention_half, merge_rope, mlp_half
-from atc.vit.valid import key_bias
+from atc.vit.valid import key_bias, size_bias
 
 if TYPE_CHECKING:
     from atc.vit.reduced import ReducedViT
@@ -51,7 +51,7 @@ def gated(stream: "Stream", number: int, block: Any, gate: BlockGate | Reducer, 
         raise ValueError(f"{type(gate).__name__} at block {number}: {error}") from error
     plan = _shortened(made, x)
     chosen, sizes = plan.apply(x, size, size, prefix)
-    bias = key_bias(sizes if stream.weighs_keys else None, _keys(plan.valid, prefix), prefix)
+    bias = key_bias(sizes if stream.weighs_keys else None, _keys(plan.valid, prefix), prefix, size_bias(stream.model))
     rope = None if stream.rope is None else merge_rope(stream.rope, plan, torch.ones_like(size))
     chosen, _ = stream.run(attention_half, block, chosen, prefix, bias, rope, frozenset())
     chosen = stream.run(mlp_half, block, chosen)

@@ -29,14 +29,14 @@ def patched(model: nn.Module, blocks: Iterable[Any], others: Iterable[tuple[str,
     return None
 
 
-def through_hooks(number: int, block: Any, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def through_hooks(number: int, block: Any, function: Callable[[Any], Any], x: Any) -> Any:
     """Run `function` in place of the block's forward, with the hooks of `fully_shard` around it.
 
     Args:
         number: of the block, 1-based, for messages.
         block: whose hooks count.
         function: from tokens ``[B, T, C]`` entering the block to those leaving it.
-        x: the tokens.
+        x: the tokens, or the same in packs.
 
     Returns:
         What `function` returns.

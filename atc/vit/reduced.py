@@ -15,7 +15,7 @@ from atc.vit import intermediates
 from atc.vit.building import ReducerFactory as ReducerFactory
 from atc.vit.building import notices_for, reducer_arguments, reducers_for
 from atc.vit.building import reducer_class as reducer_class
-from atc.vit.counting import check_needs, counts_of, has_counts_of_its_own, tokens_per_block
+from atc.vit.counting import check_needs, check_threshold, counts_of, has_counts_of_its_own, tokens_per_block
 from atc.vit.host import host_of, wrapper_of
 from atc.vit.reducer_losses import takes_context, total_losses
 from atc.vit.state_dict import take_plain_dicts
@@ -47,7 +47,7 @@ class ReducedViT(Wrapper):
     Attributes:
         host: the `Host` that describes the model; `host.model` is the model.
         reducers: one per reducing block, by its number as text: `model.reducers["4"]`.
-        stage_counts: the `StageCount`s at the default image size.
+        stage_counts: a `StageCount` for each stage, at the default image size.
         notices: one line per count the method could not reach.
         reducer_arguments: those that the reducers were made with.
         counts_of_grid: whether the method has `possible_counts`.
@@ -74,6 +74,7 @@ class ReducedViT(Wrapper):
         super().__init__(host_of(vit))
         host = self.host
         method = reducer_class(reducer)
+        check_threshold(method, getattr(schedule, "threshold", None))
         self.method, self.schedule = method, schedule
         self.prefix, self.depth = host.prefix, len(host.blocks)
         self.proportional_attention = _default(proportional_attention, method.proportional_attention)

@@ -1,6 +1,7 @@
 """The token sequence of one forward, one block at a time."""
 
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +13,24 @@ from atc.core import BlockGate, Plan, Reducer, StageCount, StageTrace, TokenView
 from atc.core.applying import reduce_tokens
 from atc.core.reductions import Reductions
 from atc.vit.attention import Seen
-from atc.vit.blocks import attention_half, merge_rope, mlp_half
+from atc.vit.blocks import merge_rope
 from atc.vit.gating import gated, shown_block
 from atc.vit.hooks import through_hooks
 from atc.vit.lazy_view import LazyView
+from atc.vit.packing import Held, Pack, attended, packs_of, second_half
 from atc.vit.patches import embedded, expanded, grouped, ready
-from atc.vit.valid import key_bias, with_prefix
+from atc.vit.valid import key_bias, size_bias, with_prefix
 
 if TYPE_CHECKING:
     from atc.vit.reduced import ReducedViT
 
 
-class Stream:
+class Stream(Held):
     """Images on their way through a `ReducedViT`: `step` runs one block, `finish` the norm and the head.
 
     What reduces (and when) is the model's; a caller may look at the tokens, or change them, between two steps.
 
     Attributes:
-        x: ``[B, P+N, C]`` tokens, N falling with every reduction.
         valid: ``[B, N]`` which tokens count, as in `Plan.valid`; None where all do.
         grid: rows and columns of the source patches.
         reductions: those so far, of which every later block sees the outcome.
@@ -37,6 +38,7 @@ class Stream:
         gates: each gate that was applied so far, and its plan.
         left: ``[B, N0, C]`` the value with which each pruned patch left, where `keep_pruned` is set; else None.
         seen: what the latest attention showed.
+        packs: images that run together (`atc.vit.packing`); None where all do.
         run: calls a part of a block, with its activations recomputed for gradients where the model is set so.
 
     Args:
@@ -75,14 +77,17 @@ class Stream:
         self.valid: Tensor | None = None
         self._keep_pruned = keep_pruned
         self._single = True  # each token is one patch: sizes are ones, and pruning leaves them so
-        self._bias: Tensor | None = None  # [B, P+N] added to the attention logits of each key
-        self._policy: Tensor | None = None  # [B, P+N] of methods that mask in training
+        self.packs: list[Pack] | None = None
+        self.bias: Tensor | None = None  # [B, P+N] added to the attention logits of each key
+        self.policy: Tensor | None = None  # [B, P+N] of methods that mask in training
         if model.method.masks_training and model.training:
             self._mask(torch.ones_like(self.size))
         self._also, self.seen = also, Seen()
         self._active = model.active(self.num_tokens, self.grid)
         recompute = host.recomputes() and model.training and torch.is_grad_enabled()
-        self.run: Callable[..., Any] = functools.partial(checkpoint, use_reentrant=False) if recompute else _call
+        self.run: Callable[..., Any] = (
+            functools.partial(checkpoint, use_reentrant=False) if recompute else operator.call
+        )
 
     @property
     def num_tokens(self) -> int:
@@ -106,7 +111,7 @@ class Stream:
     @property
     def weighs_keys(self) -> bool:
         """Whether attention adds log(size) to the logits of its keys."""
-        return self._bias is not None and self.model.proportional_attention
+        return self.bias is not None and self.model.proportional_attention
 
     @property
     def decided(self) -> Reductions:
@@ -115,14 +120,13 @@ class Stream:
 
     @property
     def stages(self) -> list[StageTrace]:
-        """One `StageTrace` per reduction so far."""
+        """One per reduction so far."""
         return self.decided.stages()
 
     def _source_after(self, reductions: int) -> Tensor:
         if reductions:
             return self.reductions.source(reductions)
-        batch, patches = self.x.shape[0], self.grid[0] * self.grid[1]
-        return torch.arange(patches, device=self.x.device).expand(batch, -1)
+        return torch.arange(self.grid[0] * self.grid[1], device=self.x.device).expand(self.x.shape[0], -1)
 
     def step(self, number: int, gate: BlockGate | None = None) -> None:
         """Run block `number`, 1-based, with the reduction that is due there.
@@ -136,8 +140,7 @@ class Stream:
             ValueError: a gate at a block that reduces.
         """
         block = self.model.host.blocks[number - 1]
-        shown = shown_block(self.model, block)
-        run = functools.partial(self._block, number, shown)
+        run = functools.partial(self._block, number, shown := shown_block(self.model, block))
         if gate is not None:
             before = self.model.method.site == "before_block"
             if number in self._active or (before and number + 1 in self._active):
@@ -145,30 +148,30 @@ class Stream:
             run = functools.partial(gated, self, number, shown, gate)
         elif self.model.method.gates and number in self._active:
             run = functools.partial(gated, self, number, shown, self._reducer(self._active[number]))
-        self.x = through_hooks(number, block, run, self.x)
+        whole = gate is not None or self.model.method.gates  # looks at all tokens, which else may stay in packs
+        self.held = through_hooks(number, block, run, self.x if whole else self.held)
 
-    def _block(self, number: int, block: Any, x: Tensor) -> Tensor:
+    def _block(self, number: int, block: Any, x: Any) -> Any:
         before = self.model.method.site == "before_block"
-        self.x = x
+        self.held = x
         here, after = self._active.get(number), self._active.get(number + 1)
         if here is not None and before:
             self._reduce(here)
         looking = None if self.model.method.gates else after if before else here
         needs = frozenset() if looking is None else self._reducer(looking).needs | {"keys"}
-        masks = self._bias, self.rope, needs | self._also, self._policy
-        self.x, self.seen = self.run(attention_half, block, self.x, self.prefix, *masks)
-        if here is not None and not before:
-            self._reduce(here)
-        return self.run(mlp_half, block, self.x)
+        self.held, self.seen = attended(self, block, needs | self._also, whole=here is None or before)
+        if here is None or before:
+            return self.held
+        self._reduce(here)
+        return second_half(self, block)
 
     def _reducer(self, count: StageCount) -> Reducer:
-        reducer: Any = self.model.reducers[str(count.block)]
-        return reducer
+        return self.model.reducers[str(count.block)]  # type: ignore[return-value]  # it holds reducers only
 
     def _reduce(self, count: StageCount) -> None:
         """Have the reducer make a plan, and apply it to tokens, sizes, source map and rotary positions."""
-        model = self.model
-        reducer = self._reducer(count)
+        model, reducer = self.model, self._reducer(count)
+        count = count._replace(keep=min(count.keep, self.num_tokens))  # slots that nobody fills were cut off before
         view, weight = self.view(self.x), self._weight()
         stays = model.method.masks_training and model.training
         num_out = self.num_tokens if stays else count.keep + model.method.extra
@@ -181,6 +184,8 @@ class Stream:
             self.rope = merge_rope(self.rope, plan, weight)
         self._single = self._single and plan.keeps_tokens
         self._mask(plan.valid)
+        if model.method.by_threshold:
+            self.packs = packs_of(plan.valid, self.x, self.prefix)
         self.plans[str(count.block)] = [plan]
 
     def view(self, x: Tensor) -> TokenView:
@@ -190,11 +195,7 @@ class Stream:
         def patches() -> Tensor:
             return x[:, self.prefix :]
 
-        def keys() -> Tensor:
-            if seen.keys is None:
-                return x.new_zeros(x.shape[0], x.shape[1] - self.prefix, 0)
-            return seen.keys[:, :, self.prefix :].mean(dim=1)
-
+        keys = functools.partial(seen.mean_keys, x, self.prefix)
         source = functools.partial(self._source_after, len(self.reductions.made))
         # Code that is traced has nothing to gain: what is not read is left out of the graph.
         traced = torch.compiler.is_compiling()
@@ -203,6 +204,10 @@ class Stream:
             *(lazy[0], lazy[1], self.size, lazy[2], self.grid, seen.cls_attn, seen.values, seen.attn),
             valid=self.valid,
             prefix=self.prefix,
+            queries=seen.queries,
+            input=seen.input,
+            attention_output=seen.attention_output,
+            plan=self.reductions.made[-1].plan if self.reductions.made else None,
         )
 
     def _weight(self) -> Tensor:
@@ -215,9 +220,9 @@ class Stream:
         """Let these tokens count, and no others, from here on."""
         self.valid = valid
         if self.model.method.masks_training and self.model.training and valid is not None:
-            self._policy, valid = with_prefix(valid.to(self.size.dtype), self.prefix), None
+            self.policy, valid = with_prefix(valid.to(self.size.dtype), self.prefix), None
         size = self.size if self.model.proportional_attention and not self._single else None
-        self._bias = key_bias(size, valid, self.prefix)
+        self.bias = key_bias(size, valid, self.prefix, size_bias(self.model))
 
     def expanded(self) -> Tensor:
         """``[B, N0, C]``: every source patch with the value of its token, a pruned one with its last value, or 0."""
@@ -243,7 +248,3 @@ class Stream:
         logits = self.model.pooled(features, self.size if self.reductions.made else None, self.valid)
         self.model.note(self, features, logits)
         return logits
-
-
-def _call(function: Callable[..., Any], *args: Any) -> Any:
-    return function(*args)

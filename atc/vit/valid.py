@@ -1,5 +1,7 @@
 """Tokens that do not count: padding and masks, in attention and in pooling."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,26 +12,39 @@ def with_prefix(values: Tensor, prefix: int) -> Tensor:
     return torch.cat([values.new_ones(values.shape[0], prefix), values], dim=1)
 
 
-def key_bias(size: Tensor | None, valid: Tensor | None, prefix: int) -> Tensor | None:
-    """What is added to the attention logits of each key: log(size) + log(valid), minus infinity for padding.
+def size_bias(model: Any) -> float:
+    """What log(size) is multiplied by in a `ReducedViT`; the reducers of a model agree."""
+    return next((float(reducer.size_bias) for reducer in model.reducers.values()), 1.0)
+
+
+def key_bias(size: Tensor | None, valid: Tensor | None, prefix: int, scale: float = 1.0) -> Tensor | None:
+    """What is added to the attention logits of each key: scale log(size) + log(valid), minus infinity for padding.
 
     Args:
         size: ``[B, N]`` float, 0 for padding; None where sizes play no part.
         valid: ``[B, N]`` as in `Plan.valid`; None where all tokens count.
         prefix: P.
+        scale: of log(size); 0 leaves sizes out.
 
     Returns:
         ``[B, P+N]`` float; None where nothing is added.
     """
+    if scale == 0:
+        size = None
     if valid is None:
-        return None if size is None else F.pad(size.log(), (prefix, 0))
+        return None if size is None else F.pad(scaled_log(size, scale), (prefix, 0))
     seen = valid.to(torch.get_default_dtype()) if valid.dtype == torch.bool else valid
     # The logarithm of 0 would send NaN back to what made a mask.
     bias = seen.clamp_min(torch.finfo(seen.dtype).tiny).log()
     if size is not None:
-        bias = bias + size.clamp_min(torch.finfo(size.dtype).tiny).log()
+        bias = bias + scaled_log(size.clamp_min(torch.finfo(size.dtype).tiny), scale)
     bias = bias.masked_fill(valid <= 0, -torch.inf)
     return torch.cat([bias.new_zeros(bias.shape[0], prefix), bias], dim=1)
+
+
+def scaled_log(size: Tensor, scale: float) -> Tensor:
+    """log(size), times a number that is seldom another than 1."""
+    return size.log() if scale == 1 else scale * size.log()
 
 
 def pooling_weights(size: Tensor | None, valid: Tensor | None) -> Tensor | None:

@@ -63,7 +63,7 @@ find_reducer = functools.cache(build.find_reducer)  # Hydra takes milliseconds, 
 
 def make(name: str, keep: int = KEEP) -> Reducer:
     factory = KINDS[name] if name in KINDS else find_reducer(name)
-    reducer = factory(Stage(block=4, dim=C, keep=keep, depth=12, number=1, tokens_in=N))
+    reducer = factory(Stage(block=4, dim=C, keep=keep, depth=12, number=1, tokens_in=N, threshold=0.8))
     for parameter in reducer.parameters():  # off zero, so that gradients and weights matter
         torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(2))
     return reducer.eval()

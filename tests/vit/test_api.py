@@ -95,7 +95,7 @@ def test_to_double_and_back():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["atc_average", "evit", "kmedoids"])
+@pytest.mark.parametrize("name", ["atc_average", "evit"])
 def test_compiles_whole(name):
     model = wrap(name, 0.5)
     expected, tokens = run(model), model.trace.tokens()

@@ -18,6 +18,7 @@ from atc.vit.cuda_graph import CudaGraph, Replayed
 from atc.vit.reduced import reducer_class
 from tests import recorded_graph
 from tests.harness.commands import composed
+from tests.reducers.amounts import BY_THRESHOLD, amount
 
 
 def vit():
@@ -27,7 +28,7 @@ def vit():
 
 def wrapped(name, **options):
     blocks = (2,) if name == "tome_2d" else (2, 3)
-    return atc.wrap(vit(), name, **({} if name == "none" else {"keep_rate": 0.5, "blocks": blocks}), **options)
+    return atc.wrap(vit(), name, **({} if name == "none" else amount(name) | {"blocks": blocks}), **options)
 
 
 def images(seed, size=96):
@@ -43,8 +44,9 @@ def test_every_method_can_be_captured(name, monkeypatch):
         with torch.no_grad():
             alone = model(images(seed))
         sources = [stage.source for stage in model.trace]
-        # A graph, whose shapes are fixed, masks the tokens that such a method does not choose, and computes all.
-        near = {"rtol": 1e-5, "atol": 1e-6} if model.method.gates else {"rtol": 0, "atol": 0}
+        # A graph, whose shapes are fixed, masks what such a method does not choose or no image fills, and computes all.
+        fewer = model.method.gates or model.method.by_threshold
+        near = {"rtol": 1e-5, "atol": 1e-6} if fewer else {"rtol": 0, "atol": 0}
         torch.testing.assert_close(graph(images(seed)), alone, **near)
         assert all(torch.equal(a, b.source) for a, b in zip(sources, model.trace, strict=True))
         assert model.trace is graph.trace
@@ -160,7 +162,7 @@ def test_what_cannot_be_captured_ends_no_run(tmp_path, monkeypatch, caplog):
 
 
 WAITING = [
-    name for name in names("reducer") if reducer_class(find_reducer(name)).gates
+    name for name in names("reducer") if reducer_class(find_reducer(name)).gates or name in BY_THRESHOLD
 ]  # to compute no more than chosen
 
 

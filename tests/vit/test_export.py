@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from tests.vit.wrapped import METHODS, images, wrapped
 
 QUICK = {("atc_average", "dynamic")}
+STATIC = ("atc_average", "tome")  # a batch of one size is the simpler case
 BATCH = torch.export.Dim("batch")
 CASES = [
     pytest.param(name, dynamic, id=f"{name}-{kind}", marks=[] if (name, kind) in QUICK else [pytest.mark.slow])
-    for name in ("atc_complete", "atc_single", *METHODS)
+    for name in ("atc_complete", "atc_single", "atc_average_dynamic", *METHODS)
     for kind, dynamic in (("static", False), ("dynamic", True))
+    if dynamic or name in STATIC
 ]
 
 

@@ -15,6 +15,7 @@ from atc.vit import host as hosts
 from atc.vit.images import data_config
 from atc.vit.parts import Part, attention_part, block_part
 from tests.harness.commands import composed
+from tests.reducers.amounts import amount
 from tests.vit.other_names import OtherNames, OtherNamesHost
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "hosts.md").read_text(encoding="utf-8")
@@ -46,7 +47,7 @@ def test_dense_is_the_model_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_and_learns(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = served(monkeypatch, documented())
-    wrapped = atc.wrap(model, method, 0.5, blocks=(2,) if method == "tome_2d" else (2, 3))
+    wrapped = atc.wrap(model, method, **amount(method), blocks=(2,) if method == "tome_2d" else (2, 3))
     with torch.no_grad(), atc.check_plans():
         assert wrapped(torch.randn(3, 3, 32, 32)).shape == (3, 5)
     wrapped.train()(torch.randn(3, 3, 32, 32)).square().sum().backward()

@@ -96,7 +96,7 @@ def test_static_methods_have_no_mask():
             stream.step(block)
         assert stream.valid is None
         assert all(stage.valid is None and stage.count is None and stage.shares is None for stage in stream.stages)
-        assert (stream._bias is None) != reduced.proportional_attention
+        assert (stream.bias is None) != reduced.proportional_attention
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import atc
+from tests.reducers.amounts import amount
 
 METHODS = ("atc_average", "tome", "kmedoids", "dpc_knn", "topk", "evit", "ats", "radial_l2", "random", "none")
 
@@ -20,7 +21,7 @@ def vit(**settings: Any) -> nn.Module:
 
 
 def wrapped(name: str = "atc_average", model: nn.Module | None = None) -> atc.ReducedViT:
-    return atc.wrap(vit() if model is None else model, name, 0.5, blocks=(2, 3))
+    return atc.wrap(vit() if model is None else model, name, blocks=(2, 3), **amount(name))
 
 
 def images(batch: int = 2) -> Tensor:

@@ -17,7 +17,8 @@ from datamodules.io.files import join, printable
 from datamodules.io.layout import Layout, LayoutError
 from datamodules.io.listing import LOOPS, Listing
 from datamodules.io.loaders import train_loader
-from datamodules.io.pictures import READER, OnCorrupt, Pictures, Reader, colour, name_of, open_file
+from datamodules.io.naming import name_of
+from datamodules.io.pictures import READER, OnCorrupt, Pictures, Reader, colour, open_file
 from datamodules.io.ranges import Count, HeldOut, Seed, Workers
 from datamodules.io.targets import Part, hold_out
 
@@ -212,7 +213,7 @@ class PictureData(EvaluatedParts):
         entries, targets = self.parts[part]
         transform = (self.transforms.train if train else self.transforms.eval)(self.data_config)
         known = next((opened for opened in self.opened if opened.entries is entries), None)
-        pictures = Pictures(entries, targets, transform, self.reading(), self.on_corrupt, train, known)
+        pictures = Pictures(entries, targets, transform, self.reading(), self.on_corrupt, train, known, self.root, part)
         self.opened.append(pictures)
         return pictures
 

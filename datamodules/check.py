@@ -66,7 +66,8 @@ def report(data: "PictureData", decode: bool = False) -> tuple[str, bool]:
 
 def _look_at(data: "PictureData", part: str, entries: Sequence[Any], decode: bool, lines: list[str]) -> bool:
     """Whether all pictures of a part are there and, if they are decoded, can be read. Adds what there is to say."""
-    from datamodules.io.pictures import UNREADABLE, Reader, check_machine, name_of, why
+    from datamodules.io.naming import name_of
+    from datamodules.io.pictures import UNREADABLE, Reader, check_machine, why
 
     reader, missing, corrupt = data.examining(), [], []
     converted: Counter[str] = Counter()

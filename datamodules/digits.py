@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 from datamodules.io.evaluated import EvaluatedParts
 from datamodules.io.loaders import train_loader
+from datamodules.io.naming import numbered
 from datamodules.io.ranges import Count, Seed, Side, Workers
 
 SPLIT_SEED = 1797  # fixed: every run, whatever its seed, has the same three parts
@@ -45,7 +46,7 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
         scans = torch.from_numpy(digits.images).float()[indices, None] / 16  # [n, 1, 8, 8] in [0, 1]
         sides = (size, size) if isinstance(size, int) else size
         self.images = F.interpolate(scans, size=sides, mode="bilinear", align_corners=False)
-        self.targets = torch.from_numpy(digits.target)[indices]
+        self.targets, self.part, self.indices = torch.from_numpy(digits.target)[indices], part, indices
         self.mean, self.std = mean[:, None, None], std[:, None, None]
         bilinear = v2.InterpolationMode.BILINEAR
         self.augment = v2.RandomAffine(12, (0.08, 0.08), (0.9, 1.1), interpolation=bilinear) if augment else None
@@ -53,6 +54,10 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         """Scans of the part."""
         return len(self.targets)
+
+    def image_name(self, index: int) -> str:
+        """What a scan is called: its part, and its number in scikit-learn's list."""
+        return numbered(self.part, int(self.indices[index]))
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """A scan, float32 [3, H, W], and its digit."""

@@ -72,6 +72,7 @@ def draw(
     radius: tuple[float, float] = (0.12, 0.24),
     clutter: int = 14,
     noise: float = 6.0,
+    turn: float = 1.0,
 ) -> Scene:
     """Draw the scene of `seed`: always the same one for the same settings.
 
@@ -82,6 +83,7 @@ def draw(
         radius: smallest and largest, in sides of the picture.
         clutter: strokes behind the objects.
         noise: standard deviation in grey levels of 255.
+        turn: objects are turned by up to this share of a full turn; 0: all stand upright.
     """
     rng = np.random.default_rng(seed)
     canvas = _background(rng, size, clutter)
@@ -91,10 +93,10 @@ def draw(
     for _ in range(rng.integers(objects[0], objects[1] + 1)):
         kind, texture = int(rng.integers(len(KINDS))), int(rng.integers(len(TEXTURES)))
         r = size * rng.uniform(*radius)
-        turn = rng.uniform(0, 2 * np.pi)
+        angle = rng.uniform(0, 2 * np.pi * turn)
         for _attempt in range(6):
             x, y = rng.uniform(r, size - r, 2)
-            window, coverage, u, v = _cover(kind, x, y, r, turn, size)
+            window, coverage, u, v = _cover(kind, x, y, r, angle, size)
             solid = coverage > 0.5
             left = (mask.sum() - (mask[window] & solid).sum() for mask in masks)
             if all(seen >= MIN_VISIBLE * area for seen, area in zip(left, areas, strict=True)):

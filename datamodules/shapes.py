@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.io.evaluated import EvaluatedParts
 from datamodules.io.loaders import train_loader
+from datamodules.io.naming import numbered
 from datamodules.io.ranges import Count, Seed, Side, Workers
 from datamodules.scenes import KINDS, Scene, draw
 
@@ -29,13 +30,17 @@ class ShapesDataset(Dataset[tuple[Tensor, Any]]):
     """
 
     def __init__(self, part: str, length: int, size: int, mean: Tensor, std: Tensor, target: str = "labels"):
-        self.part, self.length, self.size, self.target = PARTS.index(part), length, size, target
+        self.name, self.part, self.length, self.size, self.target = part, PARTS.index(part), length, size, target
         # uint8 to normalised in one step: image * scale + shift.
         self.scale, self.shift = 1 / (255 * std[:, None, None]), -(mean / std)[:, None, None]
 
     def __len__(self) -> int:
         """Scenes of the part."""
         return self.length
+
+    def image_name(self, index: int) -> str:
+        """What a scene is called: its part and its number."""
+        return numbered(self.name, index)
 
     def scene(self, index: int) -> Scene:
         """The scene itself, with boxes and masks."""

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from datamodules.io.evaluated import EvaluatedParts
 from datamodules.io.loaders import train_loader
 from datamodules.io.padded import pad_batch
-from datamodules.io.ranges import Count, Seed, Side, Workers
+from datamodules.io.ranges import Count, Seed, Share, Side, Workers
 from datamodules.multi_scale import MultiScale, Transform
-from datamodules.scenes import KINDS, Scene
+from datamodules.scenes import KINDS, Scene, draw
 from datamodules.shapes import ShapesDataset
 
 CATEGORIES = [{"id": label, "name": name} for label, name in enumerate(KINDS, start=1)]
@@ -30,12 +30,21 @@ class DetectionScenes(ShapesDataset):
         mean: ``[3]``.
         std: ``[3]``.
         train: give boxes, labels and masks, too.
+        turn: see `draw`.
     """
 
-    def __init__(self, part: str, length: int, size: int, mean: Tensor, std: Tensor, train: bool = False):
+    def __init__(
+        self, part: str, length: int, size: int, mean: Tensor, std: Tensor, train: bool = False, turn: float = 0.0
+    ):
         super().__init__(part, length, size, mean, std)
-        self.train = train
+        self.train, self.turn = train, turn
         self.categories = CATEGORIES
+
+    def scene(self, index: int) -> Scene:
+        """The scene itself."""
+        if not 0 <= index < self.length:
+            raise IndexError(f"scene {index} of {self.length}")
+        return draw((self.part, index), self.size, turn=self.turn)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """A scene as float32 [3, size, size], and a target as of datamodules.coco_detection."""
@@ -50,15 +59,14 @@ class DetectionScenes(ShapesDataset):
 
     def ground_truth(self) -> dict[str, Any]:
         """All of it in COCO's format, as pycocotools takes it. Needs pycocotools."""
-        return _ground_truth(self.part, self.length, self.size)
+        return _ground_truth(self.part, self.length, self.size, self.turn)
 
 
 @cache
-def _ground_truth(part: int, length: int, size: int) -> dict[str, Any]:
-    scenes = ShapesDataset(("train", "val", "test")[part], length, size, torch.zeros(3), torch.ones(3))
+def _ground_truth(part: int, length: int, size: int, turn: float) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for index in range(length):
-        annotations += _annotations(scenes.scene(index), index, len(annotations))
+        annotations += _annotations(draw((part, index), size, turn=turn), index, len(annotations))
     images = [{"id": index, "height": size, "width": size} for index in range(length)]
     return {"images": images, "annotations": annotations, "categories": CATEGORIES}
 
@@ -94,6 +102,7 @@ class ShapesDetection(EvaluatedParts):
         num_workers: processes that draw; see `train_loader`.
         seed: order of the training scenes.
         size: pixels per side.
+        turn: objects are turned by up to this share of a full turn; 0: all stand upright.
         train: scenes to train on.
         val: scenes that epochs are validated on.
         test: scenes for final numbers.
@@ -112,13 +121,14 @@ class ShapesDetection(EvaluatedParts):
         num_workers: Workers | None,
         seed: Seed,
         size: Side = 128,
+        turn: Share = 0.0,
         train: Count = 4_096,
         val: Count = 64,
         test: Count = 512,
     ):
         super().__init__()
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.num_workers, self.seed, self.size = num_workers, seed, size
+        self.num_workers, self.seed, self.size, self.turn = num_workers, seed, size, turn
         self.lengths = {"train": train, "val": val, "test": test}
         self.mean = self.std = torch.full((3,), 0.5)
 
@@ -128,7 +138,7 @@ class ShapesDetection(EvaluatedParts):
 
     def dataset(self, part: str, train: bool = False) -> DetectionScenes:
         """A part: "train", "val" or "test"; with boxes, labels and masks to train on, if it is for that."""
-        return DetectionScenes(part, self.lengths[part], self.size, self.mean, self.std, train)
+        return DetectionScenes(part, self.lengths[part], self.size, self.mean, self.std, train, self.turn)
 
     def eval_transform(self) -> Transform:
         """What is done to a photograph ``[3, height, width]`` uint8: resized to the size of the scenes, normalised."""

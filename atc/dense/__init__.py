@@ -1,10 +1,13 @@
 """Dense tasks: feature maps from ViTs whose tokens are reduced, and detectors and segmenters on top of them.
 
-import timm, atc
-vit = timm.create_model("deit_tiny_patch16_224", pretrained=True)
-backbone = atc.dense.ViTAdapter(vit, "atc_average", keep_rate=0.5)
-maps = backbone(images)  # {"0": [B, 192, H/4, W/4], ..., "3": [B, 192, H/32, W/32]}
-detector = atc.dense.mask_rcnn(backbone, num_classes=80)
+::
+
+    import timm, atc
+
+    vit = timm.create_model("deit_tiny_patch16_224", pretrained=True)
+    backbone = atc.dense.ViTAdapter(vit, "atc_average", keep_rate=0.5)
+    maps = backbone(images)  # {"0": [B, 192, H/4, W/4], ..., "3": [B, 192, H/32, W/32]}
+    detector = atc.dense.mask_rcnn(backbone, num_classes=80)
 """
 
 from typing import TYPE_CHECKING, Any

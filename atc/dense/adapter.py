@@ -20,7 +20,7 @@ from atc.dense.initial import initialise
 from atc.dense.interactions import Interaction, as_maps, pyramid_grids
 from atc.dense.released import fit_positions, load_adapter
 from atc.dense.spatial_prior import SpatialPrior
-from atc.values import Blocks, Count, KeepRates, Positive, checked
+from atc.values import Blocks, Count, KeepRates, Positive, Thresholds, checked
 from atc.vit.hosts.patch_tokens import PATCH, PatchTokens
 from atc.vit.reduced import ReducedViT, ReducerFactory, reducer_class
 from atc.vit.stream import Stream
@@ -46,6 +46,7 @@ class ViTAdapter(ReducedViT):
         keep_rate: share of the tokens that reach a reducing block which it keeps, truncated to whole tokens; or one
             share for each block.
         blocks: the reducing blocks, 1-based.
+        threshold: as in `atc.wrap`, in place of a keep rate.
         conv_inplane: channels of the convolutional pyramid's first map.
         deform_heads: heads of deformable attention: 6 for ViT-T and S, 12 for B, 16 for L.
         deform_ratio: of its channels inside to C.
@@ -81,6 +82,7 @@ class ViTAdapter(ReducedViT):
         keep_rate: KeepRates | None = None,
         blocks: Blocks = (4, 7, 10),
         *,
+        threshold: Thresholds | None = None,
         conv_inplane: Count = 64,
         deform_heads: Count = 6,
         deform_ratio: Positive = 1.0,
@@ -98,14 +100,14 @@ class ViTAdapter(ReducedViT):
         if int(dim * cffn_ratio) < 1:
             raise ValueError(f"cffn_ratio={cffn_ratio} of {dim} channels leaves no channel inside the extractors' MLP")
         factory = _factory(reducer, as_released, reducer_args)
-        if keep_rate is None:
+        if keep_rate is None and threshold is None:
             if reducer_class(factory).reduces:
                 raise ValueError(
                     f"{reducer_class(factory).__name__} needs a keep_rate in (0, 1], such as keep_rate=0.5"
                 )
             keep_rate = 1.0
             blocks = blocks if max(blocks) <= depth else (1,)
-        schedule = Stages(keep_rate, blocks, of="current", as_released=as_released, clamp=clamp)
+        schedule = Stages(keep_rate, blocks, of="current", threshold=threshold, as_released=as_released, clamp=clamp)
         super().__init__(patches, factory, schedule, proportional_attention, size_weighted)
         self.out_channels = dim
         self.spm = SpatialPrior(conv_inplane, dim)

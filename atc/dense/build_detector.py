@@ -75,6 +75,7 @@ def build_detector(
         reducer,
         schedule.keep_rate,
         schedule.blocks,
+        threshold=schedule.threshold,
         proportional_attention=proportional_attention,
         size_weighted=size_weighted,
         as_released=as_released,

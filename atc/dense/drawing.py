@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
+from atc.extras import needs
+
 LEAST_SIDE = 640  # pixels of the longer side of a drawing: smaller images are enlarged, for names to be legible
 MASK_OPACITY = 0.5
 _SPREAD = 0.618033988749895  # hues of successive objects are this far apart: the golden ratio spreads them evenly
@@ -105,6 +107,7 @@ def _ink(colour: Colour) -> Colour:
 
 def font() -> str:
     """The file of the font that comes with matplotlib."""
+    needs("the text in pictures of objects", "matplotlib", "pictures")
     import matplotlib
 
     return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))

@@ -40,7 +40,7 @@ def reduce(
 
     Args:
         pipeline_or_unet: of diffusers: a pipeline with a `unet` or `transformer`, or one of these.
-        reducer: a name of conf/reducer/*.yaml, or a Reducer class.
+        reducer: a name in conf/reducer/, or a Reducer class.
         keep_rate: share of the tokens that stay, in (0, 1]; or one for each site, in the order of `sites` or by name.
         max_downsample: blocks that work at most so many times smaller than the latent are reduced.
         sites: which layers get merged tokens: "attn1" self-attention, "attn2" the queries of cross-attention, "ff" the

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from datamodules.io.decode import WHITE, decode
 from datamodules.io.files import check_regular, printable
+from datamodules.io.naming import name_of, path_below
 
 log = logging.getLogger(__name__)
 
@@ -129,16 +130,6 @@ def check_machine(error: BaseException) -> None:
         raise error
 
 
-def name_of(entries: Sequence[Any], index: int) -> str:
-    """How a message calls a picture: its path, its place in a larger file, or its number."""
-    match entries[index]:
-        case str() as path:
-            return path
-        case (str() as file, *place):
-            return f"{file} {' '.join(map(str, place))}"
-    return f"picture {index}"
-
-
 class Pictures(Dataset[tuple[Tensor, Any]]):
     """Pictures and targets: an int for class indices [n], float32 [K] for multi-hot rows [n, K].
 
@@ -153,6 +144,8 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         refill: in place of a skipped one comes the next readable one (training: batches keep their size); else nothing
             (evaluation: no picture counts twice).
         known: another data set of the same entries, with which the findings are shared.
+        root: the folder that names of pictures are relative to; None: they are as messages have them.
+        part: which part of a data set it is, for the names of pictures that have no path.
     """
 
     def __init__(
@@ -164,6 +157,8 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         on_corrupt: OnCorrupt = "fail",
         refill: bool = False,
         known: "Pictures | None" = None,
+        root: str | os.PathLike[str] | None = None,
+        part: str | None = None,
     ):
         if on_corrupt not in ("fail", "skip"):
             raise ValueError(f"datamodule.on_corrupt={on_corrupt} is neither 'fail' nor 'skip'")
@@ -172,6 +167,7 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
         self.entries, self.targets = entries, targets
         self.transform, self.read = transform, read
         self.on_corrupt, self.refill = on_corrupt, refill
+        self.root, self.part = root, part
         # In shared memory, so that what a loader's workers find is known to the main process.
         self._corrupt: Tensor
         if known is None:
@@ -191,6 +187,14 @@ class Pictures(Dataset[tuple[Tensor, Any]]):
     def name(self, index: int) -> str:
         """How a message calls a picture."""
         return name_of(self.entries, index)
+
+    def image_name(self, index: int) -> str:
+        """What a picture is called wherever the data set lies: its path below the root, or its part and number."""
+        return path_below(self.entries, index, self.root, self.part)
+
+    def is_readable(self, index: int) -> bool:
+        """Whether a picture, once it was asked for, was not skipped as one that cannot be read."""
+        return not bool(self._corrupt[index])
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """A picture, transformed, and its target. CorruptImage if it, and those after it, cannot be read."""

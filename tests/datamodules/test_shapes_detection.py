@@ -14,7 +14,7 @@ def test_targets_are_those_of_the_scenes() -> None:
     data = ShapesDetection(2, 3, 0, 0, size=64, train=4, val=3, test=5)
     data.adapt({"mean": (0.25,) * 3, "std": (0.5,) * 3, "input_size": (3, 28, 28)})
     image, target = data.dataset("train", True)[1]
-    scene = draw((0, 1), 64)
+    scene = draw((0, 1), 64, turn=0.0)
     assert torch.allclose(image, torch.from_numpy(scene.image).permute(2, 0, 1) / 255 / 0.5 - 0.5, atol=1e-6)
     assert target["labels"].tolist() == [kind + 1 for kind in scene.kinds.tolist()]
     assert target["boxes"].tolist() == scene.boxes.tolist()
@@ -27,11 +27,11 @@ def test_targets_are_those_of_the_scenes() -> None:
 
 
 def test_ground_truth_is_in_cocos_format() -> None:
-    truth = ShapesDetection(2, 3, 0, 0, size=64, test=5).dataset("test").ground_truth()
+    truth = ShapesDetection(2, 3, 0, 0, size=64, test=5, turn=0.25).dataset("test").ground_truth()
     assert [one["id"] for one in truth["annotations"]] == list(range(1, len(truth["annotations"]) + 1))
     assert [one["name"] for one in truth["categories"]] == list(KINDS)
     of_third = [one for one in truth["annotations"] if one["image_id"] == 3]
-    scene = draw((2, 3), 64)
+    scene = draw((2, 3), 64, turn=0.25)
     assert (
         np.stack([codes.decode(one["segmentation"]) for one in of_third]).astype(bool).tolist() == scene.masks.tolist()
     )

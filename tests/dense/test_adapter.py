@@ -14,6 +14,7 @@ from atc.config import build
 from atc.core import Mix, Reducer
 from atc.vit.stream import Stream
 from tests.dense.adapters import adapter, lively, vit
+from tests.reducers.amounts import amount
 
 IMAGES = torch.randn(2, 3, 96, 160)  # 60 patches
 NO_CLS = {"ats", "diffrate", "evit", "topk"}
@@ -29,7 +30,8 @@ def small(reducer="none", keep_rate=None, blocks=(2, 4), **settings):
 
 @pytest.mark.parametrize("name", [name for name in build.names("reducer") if name not in NO_CLS | MIXED])
 def test_every_method_that_merges_or_prunes_runs_and_learns(name):
-    made = small(name, None if name == "none" else 0.5, (2,) if name == "tome_2d" else (2, 4))
+    given = {} if name == "none" else amount(name)
+    made = small(name, blocks=(2,) if name == "tome_2d" else (2, 4), **given)
     with torch.no_grad(), atc.check_plans():
         maps = made(IMAGES)
     assert {key: tuple(one.shape[1:]) for key, one in maps.items()} == {

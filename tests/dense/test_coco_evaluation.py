@@ -16,7 +16,7 @@ pytest.importorskip("pycocotools", reason="an extra: pip install 'atc-toolkit[de
 
 from atc.dense.coco_evaluation import NUMBERS, detections_of, evaluate, run_lengths
 
-TRUTH = ShapesDetection(1, 1, 0, 0, size=96, test=24).dataset("test").ground_truth()
+TRUTH = ShapesDetection(1, 1, 0, 0, size=96, turn=1.0, test=24).dataset("test").ground_truth()
 
 
 def found(seed: int = 0) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import atc
 from atc.config import build
 from atc.dense.segmenter import Segmenter
 from atc.dense.windows import windows
+from tests.reducers.amounts import amount
 
 SIDE, PATCH, CLASSES = 32, 8, 5
 
@@ -25,7 +26,7 @@ def small_vit(**settings: Any) -> nn.Module:
 
 def segmenter(reducer: str = "none", keep_rate: float | None = None, **settings: Any) -> Segmenter:
     stages = {"blocks": (4,)} if reducer == "tome_2d" else {}
-    backbone = atc.wrap(small_vit(), reducer, keep_rate=keep_rate, **stages)
+    backbone = atc.wrap(small_vit(), reducer, **({} if keep_rate is None else amount(reducer, keep_rate)), **stages)
     model = Segmenter(backbone, CLASSES, SIDE, **settings)
     nn.init.normal_(model.linear_head.classifier.weight)  # type: ignore[union-attr, arg-type]  # a LinearHead
     return model.eval()

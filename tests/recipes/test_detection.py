@@ -1,8 +1,6 @@
 """Detectors in miniature as they are trained at large: precisions, several processes, and a process that is killed."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import torch
 
 from atc import run
 from tests.datamodules.on_disk import write_coco
+from tests.harness import forked
 from tests.harness.commands import ROOT, TINY, command, composed, environment
 from tests.harness.test_mmdet import DATA, MODEL
 from tests.harness.test_predict import settings
@@ -90,12 +89,11 @@ def test_killed_on_cocos_files_it_ends_as_unbroken(tmp_path: Path) -> None:
         *("trainer.limit_train_batches=1.0", "callbacks.stop_safely.minutes=0", f"datamodule.root={tmp_path / 'coco'}"),
     ]
     expected = run.train(composed("train", tmp_path / "whole", *given))
-    line = [sys.executable, str(ROOT / "train.py"), *TINY, *given, "resume=auto"]
-    with subprocess.Popen(line, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as process:
-        while not list(tmp_path.glob("runs/train/*/last.ckpt")):
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            time.sleep(0.01)
-        process.kill()
+    process = forked.start([str(ROOT / "train.py"), *TINY, *given, "resume=auto"], tmp_path, environment())
+    while not list(tmp_path.glob("runs/train/*/last.ckpt")):
+        assert process.poll() is None, process.said()
+        time.sleep(0.01)
+    process.kill()
     (directory,) = tmp_path.glob("runs/train/*")
     assert 0 < torch.load(directory / "last.ckpt", weights_only=True)["global_step"] < 6
     done = command("train.py", *TINY, *given, "resume=auto", cwd=tmp_path)

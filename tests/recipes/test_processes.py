@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from atc import run
 from atc.vit.backbones import read_weights
 from datamodules.io.loaders import EpochSampler
+from tests.harness import forked
 from tests.harness.commands import ROOT, TINY, command, composed, environment
 
 SETTINGS = [
@@ -30,6 +29,9 @@ SETTINGS = [
 TWO = [*TINY, *SETTINGS, "datamodule.batch_size=8", "trainer.devices=2"]
 
 
+TWICE = pytest.mark.xdist_group("two")  # one process makes what all of them read
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run over gloo, started as a user does; the drawn scenes are the same in every process."""
@@ -40,6 +42,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@TWICE
 @pytest.mark.slow
 def test_the_same_weights_and_metrics(tmp_path: Path, unbroken: Path) -> None:
     one = ["datamodule.batch_size=16", "trainer.strategy=auto"]
@@ -79,6 +82,7 @@ class ShardedOnCPU(FSDPStrategy):
 SHARDED = "trainer.strategy={_target_:tests.recipes.test_processes.ShardedOnCPU}"
 
 
+@TWICE
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["trainer.strategy=ddp", SHARDED], ids=["ddp", "fsdp"])
 def test_killed_within_an_epoch(tmp_path: Path, unbroken: Path, strategy: str) -> None:
@@ -87,13 +91,12 @@ def test_killed_within_an_epoch(tmp_path: Path, unbroken: Path, strategy: str) -
     Where parameters are sharded, nothing else differs either: the same weights decay, and all are saved whole.
     """
     again = [*TWO, "resume=auto", "callbacks.stop_safely.minutes=0", strategy]
-    start = [sys.executable, str(ROOT / "train.py"), *again]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(start, cwd=tmp_path, env=environment(), start_new_session=True, **streams) as process:
-        while not list(tmp_path.glob("runs/train/*/last.ckpt")):
-            assert process.poll() is None, process.stdout.read()
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
+    process = forked.start([str(ROOT / "train.py"), *again], tmp_path, environment(), session=True)
+    while not list(tmp_path.glob("runs/train/*/last.ckpt")):
+        assert process.poll() is None, process.said()
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
     (directory,) = tmp_path.glob("runs/train/*")
     assert 0 < torch.load(directory / "last.ckpt", weights_only=True)["global_step"] < 8
     done = command("train.py", *again, cwd=tmp_path)

@@ -6,69 +6,36 @@
     python -m atc.visualise image=cat.jpg --html cat.html                               an interactive page
     python -m atc.visualise image=digits:12                                             an image of a data set
 
-reducer, keep_rate and t take one value or several in brackets. A backbone's weights are downloaded, or come from
-backbone.checkpoint=PATH. --config-dir DIR adds settings files of your own. All settings with their meaning: --help.
+reducer, keep_rate, threshold and t take one value or several in brackets. A backbone's weights are downloaded, or come
+from backbone.checkpoint=PATH. --config-dir DIR adds settings files of your own. All settings and their meaning: --help.
 """
 
-import logging
 import re
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hydra import initialize_config_dir
-
-from atc.config import build, installed, search_path, streams
-from atc.config.arguments import quoted
-from atc.config.combinations import Choice, combinations, not_lists
-from atc.config.errors import one_line
+from atc.config import build, composed_command, search_path
+from atc.config.combinations import Choice, combinations
+from atc.extras import needs
 from atc.pictures import settings
-from atc.printable import Printable, printable, printable_message
+from atc.printable import printable
 
 CONFIG = "visualise"
 PATHS = ("image", "output", "html", "backbone.checkpoint", "datamodule.root")  # taken literally, whatever is in them
-SEVERAL = ("reducer", "keep_rate", "t")  # settings that may be lists: every combination is drawn
+SEVERAL = ("reducer", "keep_rate", "threshold", "t")  # settings that may be lists: every combination is drawn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0, 2 after an error of the user's, 1 after any other."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    streams.never_fail()
-    try:
-        status = _run(given)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        streams.end_if_unread()
-        raise
-    return status
+    return composed_command.answer(CONFIG, __doc__, given, lambda: _run(given))
 
 
-def _run(given: list[str]) -> int:
-    if {"-h", "--help"} & set(given):
-        print(__doc__ + "\n" + (build.conf_dir() / f"{CONFIG}.yaml").read_text())
-        return 0
-    said = logging.getLogger("atc")
-    said.setLevel(logging.INFO)
-    if not said.handlers:
-        handler = logging.StreamHandler()
-        handler.addFilter(Printable())
-        said.addHandler(handler)
-    try:
-        installed.register()
-        with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
-            for path in visualise(overrides(given)):
-                print(printable(str(path)))
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        line = None if "debug=true" in given else one_line(error, CONFIG, not_lists(given))
-        if line is None:
-            traceback.print_exception(error)
-            return 1
-        print("error:", printable_message(line, given), file=sys.stderr)
-        return 2
-    return 0
+def _run(given: list[str]) -> None:
+    composed_command.log_to_stderr("atc")
+    for path in visualise(overrides(given)):
+        print(printable(str(path)))
 
 
 def overrides(arguments: Sequence[str]) -> list[str]:
@@ -89,10 +56,8 @@ def overrides(arguments: Sequence[str]) -> list[str]:
         place = re.fullmatch(r"(\w+):(\d+)", value) if key == "image" else None
         if place and place[1] in build.names("datamodule") and not Path(value).exists():
             given += [f"datamodule={place[1]}", f"index={place[2]}"]
-        elif key in PATHS and value not in ("", "null") and value[0] not in "'\"":
-            given.append(f"{key}={quoted(value)}")
         else:
-            given.append(argument)
+            given.append(composed_command.literal(argument, PATHS))
     named = {argument.partition("=")[0] for argument in given}
     data_set = next((argument.partition("=")[2] for argument in given if argument.startswith("datamodule=")), None)
     if "backbone" not in named and data_set in build.names("backbone"):
@@ -105,6 +70,7 @@ def visualise(given: Sequence[str]) -> list[Path]:
     for choice in choices(given):
         settings.check_values(choice.cfg)
     wanted = settings.wanted(next(choices(given)).cfg)
+    needs("python -m atc.visualise", "matplotlib", "pictures")
 
     from atc.pictures import outputs  # imports PyTorch, which no mistake found above needs
 

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import atc.ops.linkage
-import atc.ops.matching  # noqa: F401
+import atc.ops.matching  # noqa: F401  # defines the operator that is counted below
 from atc.core import Trace
 from atc.vit.hooks import modules_of
 from atc.vit.host import host_of
@@ -34,6 +34,7 @@ def _matching_flops(keys: torch.Size, keep: int, first: int, *_: object, **__: o
 OWN = {
     torch.ops.atc.cosine_distance: _cosine_distance_flops,
     torch.ops.atc.linkage_from_features: _cosine_distance_flops,
+    torch.ops.atc.linkage_within: _cosine_distance_flops,
     torch.ops.atc.bipartite_labels: _matching_flops,
 }
 
@@ -50,15 +51,17 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operation of its own, which the counter does not know
     counter = FlopCounterMode(display=False, custom_mapping=OWN)
+    reduced = getattr(model, "adapter", model)  # of a detector, the part that reduces
+    apart = isinstance(reduced, ReducedViT) and reduced.method.by_threshold  # together they would be padded
     try:
         with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
-            model.eval()(images)
+            for some in images.split(1) if apart else [images]:
+                model.eval()(some)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     model.train(training)
     counted = counter.get_total_flops() / len(images) / 1e9
-    reduced = getattr(model, "adapter", model)  # of a detector, the part that reduces
-    if isinstance(reduced, ReducedViT) and reduced.trace.padded():
+    if isinstance(reduced, ReducedViT) and reduced.trace.padded() and not apart:
         counted -= gflops_by_formula(reduced, padded=True) - gflops_by_formula(reduced)
     return counted
 

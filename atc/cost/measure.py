@@ -42,6 +42,9 @@ def measure(
     some = images if model.method.dynamic else images[:1]  # the same for every image, but for such methods
     with torch.compiler.set_stance("force_eager"):  # operations are counted where PyTorch dispatches them
         gflops = {name: gflops_per_image(one, some) for name, one in models.items()}
+        if model.method.by_threshold:  # which counted one image after the other
+            with torch.inference_mode():
+                model.eval()(some)
     yield {"results": {"gflops": gflops}}
     yield {"tokens_per_block": model.tokens_per_block()}
     with precision():

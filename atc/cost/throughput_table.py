@@ -9,7 +9,7 @@ from rich.text import Text
 from atc.printable import printable
 
 Row = Mapping[str, Any]
-WHERE = ("batch_size", "precision", "compile", "reducer", "keep_rate", "t")
+WHERE = ("batch_size", "precision", "compile", "reducer", "keep_rate", "threshold", "t")
 
 
 def _number(key: str, form: str, scale: float = 1.0) -> Callable[[Row], str]:

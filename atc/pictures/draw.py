@@ -9,8 +9,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from atc.core import Trace
+from atc.extras import needs
 from atc.ops.arguments import described
-from atc.pictures.figure import Row, figure
 from atc.pictures.regions import Pixels
 from atc.pictures.settings import Look
 from atc.pictures.snapshots import snapshots
@@ -53,6 +53,9 @@ def draw(
         >>> draw(torch.rand(3, 32, 32), trace).mode
         'RGB'
     """
+    needs("atc.draw", "matplotlib", "pictures")
+    from atc.pictures.figure import Row, figure
+
     if not trace:
         raise ValueError("there is nothing to draw: the trace has no stages; run a wrapped model that reduces tokens")
     sources = trace[0].source

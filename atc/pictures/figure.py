@@ -15,17 +15,9 @@ from PIL import Image
 
 from atc.files import write_whole
 from atc.pictures import colours, drawing
-from atc.pictures.regions import Array, Labels, Pixels, edges, patch_size
+from atc.pictures.regions import Array, Pixels, edges, patch_size
 from atc.pictures.settings import LOOKS, Look
-
-
-class Snapshot(NamedTuple):
-    """The tokens of one image after one reduction."""
-
-    block: int  # 1-based
-    tokens: int  # patch tokens left
-    source: Labels  # [N0], token holding each patch; -1 = pruned
-    shares: Array | None = None  # [N0, K], how a soft method shares each patch out; None = whole, by `source`
+from atc.pictures.snapshots import Snapshot
 
 
 class Row(NamedTuple):
@@ -98,7 +90,7 @@ def figure(rows: Sequence[Row], inches: float = 2.0) -> Figure:
             for ax in line:
                 ax.set_axis_off()
             for ax, panel in zip(line, shown, strict=False):
-                _show(ax, panel, row)
+                show(ax, panel)
             line[0].text(-0.04, 0.5, row.title, rotation=90, ha="right", va="center", transform=line[0].transAxes,
                          fontsize=10, fontweight="bold", parse_math=False)  # fmt: skip
         for ax, name in zip(axes[0], _names(rows), strict=True):
@@ -121,7 +113,7 @@ def save(sheet: Figure, path: Path, dpi: int = 150, palette: int | None = None) 
     if palette is not None and not 1 <= palette <= 256:
         raise ValueError(f"a palette of {palette} colours: a PNG has from 1 to 256")
     # Text stays text, and the same figure is the same file.
-    metadata = {"Date": None} if path.suffix == ".svg" else None
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
     drawn, kind = io.BytesIO(), path.suffix.removeprefix(".")
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "atc"}):
         sheet.savefig(drawn, format=kind, dpi=dpi, metadata=metadata, facecolor="white")
@@ -133,7 +125,8 @@ def save(sheet: Figure, path: Path, dpi: int = 150, palette: int | None = None) 
     write_whole(path, drawn.getvalue())
 
 
-def _show(ax: Axes, panel: Panel, row: Row) -> None:
+def show(ax: Axes, panel: Panel) -> None:
+    """Draw one picture, with its outlines, and its caption beneath."""
     height, width = panel.picture.shape[:2]
     ax.imshow(panel.picture, extent=(0, width, height, 0), interpolation="nearest")
     ax.add_collection(LineCollection(list(panel.lines), colors="black", linewidths=0.5, capstyle="projecting"))

@@ -13,10 +13,9 @@ from torch import Tensor
 from atc.core import Trace
 from atc.files import whole_file
 from atc.pictures import detections, drawing
-from atc.pictures.figure import Snapshot
 from atc.pictures.photo import unnormalised
 from atc.pictures.regions import Pixels
-from atc.pictures.snapshots import snapshots
+from atc.pictures.snapshots import Snapshot, snapshots
 from atc.values import Count, Share, Whole
 
 FOLDER = "pictures"  # in the directory of a run

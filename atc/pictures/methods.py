@@ -36,6 +36,8 @@ def build_method(cfg: DictConfig, vit: nn.Module, reducer: str) -> Method:
 
 def setting(cfg: DictConfig) -> str:
     """The setting of the schedule, in words."""
+    if cfg.schedule.get("threshold") is not None:
+        return f"threshold {cfg.schedule.threshold}"
     return f"keep rate {cfg.keep_rate}" if "keep_rate" in cfg.schedule else f"t = {cfg.t}"
 
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from atc.config import build
 from atc.config.combinations import Choice
 from atc.files import write_whole
-from atc.pictures import animation, figure, methods, page, photo, settings
+from atc.pictures import across, animation, figure, methods, page, photo, settings
 from atc.vit.images import data_config
 
 Combine = Callable[[Sequence[str]], Iterator[Choice]]
@@ -42,13 +42,18 @@ def write(given: Sequence[str], choices: Combine, wanted: Path | None) -> list[P
         written.append(write_whole(str(first.html), page.render(shown, switchable, methods.setting(first))))
     if wanted is not None:
         drawn = [methods.build_method(choice.cfg, vit, str(choice.reducer)) for choice in choices(given)]
-        _draw(first, shown, drawn, wanted)
+        more = [photo.from_picture(photo.opened(path), data, Path(path).stem) for path in first.more_images or []]
+        _draw(first, [shown, *more], drawn, wanted)
         written.append(wanted)
     return written
 
 
-def _draw(cfg: DictConfig, shown: photo.Photo, drawn: Sequence[methods.Method], path: Path) -> None:
-    if path.suffix == ".gif":
+def _draw(cfg: DictConfig, images: Sequence[photo.Photo], drawn: Sequence[methods.Method], path: Path) -> None:
+    shown = images[0]
+    if cfg.last_stage:
+        lines = [methods.rows(image, drawn, settings.looks(cfg)) for image in images]
+        figure.save(across.across(lines), path, palette=cfg.png_colours)
+    elif path.suffix == ".gif":
         sheets = animation.frames(methods.parts(shown, drawn), cfg.gif.per_stage)
         animation.save(sheets, path, cfg.gif.milliseconds)
     else:
@@ -61,7 +66,7 @@ def _switchable(given: Sequence[str], choices: Combine, vit: Any) -> Iterator[me
     cfg = next(choices(given)).cfg
     named = {argument.partition("=")[0] for argument in given}
     wanted = list(given)
-    if "keep_rate" not in named and "keep_rate" in cfg.schedule:
+    if not named & {"keep_rate", "threshold"} and "keep_rate" in cfg.schedule:
         wanted.append(f"keep_rate=[{','.join(map(str, cfg.page.keep_rates))}]")
     if "reducer" in named:
         yield from (methods.build_method(choice.cfg, vit, str(choice.reducer)) for choice in choices(wanted))

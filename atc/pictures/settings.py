@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from atc.config import build
 from atc.files import same_file
-from atc.values import Blocks, KeepRates, Seed, Whole, check, shown
+from atc.values import Blocks, KeepRates, Seed, Thresholds, Whole, check, shown
 
 Look = Literal["mean", "detail", "distinct"]
 LOOKS: tuple[Look, ...] = get_args(Look)
@@ -22,6 +22,8 @@ _TYPES: dict[str, Any] = {
     "index": Whole | None,
     "part": Literal["test", "val"],
     "output": os.PathLike[str] | None,
+    "last_stage": bool | None,
+    "more_images": Sequence[str] | None,
     "html": os.PathLike[str] | None,
     "png_colours": Colours | None,
     "gif.per_stage": PerStage,
@@ -30,6 +32,7 @@ _TYPES: dict[str, Any] = {
     "page.keep_rates": Sequence[KeepRates],
     "keep_rate": KeepRates,
     "blocks": Blocks,
+    "threshold": Thresholds | None,
     "t": Whole,
     "as_released": bool,
     "proportional_attention": bool | None,
@@ -100,14 +103,20 @@ def wanted(cfg: DictConfig) -> Path | None:
     """
     if cfg.image is None and (cfg.get("datamodule") is None or cfg.index is None):
         raise ValueError("no image: give image=PATH, or an image of a data set as in image=digits:12")
-    if cfg.image is not None:
-        existing_image(cfg.image)
+    if cfg.more_images and not (cfg.last_stage and cfg.image is not None):
+        raise ValueError("more_images=[...] goes with last_stage=true and image=PATH: a line for each image")
+    for path in filter(None, [cfg.image, *(cfg.more_images or [])]):
+        existing_image(path)
     if cfg.output is None:
         picture = None if cfg.html is not None else Path(f"{image_name(cfg)}_tokens.png")
     else:
         picture = Path(str(cfg.output))
         if picture.suffix not in DRAWN:
             raise ValueError(f"output={cfg.output} must end in one of {', '.join(DRAWN)}")
+    if cfg.last_stage and picture is not None and picture.suffix == ".gif":
+        raise ValueError(
+            f"last_stage=true draws one picture, and output={cfg.output} is an animation: .png, .svg or .pdf"
+        )
     written = {"output": picture, "html": None if cfg.html is None else Path(str(cfg.html))}
     for key, path in written.items():
         if path is not None:
@@ -131,7 +140,8 @@ def _check_place(said: str, path: Path) -> None:
 
 def _check_kept(said: str, path: Path, cfg: DictConfig) -> None:
     """ValueError if what is read would be overwritten."""
-    for key, read in {"image": cfg.image, "backbone.checkpoint": cfg.backbone.get("checkpoint")}.items():
+    more = [("more_images", one) for one in cfg.more_images or []]
+    for key, read in [("image", cfg.image), ("backbone.checkpoint", cfg.backbone.get("checkpoint")), *more]:
         if read is not None and same_file(Path(str(read)).expanduser(), path):
             raise ValueError(f"{said} is the file of {key}={read}, which would be overwritten: choose another name")
     data = cfg.get("datamodule")

@@ -1,7 +1,18 @@
 """What a trace has of one image, as it is drawn."""
 
+from typing import NamedTuple
+
 from atc.core import Trace
-from atc.pictures.figure import Snapshot
+from atc.pictures.regions import Array, Labels
+
+
+class Snapshot(NamedTuple):
+    """The tokens of one image after one reduction."""
+
+    block: int  # 1-based
+    tokens: int  # patch tokens left
+    source: Labels  # [N0], token holding each patch; -1 = pruned
+    shares: Array | None = None  # [N0, K], how a soft method shares each patch out; None = whole, by `source`
 
 
 def snapshots(trace: Trace, index: int) -> list[Snapshot]:

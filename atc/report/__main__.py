@@ -3,7 +3,9 @@
 python -m atc.report digits_all                       on the terminal, and as files under reports/
 python -m atc.report atc_table1_mae --store benchmarks --store runs/store
 python -m atc.report --all site/                      all of them on one page
+python -m atc.report digits_all throughput --page site/   these on one page
 python -m atc.report --list
+python -m atc.report compare RUN RUN ...              runs of evaluate.py predictions=true, image by image
 
 Benchmarks (throughput) and studies are read from benchmarks/ and the stores: files that python -m atc.bench and
 python -m atc.study all wrote.
@@ -15,10 +17,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from atc.printable import printable
-from atc.report import layout, report, study, throughput
+from atc.report import compare_command, layout, report, study, throughput
+from atc.report.arguments import AsWritten, Parser
 from atc.runs.record import Record
 from atc.runs.store import Store
 
@@ -27,28 +29,33 @@ DEFAULT = Path("runs/store")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0, 2 after an error of the user's."""
-    parser = _Parser("python -m atc.report", description=__doc__, formatter_class=_AsWritten)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="a file of sweeps/; source=wandb, project=NAME, image=FILE"
-    )
-    parser.add_argument("--all", metavar="DIRECTORY", type=Path, help="write one page with all tables and figures")
-    parser.add_argument("--list", action="store_true", help="say which there are")
-    parser.add_argument("--wandb-sweep", metavar="DIRECTORY", type=Path, help="write sweep files for W&B instead")
-    parser.add_argument("--store", type=Path, action="append", help="results store; default runs/store")
-    parser.add_argument("--sweeps", type=Path, default=layout.sweeps_dir(), help="where the sweep files are")
-    parser.add_argument("--output", type=Path, default=Path("reports"), help="where files are written")
-    given = parser.parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):  # one that has no ± shows its escape
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(parser, given)
+        return compare_command.run(arguments[1:]) if arguments[:1] == ["compare"] else _report(arguments)
     except BrokenPipeError:  # the reader has ended, as in | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
+
+
+def _report(arguments: Sequence[str]) -> int:
+    parser = Parser("python -m atc.report", description=__doc__, formatter_class=AsWritten)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a file of sweeps/; source=wandb, project=NAME, image=FILE"
+    )
+    parser.add_argument("--all", metavar="DIRECTORY", type=Path, help="write one page with all tables and figures")
+    parser.add_argument("--page", metavar="DIRECTORY", type=Path, help="write one page with the ones named")
+    parser.add_argument("--list", action="store_true", help="say which there are")
+    parser.add_argument("--wandb-sweep", metavar="DIRECTORY", type=Path, help="write sweep files for W&B instead")
+    parser.add_argument("--store", type=Path, action="append", help="results store; default runs/store")
+    parser.add_argument("--sweeps", type=Path, default=layout.sweeps_dir(), help="where the sweep files are")
+    parser.add_argument("--output", type=Path, default=Path("reports"), help="where files are written")
+    return _run(parser, parser.parse_args(arguments))
 
 
 def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
@@ -60,6 +67,8 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     settings = dict(name.split("=", 1) for name in given.names if "=" in name)
     image = settings.pop("image", None)
     names = [name for name in given.names if "=" not in name]
+    if not names and given.page is not None:
+        parser.error("--page DIRECTORY goes with the names of tables and figures; --all DIRECTORY writes all of them")
     if not names and given.all is None:
         parser.error("name a table or figure, or give --all DIRECTORY; --list says which there are")
     if given.wandb_sweep is not None:
@@ -83,8 +92,8 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
             shown, throughput.measurements([*(given.store or [DEFAULT]), Path("benchmarks")])
         )
 
-    for name in names:
-        made = report_on(name)
+    shown = [report_on(name) for name in names]
+    for made in shown:
         print(made.text())
         for path in made.write(given.output):
             print(printable(str(path)))
@@ -93,6 +102,10 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         from atc.report import site
 
         print(printable(str(site.write_site([report_on(name) for name in layout.names(given.sweeps)], given.all))))
+    if given.page is not None:
+        from atc.report import site
+
+        print(printable(str(site.write_site(shown, given.page))))
     return 0
 
 
@@ -115,18 +128,6 @@ def _records(stores: Sequence[Path] | None, settings: dict[str, str]) -> list[Re
     if not stores and not DEFAULT.is_dir():
         print(f"no run has left a result here: there is no {DEFAULT.resolve()}", file=sys.stderr)
     return [record for directory in stores or [DEFAULT] for record in Store(directory).records()]
-
-
-class _Parser(argparse.ArgumentParser):
-    """Answers a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and end the process."""
-        self.exit(2, f"error: {printable(message)}\n")
-
-
-class _AsWritten(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples' lines."""
 
 
 if __name__ == "__main__":

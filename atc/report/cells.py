@@ -38,6 +38,7 @@ class Cell:
         without_score: of runs that lack the number they are scored by.
         remarks: in what it differs from the other cells of its table.
         metric: what the values are of.
+        best: "best" of the methods at its place, or "tied" with it; None: neither, or not asked for.
     """
 
     where: Coordinates
@@ -50,6 +51,7 @@ class Cell:
     without_score: list[Record] = field(default_factory=list, repr=False)
     remarks: list[str] = field(default_factory=list)
     metric: Metric = metrics.ACCURACY
+    best: Literal["best", "tied"] | None = None
 
     @property
     def mean(self) -> float | None:
@@ -60,6 +62,11 @@ class Cell:
     def spread(self) -> float | None:
         """Standard deviation over the seeds; None for fewer than two."""
         return stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def varies(self) -> bool:
+        """Whether there are several values that are not one and the same."""
+        return len(set(self.values)) > 1
 
     @property
     def difference(self) -> float | None:

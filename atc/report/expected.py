@@ -16,7 +16,13 @@ from atc.runs import identity
 from atc.runs.record import Record
 from atc.runs.settings import command_of, plain_settings
 
-COUNTS = ("keep_rate", "blocks", "t", "as_released")  # top-level settings that others are made of by interpolation
+COUNTS = (
+    "keep_rate",
+    "threshold",
+    "blocks",
+    "t",
+    "as_released",
+)  # top-level settings that others are made of by interpolation
 NO_SETTINGS = ("setting", "metric", "seed")  # of a place in a table
 FILES = ("reducer", "schedule")  # groups whose settings come from their own file alone
 # Groups that bring settings of other groups along, by the files of conf/**/by_*/ and by what they override.

@@ -1,23 +1,28 @@
 """Figures in the look of the papers': curves over the keep rate, mean ranks, differences."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
-from typing import Any
-
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from atc.printable import printable
 from atc.report import pictures
 from atc.report.cells import Cell
+from atc.report.display_names import METRICS
 from atc.report.layout import Layout
 from atc.report.matching import BASELINE
 from atc.report.ranks import ALL, measure_of
 from atc.report.tables import Table, readable
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 MOST_TICKS = 8  # of a panel
 MARKERS = "osD^vP*X<>hp"
+UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 OPEN: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 6, "markerfacecolor": "white"}
 STYLE: dict[Any, Any] = {  # matplotlib's type of a key is the list of all of them
     "svg.fonttype": "none",
@@ -27,6 +32,29 @@ STYLE: dict[Any, Any] = {  # matplotlib's type of a key is the list of all of th
     "font.size": 8,
 }
 STYLE |= {"text.parse_math": False, "text.usetex": False}  # a dollar sign is one
+
+
+def sheet(width: float, height: float) -> Figure:
+    """An empty figure.
+
+    Args:
+        width: in inches.
+        height: in inches.
+    """
+    from matplotlib.figure import Figure  # tables need no matplotlib
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=150)
+
+
+def style(others: dict[str, Any] | None = None) -> AbstractContextManager[None]:
+    """Within, figures look as all of a report do.
+
+    Args:
+        others: further settings of matplotlib.
+    """
+    from matplotlib import rc_context
+
+    return rc_context(STYLE | (others or {}))
 
 
 def draw(layout: Layout, cells: Sequence[Cell], table: Table) -> Figure:
@@ -40,7 +68,7 @@ def draw(layout: Layout, cells: Sequence[Cell], table: Table) -> Figure:
     Returns:
         The figure.
     """
-    with rc_context(STYLE):
+    with style():
         if layout.kind == "curves":
             return _curves(layout, cells)
         if layout.kind == "pictures":
@@ -59,15 +87,15 @@ def encoded(figure: Figure, suffix: str, name: str = "atc") -> bytes:
 
     Args:
         figure: what `draw` made.
-        suffix: "svg" or "png".
+        suffix: "svg", "pdf" or "png".
         name: what the parts of an SVG are told from those of others by.
 
     Returns:
         The content, the same for the same figure.
     """
     out = io.BytesIO()
-    with rc_context(STYLE | {"svg.hashsalt": name}):
-        figure.savefig(out, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
+    with style({"svg.hashsalt": name}):
+        figure.savefig(out, format=suffix, metadata=UNDATED.get(suffix))
     return out.getvalue()
 
 
@@ -79,7 +107,7 @@ def _curves(layout: Layout, cells: Sequence[Cell]) -> Figure:
         ()
     ]
     methods = list(dict.fromkeys(cell.where["reducer"] for cell in reduced))
-    figure = Figure(figsize=(2.6 * len(columns) + 1.2, 2.1 * len(rows) + 0.7), layout="constrained", dpi=150)
+    figure = sheet(2.6 * len(columns) + 1.2, 2.1 * len(rows) + 0.7)
     panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex="col")
     for j, column in enumerate(columns):
         for i, row in enumerate(rows):
@@ -89,7 +117,7 @@ def _curves(layout: Layout, cells: Sequence[Cell]) -> Figure:
         panels[-1][j].set_xlabel(printable(layout.x.replace("_", " ")))
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels) or 1, 5), frameon=False)
-    figure.supylabel(_label_of(layout, cells))
+    figure.supylabel(label_of(layout, cells))
     return figure
 
 
@@ -106,7 +134,7 @@ def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[
             [x for x, _ in own],
             [cell.mean or 0.0 for _, cell in own],
             [cell.spread or 0.0 for _, cell in own],
-            label=_label(method),
+            label=_label(layout, method),
             marker=MARKERS[number % len(MARKERS)],
             color=f"C{number % 10}",
             markersize=3.5,
@@ -131,7 +159,7 @@ def _panel(axes: Axes, layout: Layout, cells: Sequence[Cell], methods: Sequence[
 def _bars(layout: Layout, table: Table) -> Figure:
     """A group of bars per keep rate, or one bar per method where there is a column over all."""
     columns = [column for column in table.columns if column == (ALL,)] or table.columns
-    figure = Figure(figsize=(max(4.0, 0.45 * len(table.rows) * len(columns) + 1.5), 3), layout="constrained", dpi=150)
+    figure = sheet(max(4.0, 0.45 * len(table.rows) * len(columns) + 1.5), 3)
     axes = figure.subplots()
     width = 0.8 / max(len(table.rows), 1)
     for number, row in enumerate(table.rows):
@@ -142,7 +170,7 @@ def _bars(layout: Layout, table: Table) -> Figure:
             [cell.mean or 0.0 for _, cell in drawn],
             width,
             yerr=[cell.spread or 0.0 for _, cell in drawn],
-            label=_label(row[0]),
+            label=_label(layout, row[0]),
             color=f"C{number % 10}",
             error_kw={"linewidth": 0.8},
         )
@@ -157,11 +185,21 @@ def _bars(layout: Layout, table: Table) -> Figure:
     return figure
 
 
-def _label_of(layout: Layout, cells: Sequence[Cell]) -> str:
-    """What stands along the vertical axis."""
+def label_of(layout: Layout, cells: Sequence[Cell]) -> str:
+    """What stands along the vertical axis.
+
+    Args:
+        layout: what the sweep file says.
+        cells: the results, whose metrics count; those of the layout where nothing was measured.
+
+    Returns:
+        The metrics with their unit.
+    """
     shown = {cell.metric for cell in cells if cell.values} or set(layout.metrics)
-    if {(metric.unit, metric.scale) for metric in shown} == {("%", 100.0)}:
-        return "accuracy or mAP, %"
+    units = {metric.unit for metric in shown}
+    named = sorted({METRICS.get(metric.name, metric.name) for metric in shown})
+    if len(units) == 1:
+        return printable(", ".join(filter(None, [" or ".join(named), *units])))
     return printable(" or ".join(sorted(metric.label for metric in shown)))
 
 
@@ -172,8 +210,9 @@ def _ahead(layout: Layout, table: Table) -> str:
     return printable(f"{metric.label}, below the best prior method")
 
 
-def _label(method: str) -> str:
+def _label(layout: Layout, method: str) -> str:
     """A name for the legend, which leaves out those that begin with an underscore."""
+    method = layout.names.get(method, method)
     return " " * method.startswith("_") + printable(method)
 
 

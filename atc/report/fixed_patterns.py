@@ -1,13 +1,16 @@
 """How alike patterns are to fixed ones, such as radial ones that look at no image: a panel per method and keep rate."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from __future__ import annotations
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from atc.printable import printable
-from atc.report.figures import MARKERS
+from atc.report.figures import MARKERS, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Row = dict[str, Any]
 Key = tuple[str, ...]
@@ -56,7 +59,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     down = list(dict.fromkeys(tuple(row[part] for part in places) for row in rows))
     across = sorted({row["keep_rate"] for row in rows}, reverse=True)
     patterns = list(dict.fromkeys(row["pattern"] for row in rows))
-    figure = Figure(figsize=(2.1 * len(across) + 1, 1.6 * len(down) + 1), layout="constrained", dpi=150)
+    figure = sheet(2.1 * len(across) + 1, 1.6 * len(down) + 1)
     panels = figure.subplots(len(down), len(across), squeeze=False, sharex=True, sharey=True)
     several = [part for number, part in enumerate(places) if number and len({one[number] for one in down}) > 1]
     for i, line in enumerate(down):

@@ -1,5 +1,6 @@
 """What a file of sweeps/ says about its table or figure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from atc.config import build, sections
 from atc.core import metric as metrics
 from atc.core.metric import Metric
 from atc.grids import grid
+from atc.report.display_names import METHODS
 from atc.report.escape import is_number
 
 _HERE = Path(__file__).resolve().parents[1]
@@ -34,13 +36,16 @@ class Layout:
         points: the runs of the grids.
         unreachable: those of them that a method cannot do.
         tuned: those of them that are fine-tuned.
-        x: the horizontal axis of curves.
+        x: the horizontal axis of curves: an axis of numbers, or one of `atc.report.costs.COSTS`.
         against: the methods that differences are taken from, or whose patterns are the fixed ones.
         floor: the method that results are compared with, to say which cannot be told from it.
         images: how many test images there are.
         image: of generated images, the one that is shown of each run; None: the first.
         metrics: what is shown, by the names of the published numbers; several of them are an axis "metric".
         decimals: of the numbers shown.
+        best: whether the best of each place is bold, and what cannot be told from it.
+        cost: of `atc.report.costs.COSTS`, shown beside each number.
+        names: what values of axes, such as methods, are called.
         notes: lines below the table.
         published: the published numbers, a mapping for each, with our names for what they are of.
     """
@@ -62,8 +67,16 @@ class Layout:
     image: str | None = None
     metrics: tuple[Metric, ...] = (metrics.PUBLISHED["top1"],)
     decimals: int = 1
+    best: bool = False
+    cost: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     published: tuple[dict[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def over_cost(self) -> bool:
+        """Whether it is a figure of results over what they cost."""
+        return self.kind == "curves" and self.x in sections.COSTS
 
     @property
     def drawn(self) -> bool:
@@ -110,6 +123,8 @@ def load(name: str, directory: Path | None = None) -> Layout:
     file = directory / f"{name}.yaml"
     section = sections.report_section(file, raw(name, directory))
     shown, published, ours = (section.pop(part) for part in ("of", "published", "published_names"))
+    if "names" in section:
+        section["names"] = METHODS if section["names"] == "paper" else section["names"]
     if "metric" in section:
         section["metrics"] = _metrics(section.pop("metric"), file)
     sweeps = [raw(one, directory) for one in shown]
@@ -183,13 +198,13 @@ def _check_axes(layout: Layout, file: Path) -> None:
         return
     axes = list(dict.fromkeys(["setting", "reducer", *(axis for point in layout.points for axis in point)]))
     axes += ["metric"] if len(layout.metrics) > 1 else []
-    along = [("x", layout.x)] if layout.drawn else []
+    along = [("x", layout.x)] if layout.drawn and not layout.over_cost else []
     of = [("rows", axis) for axis in layout.rows] + [("columns", axis) for axis in layout.columns]
     for part, axis in [*of, *along]:
         if axis not in axes and not (part != "x" and axis == "seed"):
             raise ValueError(f"{file}: report.{part}: no run has an axis '{axis}': {build.nearest(axis, axes)}")
     reduced = [point for point in layout.points if point.get("reducer", "none") != "none"]
-    for value in (point.get(layout.x) for point in reduced if layout.drawn):
+    for value in (point.get(layout.x) for point in reduced if along):
         if value is None or not is_number(value):
             other = "a run without it" if value is None else f"'{value}'"
             raise ValueError(f"{file}: report.x={layout.x} must be an axis of numbers, and there is {other}")

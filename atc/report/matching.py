@@ -13,6 +13,7 @@ from atc.runs.record import Record
 
 Coordinates = dict[str, str]  # of a place: setting, reducer and the axes of the sweep
 BASELINE = "no_reduction"  # the setting of results without it
+AMOUNTS = ("keep_rate", "threshold", "t")  # of which a schedule has one
 OF_THE_RECORD = ("selection", "score", "metric", "status", "results", "config", "code", "sweep")  # no axes
 
 
@@ -66,7 +67,10 @@ def _recorded(record: Record, key: str) -> list[str] | None:
     if value is None or isinstance(value, dict):
         value = record.part(name) if name not in OF_THE_RECORD else None
     if value is None and name in expected.COUNTS:
-        return [typed(one) for one in _leaves(record.config, name)] or None
+        found = [typed(one) for one in _leaves(record.config, name)]
+        # A run up to a threshold, or of t tokens a block, has no keep rate, rather than any.
+        others = name in AMOUNTS and any(_leaves(record.config.get("schedule"), one) for one in AMOUNTS)
+        return found or (["null"] if others else None)
     return ["null"] if value is None else [typed(value)]
 
 

@@ -1,12 +1,12 @@
 """Generated images in rows and columns, as in Figure 6: one image of each run."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 
 from atc.config.sections import IMAGE
@@ -16,6 +16,10 @@ from atc.report.escape import is_number
 from atc.report.layout import Layout
 from atc.runs import identity
 from atc.runs.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIDE = 192  # pixels of an image in the figure
 NAMES = {"tome_2d": "ToMe", "atc_single": "ATC, single", "atc_average": "ATC, average", "atc_complete": "ATC, complete"}
@@ -36,6 +40,8 @@ def draw(layout: Layout, cells: Sequence[Cell]) -> Figure:
     rows = _ordered({_key(cell, layout.rows) for cell in reduced}, descending=True)
     columns = list(dict.fromkeys(_key(cell, layout.columns) for cell in reduced)) or [()]
     file = layout.image or _first_image(cells)
+    from matplotlib.figure import Figure  # tables need no matplotlib
+
     figure = Figure(figsize=(1.5 * len(columns) + 0.9, 1.5 * (len(rows) + 1) + 0.5), layout="constrained", dpi=150)
     panels = figure.subplots(len(rows) + 1, len(columns), squeeze=False)
     for across, column in enumerate(columns):

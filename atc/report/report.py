@@ -1,19 +1,23 @@
 """A table or figure, made and written."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-
+from atc.extras import needs
 from atc.files import write_json, write_whole
-from atc.report import cells, expected, figures, marks, notes, ranks, tables
+from atc.report import best, cells, expected, figures, marks, notes, ranks, tables
 from atc.report.cells import Cell
 from atc.report.layout import Layout
 from atc.report.tables import Table
 from atc.runs.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # What the record behind a table leaves out of the runs' records: where they ran, and what is shown anyway.
 PRIVATE = ("command", "error", "notices", "paths", "logger", "callbacks", "trainer", "images_directory")
@@ -46,6 +50,7 @@ class Report:
         """The figure, if it is one."""
         if not self.layout.drawn:
             return None
+        self._check_drawable()
         return figures.svg(self.figure(), self.layout.name)
 
     def figure(self) -> Figure:
@@ -53,7 +58,7 @@ class Report:
         return figures.draw(self.layout, self.cells, self.table)
 
     def write(self, directory: Path) -> list[Path]:
-        """Markdown, LaTeX and CSV; PNG and SVG of a figure; and the runs behind it. The files."""
+        """Markdown, LaTeX and CSV; PNG, SVG and PDF of a figure; and the runs behind it. The files."""
         name = self.layout.name
         texts = {
             f"{name}.md": tables.markdown(self.table),
@@ -63,10 +68,14 @@ class Report:
         written = [write_whole(directory / file, text) for file, text in texts.items()]
         written.append(write_json(directory / f"{name}.json", self.records(), indent=1))
         if self.layout.drawn:
+            self._check_drawable()
             figure = self.figure()
-            for suffix in ("png", "svg"):
+            for suffix in ("png", "svg", "pdf"):
                 written.append(write_whole(directory / f"{name}.{suffix}", figures.encoded(figure, suffix)))
         return written
+
+    def _check_drawable(self) -> None:
+        needs(f"the figure {self.layout.name}", "matplotlib", "pictures")
 
     def csv(self) -> str:
         """All numbers, and where they come from."""
@@ -88,10 +97,11 @@ def build_report(layout: Layout, records: Sequence[Record]) -> Report:
     Returns:
         Tables and figures, to be shown and written.
     """
-    runs = cells.runs_of_layout(layout, records)
-    results = cells.build_cells(layout, runs)
-    marks.mark_cells(layout, results, runs)
-    lines = notes.table_notes(layout, results)
+    if layout.over_cost:
+        from atc.report import equal_cost  # which extends Report
+
+        return equal_cost.build(layout, records)
+    results, lines = results_of(layout, records)
     if layout.kind in ranks.KINDS:
         return Report(layout, results, ranks.comparison_table(layout, results, lines))
     layout = replace(layout, rows=(*layout.rows, *_axes_without_place(layout, results)))
@@ -100,6 +110,22 @@ def build_report(layout: Layout, records: Sequence[Record]) -> Report:
         curves = replace(layout, rows=(*down,), columns=(layout.x,))
         return Report(layout, results, tables.arrange(curves, results, lines))
     return Report(layout, results, tables.arrange(layout, results, lines))
+
+
+def results_of(layout: Layout, records: Sequence[Record]) -> tuple[list[Cell], list[str]]:
+    """All results of a layout, and what is to be said below them.
+
+    Args:
+        layout: what the sweep file says.
+        records: those of runs, of which the ones of other sweeps are left out.
+
+    Returns:
+        Cells, marked where they are not as the others, and notes.
+    """
+    runs = cells.runs_of_layout(layout, records)
+    results = cells.build_cells(layout, runs)
+    marks.mark_cells(layout, results, runs)
+    return results, [*notes.table_notes(layout, results), *(best.mark_best(results) if layout.best else ())]
 
 
 def _axes_without_place(layout: Layout, results: Sequence[Cell]) -> list[str]:

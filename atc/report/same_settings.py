@@ -8,6 +8,7 @@ from typing import Any
 from atc.runs.record import Record
 
 Settings = dict[str, Any]  # by dotted key
+KEPT_BESIDE = ("predictions",)  # what a run writes besides its results, which it leaves as they are
 OF_THE_REDUCTION = ("reducer", "schedule", "merging", "proportional_attention", "size_weighted")  # in a record's config
 
 
@@ -78,7 +79,8 @@ class Runs:
 
 def settings(record: Record, reduced: bool = True) -> Settings:
     """The settings in a record, without seeds."""
-    return flat({key: value for key, value in record.config.items() if reduced or key not in OF_THE_REDUCTION})
+    without = KEPT_BESIDE if reduced else (*KEPT_BESIDE, *OF_THE_REDUCTION)
+    return flat({key: value for key, value in record.config.items() if key not in without})
 
 
 def difference(several: Sequence[Settings]) -> list[str]:

@@ -8,7 +8,6 @@ from jinja2 import Environment, PackageLoader
 from atc.files import write_whole
 from atc.printable import printable
 from atc.report.report import Report
-from atc.report.tables import readable
 
 
 def write_site(reports: Sequence[Report], directory: Path) -> Path:
@@ -29,7 +28,7 @@ def write_site(reports: Sequence[Report], directory: Path) -> Path:
     page = environment.get_template("site.html").render(
         measured=[one for one in reports if one.measured],
         not_run=[one for one in reports if not one.measured],
-        readable=readable,
+        zip=zip,
     )
     return write_whole(directory / "index.html", page)
 

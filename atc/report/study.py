@@ -1,14 +1,14 @@
 """Tables and figures of a study of reduction patterns, from the files that `python -m atc.study all` wrote."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from atc import provenance
 from atc.report import escape, fixed_patterns, study_figures
@@ -16,6 +16,9 @@ from atc.report.layout import Layout
 from atc.report.report import Report
 from atc.report.tables import Key
 from atc.report.throughput import Lines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Row = dict[str, Any]
 SHOWN = {  # measures of a table, in the order of the paper's page

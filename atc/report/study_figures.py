@@ -1,17 +1,20 @@
 """Figures of a study of reduction patterns: similarities, correlation matrices, proxies, depth maps."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from atc.printable import printable
 from atc.report import fixed_patterns
-from atc.report.figures import MARKERS, STYLE
+from atc.report.figures import MARKERS, sheet, style
 from atc.report.layout import Layout
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Row = dict[str, Any]
 NAMES = {
@@ -44,7 +47,7 @@ def draw(layout: Layout, rows: Sequence[Row]) -> Figure:
         "depth_maps": _depth_maps,
         "fixed_patterns": lambda _, rows: fixed_patterns.draw(rows),
     }
-    with rc_context(STYLE | {"axes.grid": layout.kind in ("similarity", "fixed_patterns")}):
+    with style({"axes.grid": layout.kind in ("similarity", "fixed_patterns")}):
         return kinds[layout.kind](layout, rows) if rows else _nothing()
 
 
@@ -71,7 +74,7 @@ def _similarity(layout: Layout, rows: Sequence[Row]) -> Figure:
     measures = [name for name in NAMES if any(row["measure"] == name for row in rows)]
     blocks = sorted({row["block"] for row in rows})
     labels = list(dict.fromkeys(row["label"] for row in rows))
-    figure = Figure(figsize=(2.4 * len(blocks) + 1, 1.7 * len(measures) + 1), layout="constrained", dpi=150)
+    figure = sheet(2.4 * len(blocks) + 1, 1.7 * len(measures) + 1)
     panels = figure.subplots(len(measures), len(blocks), squeeze=False, sharex=True, sharey="row")
     places = list(dict.fromkeys(pair_of(layout.x, row) for row in rows))
     for i, measure in enumerate(measures):
@@ -115,7 +118,7 @@ def _matrices(layout: Layout, rows: Sequence[Row]) -> Figure:
     columns = list(dict.fromkeys(row[f"{held}_a"] for row in rows))
     lines = list(dict.fromkeys((row["capacity_a"], row[f"{down}_a"]) for row in rows))
     size = 0.35 * len(values) + 0.8
-    figure = Figure(figsize=(size * len(columns) + 1, size * len(lines) + 0.6), layout="constrained", dpi=150)
+    figure = sheet(size * len(columns) + 1, size * len(lines) + 0.6)
     panels = figure.subplots(len(lines), len(columns), squeeze=False)
     for i, line in enumerate(lines):
         for j, column in enumerate(columns):
@@ -144,7 +147,7 @@ def _proxies(layout: Layout, rows: Sequence[Row]) -> Figure:
     heads = list(dict.fromkeys((row["data_set"], row["capacity"], row["keep_rate"]) for row in rows))
     most = max(len({(row["measure"], row["block"]) for row in rows if row["anchor"] == anchor}) for anchor in anchors)
     width = len(anchors) * (0.42 * len(heads) + 1.9)
-    figure = Figure(figsize=(width, 0.2 * most + 1.8), layout="constrained", dpi=150)
+    figure = sheet(width, 0.2 * most + 1.8)
     panels = figure.subplots(1, len(anchors), squeeze=False)[0]
     for axes, anchor in zip(panels, anchors, strict=True):
         own = [row for row in rows if row["anchor"] == anchor]
@@ -176,7 +179,7 @@ def _depth_maps(layout: Layout, rows: Sequence[Row]) -> Figure:
     heads = list(
         dict.fromkeys((row["data_set"], row["capacity"], row["keep_rate"]) for row in rows if row["method"] != "none")
     )
-    figure = Figure(figsize=(1.3 * len(heads) + 1.2, 1.35 * len(methods) + 0.5), layout="constrained", dpi=150)
+    figure = sheet(1.3 * len(heads) + 1.2, 1.35 * len(methods) + 0.5)
     panels = figure.subplots(max(len(methods), 1), max(len(heads), 1), squeeze=False)
     low, high = min(min(row["blocks"], default=1) for row in rows) - 1, max(row["depth"] for row in rows)
     if any(row["blocks"] for row in rows):
@@ -207,7 +210,7 @@ def _matrix(axes: Axes, matrix: Any, colours: str, limits: tuple[float, float]) 
 
 
 def _nothing() -> Figure:
-    figure = Figure(figsize=(4, 2), layout="constrained", dpi=150)
+    figure = sheet(4, 2)
     axes = figure.subplots()
     axes.set_axis_off()
     axes.text(0.5, 0.5, "not yet run", ha="center", va="center", color="grey")

@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from atc.printable import printable
 from atc.report import escape
 from atc.report.cells import Cell
+from atc.report.costs import COSTS, cost_of
 from atc.report.escape import is_number
 from atc.report.layout import Layout
 from atc.report.matching import BASELINE
@@ -59,8 +60,26 @@ class Table:
     @property
     def heads(self) -> list[str]:
         """Headings of the columns after those that name the rows."""
-        parts = ("ours", "paper", "Δ") if self.compared else ("",)
-        return [f"{self.head(column)} {part}".strip() for column in self.columns for part in parts]
+        return [f"{self.head(column)} {part}".strip() for column in self.columns for part in self.part_heads]
+
+    @property
+    def part_heads(self) -> tuple[str, ...]:
+        """What the parts of a column are."""
+        ours = ("ours", "paper", "Δ") if self.compared else ("",)
+        return (*ours, *(COSTS[name].head for name in self.layout.cost))
+
+    def names(self, row: Key) -> list[str]:
+        """What a row is called."""
+        return [self.layout.names.get(value) or readable(value) for value in row]
+
+    def bold(self, row: Key) -> list[bool]:
+        """Which of the texts of a row are bold."""
+        cells = [self.cells.get((row, column)) for column in self.columns]
+        return [
+            number == 0 and getattr(cell, "best", None) is not None
+            for cell in cells
+            for number in range(len(self.part_heads))
+        ]
 
     def head(self, column: Key) -> str:
         """What a column is: values, with the axis before those that are numbers."""
@@ -74,13 +93,18 @@ class Table:
     def parts(self, cell: Cell | None) -> tuple[str, ...]:
         """What a cell says: ours, and where there are published numbers theirs and the difference."""
         texts = ("", "", "") if cell is None else self._texts(cell)
-        return texts if self.compared else texts[:1]
+        return (*(texts if self.compared else texts[:1]), *(_cost(cell, name) for name in self.layout.cost))
+
+    def _varies(self, cell: Cell) -> bool:
+        """Whether values differ; those of ranks and differences are over data sets, and equal ones say something."""
+        return cell.varies or self.layout.kind in ("ranks", "differences")
 
     def _texts(self, cell: Cell) -> tuple[str, str, str]:
         digits = self.layout.decimals
         ours = SHOWN.get(cell.state, "")
         if cell.mean is not None:
-            spread = "" if cell.spread is None else f" ± {cell.spread:.{digits}f}"
+            # A method that draws nothing at random gives one number, whatever the seed
+            spread = f" ± {cell.spread:.{digits}f}" if cell.spread is not None and self._varies(cell) else ""
             marks = ",".join(self.letters[remark] for remark in cell.remarks)
             ours = f"{cell.mean:.{digits}f}{spread}" + (f" [{marks}]" if marks else "")
         theirs = "–" if cell.published is None else f"{cell.published:.{digits}f}"
@@ -135,7 +159,9 @@ def terminal(table: Table) -> str:
         drawn.add_column("\n".join(printable(table.head(column)).split()), justify="right", no_wrap=True)
     for row in table.rows:
         cells = [table.cells.get((row, column)) for column in table.columns]
-        texts = [*map(readable, row), *(" | ".join(filter(None, table.parts(cell))) for cell in cells)]
+        starred = [" *" * (getattr(cell, "best", None) is not None) for cell in cells]
+        shown = [" | ".join(filter(None, table.parts(cell))) for cell in cells]
+        texts = [*table.names(row), *(text + star for text, star in zip(shown, starred, strict=True))]
         drawn.add_row(*map(printable, texts))
     # As wide as need be: the terminal wraps, rich would cut. What stands in brackets is text.
     out = io.StringIO()
@@ -152,9 +178,15 @@ def markdown(table: Table) -> str:
     """A heading, the table, its notes."""
     heads = [*table.layout.rows, *table.heads]
     lines = [_piped(heads), _piped(["---"] * len(table.layout.rows) + ["---:"] * len(table.heads))]
-    lines += [_piped([*map(readable, row), *table.texts(row)]) for row in table.rows]
+    lines += [_piped_row(table, row) for row in table.rows]
     notes = [f"- {escape.markdown(note)}" for note in table.notes]
     return "\n".join([f"## {escape.markdown(table.layout.title)}", "", *lines, "", *notes]).rstrip() + "\n"
+
+
+def _piped_row(table: Table, row: Key) -> str:
+    numbers = zip(map(escape.markdown, table.texts(row)), table.bold(row), strict=True)
+    texts = [f"**{text}**" if bold else text for text, bold in numbers]
+    return "| " + " | ".join([*map(escape.markdown, table.names(row)), *texts]) + " |"
 
 
 def _piped(texts: Sequence[str]) -> str:
@@ -163,17 +195,29 @@ def _piped(texts: Sequence[str]) -> str:
 
 def latex(table: Table) -> str:
     """A tabular of booktabs, its notes as comments."""
-    parts = 3 if table.compared else 1
+    parts = len(table.part_heads)
     names = "l" * len(table.layout.rows)
     lines = [f"% {escape.latex(note)}" for note in table.notes]
     lines += [f"\\begin{{tabular}}{{{names}{'r' * parts * len(table.columns)}}}", "\\toprule"]
     spanning = [f"\\multicolumn{{{parts}}}{{c}}{{{escape.latex(table.head(column))}}}" for column in table.columns]
     lines.append(" & ".join([*map(escape.latex, table.layout.rows), *spanning]) + r" \\")
-    if table.compared:
-        lines.append(" & ".join([""] * len(names) + ["ours", "paper", r"$\Delta$"] * len(table.columns)) + r" \\")
+    if parts > 1:
+        below = [*map(escape.latex, table.part_heads)] * len(table.columns)
+        lines.append(" & ".join([""] * len(names) + below) + r" \\")
     lines.append("\\midrule")
-    lines += [" & ".join(map(escape.latex, [*map(readable, row), *table.texts(row)])) + r" \\" for row in table.rows]
+    lines += [_tex_row(table, row) + r" \\" for row in table.rows]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def _tex_row(table: Table, row: Key) -> str:
+    numbers = zip(map(escape.latex, table.texts(row)), table.bold(row), strict=True)
+    texts = [f"\\textbf{{{text}}}" if bold else text for text, bold in numbers]
+    return " & ".join([*map(escape.latex, table.names(row)), *texts])
+
+
+def _cost(cell: Cell | None, name: str) -> str:
+    value = None if cell is None else cost_of(cell, name)
+    return "" if value is None else f"{value:.{COSTS[name].decimals}f}"
 
 
 def as_csv(table: Table) -> str:
@@ -182,14 +226,17 @@ def as_csv(table: Table) -> str:
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
     remarks = ["remarks"] if table.letters else []
-    heads = [*axes, "state", "ours", "spread", "seeds", "published", "difference", "source", *remarks]
+    more = [*table.layout.cost, *(["best"] if table.layout.best else []), *remarks]
+    heads = [*axes, "state", "ours", "spread", "seeds", "published", "difference", "source", *more]
     lines.writerow(map(escape.csv, heads))
     for cell in {id(cell): cell for cell in table.cells.values()}.values():
         numbers = [_plain(cell.mean), _plain(cell.spread), len(cell.values), _plain(cell.published)]
         where = [escape.csv(cell.where.get(axis, "")) for axis in axes]
         footnotes = [escape.csv("; ".join(cell.remarks))] if remarks else []
         source = escape.csv(cell.source or "")
-        lines.writerow([*where, cell.state, *numbers, _plain(cell.difference), source, *footnotes])
+        costs = [_plain(cost_of(cell, name)) for name in table.layout.cost]
+        best = [cell.best or ""] if table.layout.best else []
+        lines.writerow([*where, cell.state, *numbers, _plain(cell.difference), source, *costs, *best, *footnotes])
     return out.getvalue()
 
 

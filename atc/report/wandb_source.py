@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from atc.config import untrained
 from atc.core.metric import is_recorded
+from atc.extras import needs
 from atc.files import write_whole
 from atc.grids import grid
 from atc.runs import store
@@ -31,6 +32,7 @@ def records(project: str, api: Any = None) -> list[Record]:
     Raises:
         ValueError: no such project, or no access.
     """
+    needs("source=wandb", "wandb", "wandb")
     import wandb
 
     try:

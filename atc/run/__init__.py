@@ -20,7 +20,7 @@ from atc.run.parts import Parts, build, optimizer_of, run_of
 from atc.run.prediction import predict
 from atc.run.results import finish, result_of, result_of_selection
 from atc.run.tracing import tracing_of
-from atc.runs import checkpoints, directories, lock, record_file, store
+from atc.runs import checkpoints, directories, lock, predictions, record_file, store
 from atc.runs.context import recorded
 from atc.runs.record import Record
 from atc.runs.settings import plain_settings
@@ -127,7 +127,8 @@ def evaluate(cfg: DictConfig) -> Record:
 
     Args:
         cfg: conf/evaluate.yaml composed, with output_dir set; cfg.baselines adds the accuracy without reduction,
-            cfg.trace writes what became of the patches of each image (`atc.runs.traces`).
+            cfg.trace writes what became of the patches of each image (`atc.runs.traces`), cfg.predictions what was said
+            of each (`atc.runs.predictions`).
 
     Returns:
         The record, as written to output_dir/results.json.
@@ -149,6 +150,8 @@ def evaluate(cfg: DictConfig) -> Record:
         log.warning(notices[-1])
     run = run_of(parts, [*notices, *trained_otherwise(cfg, file)])
     run.begin()
+    if lock.is_first():
+        predictions.remove(run.directory)
     _keep_text_features(parts, run.record)
     reduces = parts.model.method.reduces
     with recorded(run, cause=partial(behind, trainer=parts.trainer)):
@@ -158,6 +161,8 @@ def evaluate(cfg: DictConfig) -> Record:
             reduced = "off_the_shelf" if file is None else "checkpoint"
             with tracing:
                 run.note(**result_of(parts, reduced if reduces else "dense"))
+        if cfg.get("predictions") and parts.trainer.is_global_zero:
+            run.update(predictions=predictions.in_brief(run.directory))
         return finish(run, parts)
 
 

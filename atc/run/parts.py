@@ -18,6 +18,7 @@ from atc.runs import directories
 from atc.runs.context import Run
 from atc.runs.settings import plain_settings
 from atc.tasks.compiled import compile_in_place
+from atc.tasks.predictions import Predictions
 from atc.tasks.sharding import shards
 from atc.tasks.teacher import Teacher
 from atc.tasks.trainer import build_trainer
@@ -113,6 +114,8 @@ def task_of(
         compile_in_place(model, cfg.get("compile"))
     task = objects.build_task(cfg, model, datamodule)
     task.teacher = teacher  # type: ignore[assignment]  # no module of the task
+    if cfg.get("predictions"):
+        task.test_predictions = Predictions(bool(task.multilabel))
     if cfg.get("cuda_graph"):
         task.replayed = Replayed(model)  # type: ignore[assignment]  # likewise
     return task

@@ -14,10 +14,11 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 # What an evaluation decides for itself; all the rest describes the model and comes with the checkpoint.
 OF_THE_EVALUATION = {"trainer", "logger", "callbacks", "baselines", "benchmark", "compile", "cuda_graph"} | {
     "trace",
+    "predictions",
     "cls_features",
 }
-# A prediction does not train either.
-OF_THE_PREDICTION = OF_THE_EVALUATION | {"optimizer"}
+# A prediction does not train either, and its threshold is of scores.
+OF_THE_PREDICTION = OF_THE_EVALUATION | {"optimizer", "threshold"}
 OF_THE_COMMAND = {"checkpoint", "use_ema", "resume", "output_dir", "paths", "debug", "sweep", "report", "hydra"}
 
 

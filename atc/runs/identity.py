@@ -20,7 +20,7 @@ RESULTS = 1
 # others are made of by interpolation.
 WITHOUT_EFFECT = (
     *("output_dir", "choices", "paths", "logger", "debug", "report", "sweep", "benchmark", "baselines", "hydra"),
-    *("resume", "activation_checkpointing", "keep_rate", "blocks", "t", "as_released", "weights"),
+    *("resume", "activation_checkpointing", "keep_rate", "threshold", "blocks", "t", "as_released", "weights"),
     *("images", "shard", "device"),
     *("callbacks.progress", "callbacks.gallery", "callbacks.stop_safely.minutes"),
     *("datamodule.num_workers", "datamodule.eval_batch_size"),
@@ -29,6 +29,16 @@ WITHOUT_EFFECT = (
 )
 # Weights, and the sentences that stand for weights of a classifier: they count with what is in them, wherever they are.
 WEIGHTS = ("backbone.checkpoint", "teacher.checkpoint", "task.checkpoint", "checkpoint", "task.prompts", "fid.weights")
+# Settings of a reducer that it got after runs of it were kept, and what it did before: at these values they leave
+# identities as they are.
+LATER = {
+    "reducers.agglomerative.Agglomerative": {
+        "feature": "keys",
+        "distance": "cosine",
+        "one_shot": False,
+        "size_bias": 1.0,
+    }
+}
 ROOT = "datamodule.root"  # of a data set, which lies in different places on different machines
 # Data sets that are the same for everybody, by the file of datamodules/: their roots count with their names. All others
 # count with their files.
@@ -49,7 +59,7 @@ def identity(cfg: DictConfig) -> str:
 
 def of_settings(determining: dict[str, Any]) -> str:
     """The identity of `settings(cfg)`, which is also what a record holds as its `config`."""
-    text = json.dumps([RESULTS, determining], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([RESULTS, _without_later(determining)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -167,6 +177,15 @@ def _listing(root: Path, changed: int) -> str:
                 line = f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n"
                 digest.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
     return f"files: {digest.hexdigest()}"
+
+
+def _without_later(determining: dict[str, Any]) -> dict[str, Any]:
+    reducer = determining.get("reducer")
+    later = LATER.get(str(_get(reducer, "_target_")), {})
+    if not isinstance(reducer, dict) or not later:
+        return determining
+    kept = {key: value for key, value in reducer.items() if key not in later or value != later[key]}
+    return determining | {"reducer": kept}
 
 
 def _without_nulls(node: Mapping[str, Any]) -> dict[str, Any]:

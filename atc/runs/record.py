@@ -31,6 +31,7 @@ class Record:
         task: the option chosen in conf/task.
         optimizer: the option chosen in conf/optimizer; None for an evaluation.
         keep_rate: the share of the tokens kept at each stage, or one for each of them.
+        threshold: the distance up to which tokens merge, or one for each stage, of methods that stop there.
         t: the number of tokens removed, of schedules that count so.
         status: how the run ended, or that it has not.
         started: when the run began, as an ISO time.
@@ -55,6 +56,7 @@ class Record:
             are; by quantity, such as gflops, its values.
         tokens_per_block: how many tokens enter each block.
         corrupt_images: how many images could not be read.
+        predictions: by evaluation, what was said of each image, in brief: see `atc.runs.predictions`.
         prompts: of a zero-shot classifier: the hash of the prompts file, how many classes and texts it has.
         config: the settings that the identity is made of.
         others: parts that have no field here, such as the options chosen in other groups.
@@ -70,6 +72,7 @@ class Record:
     task: str | None = None
     optimizer: str | None = None
     keep_rate: float | Sequence[float] | None = None
+    threshold: float | Sequence[float] | None = None
     t: int | None = None
     status: Status | None = None
     started: str | None = None
@@ -93,6 +96,7 @@ class Record:
     results: Mapping[str, Result | float | None] = field(default_factory=dict)
     tokens_per_block: Sequence[int | float] = ()
     corrupt_images: int | None = None
+    predictions: Mapping[str, Mapping[str, Any]] | None = None
     prompts: Mapping[str, Any] | None = None
     config: Settings = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -5,6 +5,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+# ${unless:A,B} of conf/schedule: B, and null where there is A.
+OmegaConf.register_new_resolver("unless", lambda first, second: second if first is None else None, replace=True)
+
 
 def command_of(settings: Mapping[str, Any] | DictConfig) -> str:
     """Which command a configuration, or what a record holds of it, is one of.

@@ -133,8 +133,8 @@ def reconcile(directory: str | Path, store: str | Path, cfg: DictConfig) -> Path
 def with_settings(record: Record, cfg: DictConfig) -> Record:
     """A record as the store holds it: with the settings of its run.
 
-    The columns to select by come first: the options chosen, keep_rate or t if the schedule has them, seed; `config` is
-    what `identity` is the hash of, and free of paths.
+    The columns to select by come first: the options chosen, keep_rate, threshold or t if the schedule has them,
+    seed; `config` is what `identity` is the hash of, and free of paths.
 
     Args:
         record: that of results.json.
@@ -148,6 +148,8 @@ def with_settings(record: Record, cfg: DictConfig) -> Record:
     chosen = {group: choices[group] for group in GROUPS if choices.get(group)}
     plain = plain_settings(schedule, resolve=True) if isinstance(schedule, DictConfig) else schedule
     counts = {key: plain[key] for key in ("keep_rate", "t") if key in plain}
+    if plain.get("threshold") is not None:
+        counts = {"threshold": plain["threshold"]}
     rest = {key: value for key, value in record.as_dict().items() if key not in chosen}
     parts = {
         "identity": identity.of_settings(determining),

@@ -138,6 +138,10 @@ _PARTS: dict[str, tuple[Callable[[object], bool], str]] = {
     "versions": (lambda value: _maps_to(value, str), "a mapping from packages to versions"),
     "metric": (is_recorded, "the name, unit, scale and direction of a metric, or null"),
     "tf32": (lambda value: value is None or _maps_to(value, bool), "a mapping to true or false, or null"),
+    "predictions": (
+        lambda value: value is None or _maps_to(value, dict),
+        "a mapping from results to mappings, or null",
+    ),
     "code": (lambda value: value is None or _maps_to(value, str), "a mapping from groups to hashes, or null"),
 }
 

@@ -56,6 +56,7 @@ class StopSafely(Callback):
         if self.received:
             raise Interrupted(number)
         self.received = number
+        signals.expect_dead_workers()
 
     def _asked_to(self, trainer: Trainer) -> tuple[bool, bool]:
         """Whether to stop, and whether to save."""
@@ -102,12 +103,16 @@ class StopSafely(Callback):
 
 
 def behind(error: BaseException, trainer: Trainer) -> BaseException:
-    """What ended a run: the signal, where the same signal has ended a loader worker first; else the error."""
-    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's types
-            if isinstance(callback, StopSafely) and callback.received:
-                return Interrupted(callback.received)
-    return error
+    """What ended a run: the signal, where the same signal has ended a loader worker as well; else the error."""
+    if not signals.is_of_a_worker(error):
+        return error
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's types
+        if isinstance(callback, StopSafely) and callback.received:
+            return Interrupted(callback.received)
+    earlier = error.__context__
+    while earlier is not None and not isinstance(earlier, Interrupted):
+        earlier = earlier.__context__
+    return earlier or error
 
 
 def arrange(trainer: Trainer) -> None:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torchmetrics
@@ -14,6 +15,7 @@ from atc.tasks import teacher as teachers
 from atc.tasks.evaluated import Evaluated, counts
 from atc.tasks.finite import StopNotFinite
 from atc.tasks.optim import training_length
+from atc.tasks.predictions import Predictions
 from atc.tasks.teacher import Teacher
 from atc.vit.reducer_losses import with_total
 
@@ -36,6 +38,7 @@ class Task(LightningModule):
     Attributes:
         metric: what epochs are selected by and a summary shows; a subclass sets it, and with it `score`, its name, and
             `selection_metric`, under which it is logged.
+        test_predictions: keeps what a test says of each image, for a file; None: nothing does.
         teacher: what reducers with a loss may learn from; None without one.
         multilabel: whether targets are rows of labels; of no concern to tasks other than classification.
     """
@@ -65,6 +68,7 @@ class Task(LightningModule):
         self.test_metrics = self.val_metrics.clone(prefix="test/")
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_images, self.test_images = Evaluated(), Evaluated()
+        self.test_predictions: Predictions | None = None
         self.images: dict[str, dict[str, int]] = {}  # behind the last validation, under "val", and behind each test
         self.test_name = "test"
         self._configured: dict[str, Any] = {}
@@ -127,9 +131,11 @@ class Task(LightningModule):
     def test_step(self, batch: Batch, index: int) -> None:
         """Loss and metrics on test images."""
         self.test_metrics.prefix = f"{self.test_name}/"
-        self._evaluate(batch, self.test_metrics, self.test_name)
+        outputs = self._evaluate(batch, self.test_metrics, self.test_name)
+        if self.test_predictions is not None and outputs is not None:
+            self.test_predictions.update(index, outputs, batch[1])
 
-    def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> None:
+    def _evaluate(self, batch: Batch, metrics: MetricCollection, name: str) -> Tensor | None:
         images, targets = batch
         outputs = self._counted(self.scores(images).float(), name)
         self.update_metrics(metrics, outputs, targets)
@@ -138,6 +144,7 @@ class Task(LightningModule):
         loss.update(self.evaluation_loss(outputs, targets), len(targets))
         self.log(f"{name}/loss", loss)
         self.log_dict(metrics)
+        return outputs
 
     def _counted(self, logits: Tensor, name: str) -> Tensor:
         (self.val_images if name == "val" else self.test_images).update(logits)
@@ -150,6 +157,8 @@ class Task(LightningModule):
     def on_test_epoch_start(self) -> None:
         """Count anew."""
         self.test_images.reset()
+        if self.test_predictions is not None:
+            self.test_predictions.begin(self.trainer.test_dataloaders)
 
     def on_validation_epoch_end(self) -> None:
         """How many images it was over. NotFinite if a logit or the loss is not finite."""
@@ -159,6 +168,10 @@ class Task(LightningModule):
         """How many images it was over. NotFinite if a logit or the loss is not finite."""
         loaders = self.trainer.test_dataloaders
         self.images[self.test_name] = counts(self.test_name, self.test_images, self.test_loss, loaders)
+        if self.test_predictions is not None:
+            found = self.test_predictions.compute()  # of all processes
+            if self.trainer.is_global_zero:
+                self.test_predictions.write(Path(self.trainer.default_root_dir), self.test_name, found)
 
     def setup(self, stage: str) -> None:
         """Optimiser and schedule over as many updates as the trainer will make.

@@ -8,6 +8,7 @@ import atc
 from atc.config.build import names
 from atc.pictures import order
 from tests import golden
+from tests.reducers.amounts import amount
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def images():
 
 @pytest.mark.parametrize("name", [name for name in names("reducer") if name != "svit"])
 def test_replayed_to_the_end_of_a_stage_every_method_is_where_the_model_was(name, vit, images):
-    model = atc.wrap(vit, name, 0.5, blocks=(4,) if name == "tome_2d" else (4, 7, 10), clamp=True)
+    model = atc.wrap(vit, name, **amount(name), blocks=(4,) if name == "tome_2d" else (4, 7, 10), clamp=True)
     found = order.histories(model, images)
     assert len(found) == 2
     for image, history in enumerate(found):

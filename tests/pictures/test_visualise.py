@@ -50,6 +50,19 @@ def test_several_reducers_and_keep_rates_are_rows(cat, tmp_path):
     assert (tmp_path / "again.svg").read_text() == drawn
 
 
+def test_images_down_and_the_last_stage_of_methods_across(cat, tmp_path):
+    Image.fromarray(golden.outputs("backbone")["images"][1]).save("dog.png")
+    asked = [cat, *UNTRAINED, "reducer=[tome,topk,random]", "look=detail", "last_stage=true", "more_images=[dog.png]"]
+    assert main([*asked, "output=across.svg"]) == 0
+    drawn = (tmp_path / "across.svg").read_text()
+    assert drawn.count("<image") == 2 * 4
+    words = {"input": 1, "tome": 1, "topk": 1, "random": 1, "49 patches": 2, "6 tokens": 4, "7 tokens": 2}
+    assert {word: drawn.count(f">{word}</text>") for word in words} == words
+    assert "stage" not in drawn
+    assert main([*asked, "output=across.pdf", "look=[mean,distinct]"]) == 0
+    assert (tmp_path / "across.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_a_few_colours_make_a_small_file(cat, tmp_path):
     for colours, name in (("null", "all.png"), ("64", "few.png")):
         assert main([cat, *UNTRAINED, f"png_colours={colours}", f"output={name}", "look=detail"]) == 0
@@ -128,6 +141,8 @@ def test_a_backbone_may_say_how_it_attends():
         (["image=digits:1", "reducer=[]"], "nothing between the brackets"),
         (["image=digits:1", "kep_rate=0.5", "reducer=[tome,topk]"], "did you mean 'keep_rate'"),
         (["image=digits:1", "keep_rate=2", *UNTRAINED], "keep_rate=2 must lie in"),
+        (["image=digits:1", "more_images=[a.png]"], "more_images=[...] goes with last_stage=true and image=PATH"),
+        (["image=digits:1", "last_stage=true", "output=a.gif", *UNTRAINED], "last_stage=true draws one picture"),
         (["image=digits:1", "output=cat.bmp"], "must end in one of .png"),
         (["image=digits:1", "output=missing/cat.png"], "there is no directory missing"),
         (["image=digits:1", "gif.per_stage=0", "output=a.gif", *UNTRAINED], "per_stage=0"),

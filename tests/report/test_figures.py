@@ -97,7 +97,7 @@ def test_differences_to_the_best_earlier_method() -> None:
 )
 def test_drawn(tmp_path: Path, name: str, records: list[Parts]) -> None:
     files = report_of(layout.load(name), records).write(tmp_path)
-    assert {file.suffix for file in files} == {".md", ".tex", ".csv", ".json", ".png", ".svg"}
+    assert {file.suffix for file in files} == {".md", ".tex", ".csv", ".json", ".png", ".svg", ".pdf"}
     with Image.open(tmp_path / f"{name}.png") as picture:
         assert len(picture.convert("L").getcolors()) > 10
     text = (tmp_path / f"{name}.svg").read_text()

@@ -84,10 +84,10 @@ def test_a_low_fid_is_a_good_one(tmp_path: Path) -> None:
 
 def test_figures_say_the_metric(tmp_path: Path) -> None:
     runs = fids(tome=33.6, atc_single=33.5, atc_average=33.4, atc_complete=33.6)
-    for kind, said in (("curves", ">fid<"), ("differences", "fid, below the best prior method")):
+    for kind, said in (("curves", ">FID<"), ("differences", "fid, below the best prior method")):
         more = ", against: [tome]" if kind == "differences" else ""
         assert said in report_of(table2(tmp_path, kind, more), runs).svg()
-    assert "accuracy or mAP, %" in report_of(layout.load("atc_fig4_deit"), []).svg()
+    assert "top-1 accuracy, %" in report_of(layout.load("atc_fig4_deit"), []).svg()
 
 
 @pytest.mark.parametrize("metric", ["clip_score", "[fid, fid]", "{unit: points}", "[]"])

@@ -95,7 +95,7 @@ def test_each_is_drawn_and_written(store, name: str, tmp_path: Path, capsys) -> 
     assert "28 runs on 60 images" in made.text()
     assert main([name, "--store", str(place), "--output", str(tmp_path)]) == 0
     files = {path.suffix for path in tmp_path.iterdir()}
-    assert files == {".md", ".tex", ".csv", ".json", ".png", ".svg"}
+    assert files == {".md", ".tex", ".csv", ".json", ".png", ".svg", ".pdf"}
     lines = list(csv.DictReader(io.StringIO((tmp_path / f"{name}.csv").read_text())))
     assert len(lines) == len(made.rows)
     assert "a<b>" not in made.svg()
@@ -106,7 +106,7 @@ def test_what_was_not_computed_says_how(tmp_path: Path) -> None:
     made = study.build_study(layout.load("study_digits_proxy"), {})
     assert not made.measured
     assert "python -m atc.study all RUNS --name digits" in made.text()
-    assert {path.suffix for path in made.write(tmp_path)} >= {".png", ".svg"}
+    assert {path.suffix for path in made.write(tmp_path)} >= {".png", ".svg", ".pdf"}
 
 
 def test_chance_and_significance_stand_beside_the_numbers(store) -> None:

@@ -46,7 +46,11 @@ def records(said: layout.Layout) -> list[Parts]:
         }
         columns = {"backbone": point["backbone"], "reducer": point["reducer"], "keep_rate": float(point["keep_rate"])}
         metric = {"name": "map_box", "unit": "points", "scale": 100.0, "higher_is_better": True}
-        made.append(parts(NAME, **columns) | {"score": "map_box", "metric": metric, "results": results})
+        epochs, milestones = (6, [4]) if point["backbone"] == "deit_tiny" else (4, [3])
+        recipe = {"trainer": {"max_epochs": epochs}, "optimizer": {"milestones": milestones}}
+        made.append(
+            parts(NAME, **columns) | {"score": "map_box", "metric": metric, "results": results, "config": recipe}
+        )
     return made
 
 

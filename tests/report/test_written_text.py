@@ -110,7 +110,15 @@ def test_pictures(tmp_path: Path) -> None:
     tree = ElementTree.fromstring(text)
     assert not [node for node in tree.iter() if node.tag.rpartition("}")[2] in ("script", "image", "a")]
     assert "$\\frac{1}$" in text
-    assert {file.suffix for file in found.write(tmp_path / "out")} == {".md", ".tex", ".csv", ".json", ".png", ".svg"}
+    assert {file.suffix for file in found.write(tmp_path / "out")} == {
+        ".md",
+        ".tex",
+        ".csv",
+        ".json",
+        ".png",
+        ".svg",
+        ".pdf",
+    }
 
 
 def test_open_markers_for_marked_cells(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
         "benchmark.seconds=9",
         "t=3",
         "baselines=false",
+        "reducer.distance=cosine",  # as before it was a setting
     ],
 )
 def test_the_same_run(tmp_path: Path, plain: str, override: str) -> None:
@@ -38,7 +39,10 @@ def test_the_same_run(tmp_path: Path, plain: str, override: str) -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=1", "keep_rate=0.6", "reducer=tome", "schedule=constant", "trainer.max_epochs=3", "optimizer.lr=1e-4"],
+    [
+        *("seed=1", "keep_rate=0.6", "reducer=tome", "schedule=constant", "trainer.max_epochs=3", "optimizer.lr=1e-4"),
+        *("reducer.distance=euclidean", "reducer.size_bias=0.5"),
+    ],
 )
 def test_another_run(tmp_path: Path, plain: str, override: str) -> None:
     assert of(tmp_path, override) != plain

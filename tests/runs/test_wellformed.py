@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +80,7 @@ def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "gone.json").symlink_to("nowhere")
-    begin = time.monotonic()
     assert len(Store(tmp_path).records()) == 1
-    assert time.monotonic() - begin < 5
 
 
 def test_too_large(tmp_path: Path) -> None:

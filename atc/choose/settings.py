@@ -1,0 +1,91 @@
+"""The settings of conf/choose.yaml: what each may be. Imports no PyTorch."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+
+from atc.config import build, untrained
+from atc.extras import needs
+from atc.values import Blocks, Count, Positive, Seed, Whole, check
+
+DRAWN = (".png", ".svg", ".pdf")
+SCHEDULES = ("stages", "constant", "linear")
+Budget = Annotated[float, "(0, 1)"]
+_TYPES: dict[str, Any] = {
+    "images": os.PathLike[str] | None,
+    "part": Literal["val", "test"],
+    "choose_on": Count,
+    "check_on": Count,
+    "cost": Literal["gflops", "latency"],
+    "budget": Budget,
+    "front": Sequence[Budget],
+    "reducers": Sequence[str] | None,
+    "schedules": Sequence[str],
+    "blocks": Blocks,
+    "best": Count,
+    "trials": Whole,
+    "batch_size": Count,
+    "seconds": Positive,
+    "device": Literal["cpu", "cuda"] | None,
+    "threads": Annotated[int, "[1, 1024]"] | None,
+    "output": os.PathLike[str] | None,
+    "seed": Seed,
+    "debug": bool,
+}
+
+
+def check_values(cfg: DictConfig) -> None:
+    """ValueError or OSError, one line, for a setting that cannot have its value."""
+    for name, annotation in _TYPES.items():
+        value = OmegaConf.select(cfg, name)
+        check(name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, annotation)
+    if not isinstance(cfg.get("backbone"), DictConfig):
+        raise ValueError(f"backbone={cfg.get('backbone')}: a choice needs a backbone: backbone=deit_tiny, for one")
+    if (cfg.images is None) == (cfg.get("datamodule") is None):
+        given = "both are given" if cfg.images is not None else "none is given"
+        raise ValueError(f"images to compare on: images=FOLDER, or a data set as in datamodule=digits; {given}")
+    if cfg.images is not None and not Path(str(cfg.images)).expanduser().is_dir():
+        raise FileNotFoundError(f"images={cfg.images}: there is no such folder (looked from {Path.cwd()})")
+    for key, options in (("schedules", list(SCHEDULES)), ("reducers", build.names("reducer"))):
+        if cfg[key] == []:
+            raise ValueError(f"{key}=[] leaves nothing to compare: there are {', '.join(options)}")
+        for one in cfg[key] or []:
+            if one not in options:
+                raise ValueError(f"{key}: unknown {key[:-1]} '{one}': {build.nearest(str(one), options)}")
+    if cfg.trials and importlib.util.find_spec("optuna") is None:
+        raise ValueError(
+            f"trials={cfg.trials} needs Optuna: pip install 'atc-toolkit[optuna]'; trials=0 compares without a search"
+        )
+    needs("the picture of a choice", "matplotlib", "pictures")
+    _check_output(cfg)
+
+
+def reducers(cfg: DictConfig) -> list[str]:
+    """The methods to compare: those named, or all that reduce and need no training."""
+    if cfg.reducers is not None:
+        return list(cfg.reducers)
+    every = [name for name in build.names("reducer") if name != "none"]
+    without = untrained.names(every)
+    return [name for name in every if name not in without]
+
+
+def output(cfg: DictConfig, backbone: str) -> Path:
+    """The picture to write."""
+    return Path(f"{backbone}_front.png") if cfg.output is None else Path(str(cfg.output))
+
+
+def _check_output(cfg: DictConfig) -> None:
+    path = output(cfg, "backbone")
+    if path.suffix not in DRAWN:
+        raise ValueError(f"output={cfg.output} must end in one of {', '.join(DRAWN)}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"output={cfg.output}: there is no directory {path.parent}")
+    for file in (path, path.with_suffix(".json")):
+        if file.is_dir():
+            raise IsADirectoryError(f"output={cfg.output}: {file} is a directory: choose another name")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"output={cfg.output}: the directory {path.parent} cannot be written to")

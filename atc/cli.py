@@ -160,7 +160,7 @@ def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
 def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     """The configuration to run: with its directory and, given another run's checkpoint, with what was saved with it."""
     context = HydraConfig.get()
-    arguments.check_groups(context.overrides.task)
+    arguments.check_groups(name, context.overrides.task)
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
         cfg.choices = chosen_options(context.runtime.choices)
@@ -214,7 +214,7 @@ def _sweep_subdir(name: str, number: int, resume: str | None, *, _root_: DictCon
 def _checked(name: str, root: DictConfig) -> DictConfig:
     """A copy of the configuration whose values are checked, as far as they do not come with another run."""
     cfg = root.copy()
-    arguments.check_groups(list(cfg.hydra.overrides.task))
+    arguments.check_groups(name, list(cfg.hydra.overrides.task))
     with open_dict(cfg):
         cfg.choices = chosen_options(cfg.hydra.runtime.choices)
         del cfg["hydra"]

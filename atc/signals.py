@@ -2,9 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Mapping
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 # Those that this platform has. SIGUSR1 is what clusters send before they stop a job, SIGHUP what a terminal sends
@@ -16,6 +17,9 @@ PATIENCE = 60  # seconds that a child process outlives a SIGTERM, for its parent
 
 _owner = os.getpid()
 _launcher: Any = None
+# What there was before ours, which is installed once: others, such as W&B's, may lead back to it.
+_excepthook: Any = None
+_unraisable: Any = None
 
 
 class Interrupted(BaseException):
@@ -35,6 +39,7 @@ def raise_interrupted(number: int, frame: FrameType | None) -> None:
     if is_child():
         bide(number)
         return
+    expect_dead_workers()
     if _launcher is not None:
         _launcher.kill(number)  # the processes for other devices, which wait for this one
     raise Interrupted(number)
@@ -48,10 +53,12 @@ def take_over() -> dict[int, Any]:
     Returns:
         The handlers there were, for `hand_back`; none outside of the main thread, where signals do not arrive.
     """
-    global _owner
+    global _owner, _excepthook
     if threading.current_thread() is not threading.main_thread():
         return {}
     _owner = os.getpid()
+    if _excepthook is None:
+        _excepthook, sys.excepthook = sys.excepthook, _but_in_workers
     return {number: signal.signal(number, raise_interrupted) for number in SIGNALS if is_free(number)}
 
 
@@ -80,6 +87,33 @@ def bide(number: int) -> None:
         signal.signal(number, signal.SIG_DFL)
         if hasattr(signal, "alarm"):
             signal.alarm(PATIENCE)
+
+
+def is_of_a_worker(error: BaseException | None) -> bool:
+    """Whether an error is PyTorch's, of a loader worker that has died."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def expect_dead_workers() -> None:
+    """From now on, say nothing of loader workers whose end is noticed where nobody can catch the error.
+
+    PyTorch handles SIGTERM in its workers by itself, so that one to all processes ends them; it raises the error
+    wherever the main thread is, which may be in a destructor.
+    """
+    global _unraisable
+    if _unraisable is None:
+        _unraisable, sys.unraisablehook = sys.unraisablehook, _but_for_workers
+
+
+def _but_for_workers(unraisable: Any) -> None:
+    if not is_of_a_worker(unraisable.exc_value):
+        _unraisable(unraisable)
+
+
+def _but_in_workers(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The thread of a worker that shares memory with its parent prints an error if the parent stops meanwhile."""
+    if not (is_child() and isinstance(error, (ConnectionError, EOFError))):
+        _excepthook(kind, error, trace)
 
 
 def pass_on(launcher: Any) -> None:

@@ -51,8 +51,8 @@ class Grid(Sweeper):
     Args:
         grids: each a mapping from settings to the value or values they take; the runs of a grid are the product of its
             axes, and a sweep runs one grid after another.
-        out_of_reach: points that no run can have, as settings with their values; left out, and shown as such, as are
-            methods that need training where nothing is trained.
+        out_of_reach: points that no run can have, as settings with their values, of which a list means any; left out,
+            and shown as such, as are methods that need training where nothing is trained.
         dry_run: only say what is done and what is missing.
         rerun: True runs what is done again; "changed" only what was done with other code than today's.
     """
@@ -247,4 +247,4 @@ def _needless(axis: str, cell: Mapping[str, str]) -> bool:
     """Whether a setting means nothing for a point, as that of a reduction without one."""
     from atc.grids import grid
 
-    return cell.get("reducer") == "none" and axis in grid.OF_THE_METHOD
+    return cell.get("reducer") == "none" and axis.partition(".")[0] in grid.OF_THE_METHOD

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lightning import Trainer
 
 from atc import signals
 from atc.signals import SIGNALS, Interrupted, hand_back, is_free, raise_interrupted, take_over
+from atc.tasks.interrupt import behind
 from tests.harness.commands import environment
 
 # Stops at a signal as a command does, and says which.
@@ -162,3 +164,110 @@ def test_processes_for_other_devices_are_told() -> None:
     signals.pass_on(object())  # a launcher without processes of its own
     with pytest.raises(Interrupted, match="SIGHUP"):
         os.kill(os.getpid(), signal.SIGHUP)
+
+
+# A loader worker that dies while its iterator is being destroyed, where PyTorch's error can be caught by nobody.
+DEAD_WORKER = """
+import os, signal, sys, time
+from torch.utils.data import DataLoader
+from atc import signals
+signals.take_over()
+
+class Late:
+    def __init__(self, iterator): self.iterator = iterator
+    def __del__(self):
+        os.kill(self.iterator._workers[0].pid, signal.SIGKILL)
+        time.sleep(30)
+
+class Broken:
+    def __del__(self): raise RuntimeError("of another kind")
+
+iterator = iter(DataLoader(range(8), num_workers=1))
+next(iterator)
+if sys.argv[1] == "stopped":
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+    except signals.Interrupted:
+        pass
+late = Late(iterator)
+del late
+broken = Broken()
+del broken
+"""
+
+
+@pytest.mark.parametrize("when", ["running", "stopped"])
+def test_of_workers_that_a_signal_ends_nothing_is_said(when: str) -> None:
+    found = subprocess.run([sys.executable, "-c", DEAD_WORKER, when], env=environment(), capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert ("DataLoader worker" in found.stderr) == (when == "running"), found.stderr
+    assert "RuntimeError: of another kind" in found.stderr
+
+
+def test_a_signal_ends_the_run_and_not_the_worker_that_it_has_ended_too() -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    died = RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated. ")
+    assert behind(died, trainer) is died
+    other = RuntimeError("something else")
+    try:
+        try:
+            raise Interrupted(signal.SIGQUIT)
+        except Interrupted:
+            raise died  # noqa: B904  # as from the handler of a signal
+    except RuntimeError as error:
+        found = behind(error, trainer)
+    assert isinstance(found, Interrupted)
+    assert found.number == signal.SIGQUIT
+    other.__context__ = Interrupted(signal.SIGQUIT)
+    assert behind(other, trainer) is other
+
+
+# A worker whose parent no longer takes what it shares, and an error of its own.
+RESET = """
+import os, sys
+from atc import signals
+signals.take_over()
+signals.take_over()
+if (child := os.fork()) == 0:
+    for error in (ConnectionResetError("by peer"), EOFError("nothing left"), ValueError("of its own")):
+        sys.excepthook(type(error), error, None)
+    os._exit(0)
+os.waitpid(child, 0)
+raise ConnectionError("of the parent")
+"""
+
+
+def test_of_a_parent_that_stops_workers_say_nothing() -> None:
+    found = subprocess.run([sys.executable, "-c", RESET], env=environment(), capture_output=True, text=True)
+    assert "ValueError: of its own" in found.stderr
+    assert "ConnectionError: of the parent" in found.stderr
+    assert "by peer" not in found.stderr
+    assert "nothing left" not in found.stderr
+
+
+# Hooks of a library between two calls, which call those before them, as W&B's do between two runs of a sweep.
+WRAPPED = """
+import sys
+from atc import signals
+signals.take_over()
+signals.expect_dead_workers()
+first, second = sys.excepthook, sys.unraisablehook
+sys.excepthook = lambda *error: first(*error)
+sys.unraisablehook = lambda error: second(error)
+signals.take_over()
+signals.expect_dead_workers()
+
+class Broken:
+    def __del__(self): raise RuntimeError("of a destructor")
+
+broken = Broken()
+del broken
+raise ValueError("of the program")
+"""
+
+
+def test_hooks_of_others_that_call_ours_end() -> None:
+    found = subprocess.run([sys.executable, "-c", WRAPPED], env=environment(), capture_output=True, text=True)
+    assert found.stderr.count("RuntimeError: of a destructor") == 1
+    assert found.stderr.count("ValueError: of the program") == 1
+    assert "RecursionError" not in found.stderr

@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,6 +12,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from atc.config import build, sections
+from atc.values import shown
 
 # Settings that are files or directories, which may hold any characters.
 _PATH = re.compile(
@@ -64,15 +65,31 @@ def quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def check_groups(overrides: Sequence[str]) -> None:
+def check_groups(name: str, overrides: Sequence[str]) -> None:
     """ValueError for reducer=[atc_average,tome], which Hydra takes for a mixture, and for what would be replaced."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    said = OverridesParser.create().parse_overrides(list(overrides))
+    if name != "predict":  # whose threshold is of scores
+        check_counts({override.key_or_group: override.value() for override in said})
+    for override in said:
         group, value = override.key_or_group, override.value()
         if group in _SET:
             raise ValueError(f"{group}={value} is set when the run starts; {_SET[group].format(value)}")
         if isinstance(value, list) and (build.conf_dir() / group).is_dir():
             names = ",".join(map(str, value))
             raise ValueError(f"{group}=[{names}]: a run has one {group}; for one run each: -m {group}={names}")
+
+
+def check_counts(said: Mapping[str, Any]) -> None:
+    """ValueError for a keep rate and a threshold beside each other.
+
+    Args:
+        said: the values of a command line by setting.
+    """
+    rates, thresholds = (said.get(name) for name in ("keep_rate", "threshold"))
+    if rates is not None and thresholds is not None:
+        raise ValueError(
+            f"give either keep_rate or threshold, got keep_rate={shown(rates)} and threshold={shown(thresholds)}"
+        )
 
 
 def _is_option(argument: str) -> bool:

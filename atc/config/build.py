@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from atc import methods
 from atc.config import installed
 from atc.methods import conf_dir as conf_dir
+from atc.runs import settings as _settings  # noqa: F401  # with the resolver that conf/schedule uses
 
 if TYPE_CHECKING:
     from atc.core import Reducer

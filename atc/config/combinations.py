@@ -8,6 +8,8 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from atc.config.arguments import check_counts
+
 
 class Choice(NamedTuple):
     """One combination of the settings that were given as lists."""
@@ -49,7 +51,9 @@ def combinations(config: str, given: Sequence[str], several: Collection[str]) ->
     """
     lists: dict[str, list[Any]] = {}
     others = []
-    for argument, override in zip(given, OverridesParser.create().parse_overrides(list(given)), strict=True):
+    said = OverridesParser.create().parse_overrides(list(given))
+    check_counts({override.key_or_group: override.value() for override in said})
+    for argument, override in zip(given, said, strict=True):
         value = override.value()
         if override.key_or_group in several and isinstance(value, list):
             if not value:

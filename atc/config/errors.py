@@ -69,7 +69,7 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
     if isinstance(error, OmegaConfBaseException) and (found := _MISSING.search(str(error))):  # here, or referred to
         return f"{found[1]} has no default: set it on the command line, {found[1]}=..."
     if isinstance(error, HydraException):
-        if _REFERRED.search(str(error)) and (said := _several_options(overrides)):
+        if _REFERRED.search(str(error)) and (said := _several_options(config_name, overrides)):
             return said
         if found := re.search(r"In '([^']+)': Could not override '([^']+)'", str(error)):
             return f"{found[1]} is not for '{config_name}', which has no '{found[2]}' to set"
@@ -115,10 +115,10 @@ def _is_users(error: BaseException) -> bool:
     return lightning is not None and isinstance(error, lightning.MisconfigurationException)
 
 
-def _several_options(overrides: list[str]) -> str | None:
+def _several_options(config_name: str, overrides: list[str]) -> str | None:
     """What is wrong with a list for a group, for which Hydra blames what is named after the group's option."""
     try:
-        arguments.check_groups(overrides)
+        arguments.check_groups(config_name, overrides)
     except ValueError as error:
         return str(error)
     return None
@@ -155,6 +155,8 @@ def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
     if not OmegaConf.is_dict(node):
         return f"unknown setting '{key}': there is no '{head}' to have settings"
     known = [str(name) for name in node if not str(name).startswith("_")]
+    if leaf in known:  # in this configuration, but not in each of the runs of a sweep
+        return f"not every {head} of these runs has a setting '{leaf}': name those that have it, {head}=..."
     if head:
         return f"'{head}' has no setting '{leaf}': {build.nearest(leaf, known)}; to add one all the same: +{key}=..."
     of_the_run = {"hydra", "choices", "output_dir"}  # not for the command line

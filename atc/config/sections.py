@@ -102,13 +102,12 @@ def check_grids(grids: Any, out_of_reach: Any) -> None:
     for name, value in (("grids", grids), ("out_of_reach", out_of_reach)):
         if not isinstance(value, list | tuple) or not all(isinstance(one, dict) for one in value):
             raise ValueError(f"{name}={value} must be a list of mappings from settings to values: [{{reducer: tome}}]")
+        for axis, one in (pair for part in value for pair in part.items()):
+            several = one if isinstance(one, list) else [one]
+            if not isinstance(axis, str) or not several or any(isinstance(inner, dict) for inner in several):
+                raise ValueError(f"{name}: {axis}={one} must be a setting with its value, or a list of values")
     if not grids:
         raise ValueError("grids=[] has no runs")
-    for one in grids:
-        for axis, value in one.items():
-            several = value if isinstance(value, list) else [value]
-            if not isinstance(axis, str) or not several or any(isinstance(inner, dict) for inner in several):
-                raise ValueError(f"grids: {axis}={value} must be a setting with its value, or a list of values")
 
 
 def read_published(file: Path) -> list[dict[str, str]]:
@@ -163,7 +162,8 @@ STUDY = ("similarity", "matrices", "proxies", "depth_maps", "fixed_patterns")
 KINDS = ("table", "curves", "ranks", "differences", "throughput", *STUDY, "pictures")
 STUDY_AXES = ("keep_rate", "capacity", "method", "data_set")
 SETTINGS = ("off_the_shelf", "fine_tuned")
-_LISTS = ("of", "settings", "rows", "columns", "against", "notes", "published")
+COSTS = ("gflops", "images_per_second", "latency")
+_LISTS = ("of", "settings", "rows", "columns", "against", "notes", "published", "cost")
 _AXES = (_are_texts, "a list of axes, such as [reducer]")
 _PARTS: dict[str, tuple[Check, str]] = {
     "title": (_is_text, "text"),
@@ -185,6 +185,15 @@ _PARTS: dict[str, tuple[Check, str]] = {
     ),
     "metric": (lambda value: isinstance(value, str | dict | list | tuple), "a metric, or a list of them"),
     "decimals": (lambda value: _is_count(value) and 0 <= value <= 9, "a whole number from 0 to 9"),
+    "best": (lambda value: isinstance(value, bool), "true or false"),
+    "cost": (
+        lambda value: _are_texts(value) and all(one in COSTS for one in value),
+        f"a list of {', '.join(COSTS)}",
+    ),
+    "names": (
+        lambda value: value == "paper" or (isinstance(value, dict) and _are_texts([*value, *value.values()])),
+        "paper, or a mapping from values to names, such as {tome: ToMe}",
+    ),
     "notes": (_are_texts, "a list of texts"),
     "published": (
         lambda value: _are_texts(value) and all(Path(one).name == one for one in value),

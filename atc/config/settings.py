@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_type_hints
 
-from atc.values import Blocks, Count, KeepRates, NotNegative, Seed, Share, Side, Whole
+from atc.values import Blocks, Count, KeepRates, NotNegative, Seed, Share, Side, Thresholds, Whole
 
 Threads = Annotated[int, "[1, 1024]"]
 
@@ -22,6 +22,7 @@ class _Reduction:
 
 
 class _Run(_Reduction):
+    threshold: Thresholds | None
     seed: Seed
     threads: Threads | None
     compile: bool | Mapping[str, Any] | None
@@ -34,6 +35,7 @@ class _Evaluate(_Run):
     cuda_graph: bool | None
     use_ema: bool | None
     trace: bool | None
+    predictions: bool | None
     cls_features: Blocks | None
 
 

@@ -35,6 +35,8 @@ def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[
     with open_dict(merged):
         for key in taken:
             merged[key] = saved._get_node(key)
+        if "threshold" in own and OmegaConf.is_dict(merged.get("schedule")):  # which means something else here
+            merged.schedule.threshold = OmegaConf.select(saved, "schedule.threshold")
         for override in said:
             key = override.key_or_group
             if override.is_hydra_override() or key.split(".")[0] in others:

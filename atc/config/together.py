@@ -7,7 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from atc import constants
 from atc.config import frozen, teacher
+from atc.extras import needs
 from atc.values import shown
 
 _WITHOUT_TEACHER = ("atc.tasks.detection.Detection", "atc.tasks.segmentation.Segmentation")
@@ -29,9 +31,14 @@ def check(cfg: DictConfig, command: str) -> None:
     if isinstance(devices, str) and not re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices):
         raise ValueError(f"trainer.devices={devices} must be a number of devices, a list of them as in [0, 1], or auto")
     check_shares(cfg.schedule.get("keep_rate"), cfg.schedule.get("blocks"))
+    check_shares(cfg.schedule.get("threshold"), cfg.schedule.get("blocks"), "threshold")
+    _check_threshold(cfg)
     frozen.check(cfg, command)
+    if str((cfg.get("logger") or {}).get("_target_")).endswith(".WandbLogger"):
+        needs("logger=wandb", "wandb", "wandb")
     if command != "train":
         _check_trace(cfg)
+        _check_predictions(cfg)
         return
     if teacher.node(cfg.get("teacher"), cfg.backbone) is not None and str(cfg.task.get("_target_")) in _WITHOUT_TEACHER:
         raise ValueError(
@@ -72,13 +79,46 @@ def _check_trace(cfg: DictConfig) -> None:
         )
 
 
-def check_shares(keep_rate: Any, blocks: Any) -> None:
-    """ValueError for keep rates of every stage that are more or fewer than the stages."""
-    if isinstance(keep_rate, Sequence) and isinstance(blocks, Sequence) and len(keep_rate) != len(blocks):
-        rates = [shown(rate) for rate in keep_rate]
+def _check_predictions(cfg: DictConfig) -> None:
+    """ValueError for predictions that cannot be kept."""
+    if not cfg.get("predictions"):
+        return
+    task = str(cfg.task.get("_target_")).rpartition(".")[2].lower()
+    if task in ("detection", "segmentation"):
         raise ValueError(
-            f"keep_rate=[{', '.join(rates)}] needs one share for each of the blocks {list(blocks)}; for one run each: "
-            f"-m keep_rate={','.join(rates)}"
+            f"predictions=true keeps what is said of each image, with task=classification, multilabel, zero_shot or "
+            f"probe, not with task={task}"
+        )
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ValueError(
+            'predictions=true writes Parquet with pyarrow, which is not installed: pip install "atc-toolkit[study]"'
+        )
+
+
+def _check_threshold(cfg: DictConfig) -> None:
+    """ValueError for a threshold without a method that stops there, and the other way round."""
+    threshold, target = cfg.schedule.get("threshold"), str(cfg.reducer.get("_target_"))
+    stops = constants.sets_true(target, "by_threshold")
+    named = (cfg.get("choices") or {}).get("reducer", target)
+    if stops and threshold is None:
+        raise ValueError(
+            f"reducer={named} merges up to a distance: give a threshold and no schedule but stages, as in threshold=0.3"
+            f", in place of a keep rate or t; python -m atc.calibrate finds the one for a keep rate"
+        )
+    if threshold is not None and not stops and not constants.sets_false(target, "reduces"):
+        raise ValueError(
+            f"threshold={shown(threshold)} is for methods that merge up to a distance, such as "
+            f"reducer=atc_average_dynamic; reducer={named} takes a keep_rate"
+        )
+
+
+def check_shares(given: Any, blocks: Any, name: str = "keep_rate") -> None:
+    """ValueError for keep rates, or thresholds, of every stage that are more or fewer than the stages."""
+    if isinstance(given, Sequence) and isinstance(blocks, Sequence) and len(given) != len(blocks):
+        values, one = [shown(value) for value in given], "share" if name == "keep_rate" else "number"
+        raise ValueError(
+            f"{name}=[{', '.join(values)}] needs one {one} for each of the blocks {list(blocks)}; for one run each: "
+            f"-m {name}={','.join(values)}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 # They mean nothing without reduction.
-OF_THE_METHOD = ("reducer", "keep_rate", "schedule", "t", "blocks", "schedule.clamp", "teacher")
+OF_THE_METHOD = ("reducer", "keep_rate", "threshold", "schedule", "t", "blocks", "schedule.clamp", "teacher")
 
 Point = dict[str, str]  # one run of a grid: a value, as typed, for each axis
 
@@ -49,8 +49,8 @@ def as_typed(point: Mapping[str, Any]) -> Point:
 
 
 def within(point: Mapping[str, str], parts: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a point has all the values of one of `parts`."""
-    return any(as_typed(part).items() <= point.items() for part in parts)
+    """Whether a point has all the values of one of `parts`; of a list, one of its values."""
+    return any(one.items() <= point.items() for one in points(parts))
 
 
 def is_list(value: object) -> bool:

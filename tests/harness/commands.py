@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -10,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc.config import build
+from tests.harness import forked
 
 ROOT = Path(__file__).parents[2]
 # A training of six updates with two validations; a few images suffice to test and to measure.
@@ -56,12 +56,4 @@ def environment() -> dict[str, str]:
 
 def command(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run train.py or evaluate.py to its end, in the directory `cwd`."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return forked.run([str(ROOT / script), *arguments], cwd, environment())

@@ -3,8 +3,6 @@
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 
 from atc import run
+from tests.harness import forked
 from tests.harness.commands import ROOT, TINY, composed, environment
 
 # Everything that draws random numbers is on. A checkpoint after every batch: the kill falls into the middle of epochs.
@@ -26,20 +25,20 @@ def test_killed_ends_as_unbroken(tmp_path: Path) -> None:
     expected = run.train(composed("train", tmp_path / "whole", *SETTINGS))
     seed = int(os.environ.get("ATC_KILL_SEED", time.time_ns() % 1_000_000))
     print(f"ATC_KILL_SEED={seed}")
-    command = [sys.executable, str(ROOT / "train.py"), *TINY, *SETTINGS, "resume=auto"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as process:
-        while not steps(tmp_path):
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            time.sleep(0.01)
-        time.sleep(random.Random(seed).uniform(0, 0.4))
-        process.kill()
+    command = [str(ROOT / "train.py"), *TINY, *SETTINGS, "resume=auto"]
+    process = forked.start(command, tmp_path, environment())
+    while not steps(tmp_path):
+        assert process.poll() is None, process.said()
+        time.sleep(0.01)
+    time.sleep(random.Random(seed).uniform(0, 0.4))
+    process.kill()
     assert process.returncode == -9
     reached = steps(tmp_path)
     (directory,) = tmp_path.glob("runs/train/*")
     record = json.loads((directory / "results.json").read_text())
     assert record["status"] == "running"
     assert "fine_tuned" not in record["results"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    done = forked.run(command, tmp_path, environment(), timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"going on from {directory / 'last.ckpt'}" in done.stdout
     assert list(tmp_path.glob("runs/train/*")) == [directory]

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +23,8 @@ from atc.files import write_whole
 from atc.run import prediction
 from atc.runs import directories
 from datamodules.scenes import KINDS, draw
-from tests.harness.commands import ROOT, composed, environment
+from tests.harness import forked
+from tests.harness.commands import composed, environment
 from tests.tasks.test_detection import SMALL
 
 pytest.importorskip("pycocotools", reason="an extra: pip install 'atc-toolkit[detection]'")
@@ -169,12 +168,11 @@ def killed(trained: Path, tmp_path: Path) -> Iterator[Path]:
     for number in range(400):
         Image.fromarray(np.roll(draw(1, 96).image, number, axis=1)).save(folder / f"{number}.png")
     line = [f"images={folder}", f"checkpoint={trained}", f"hydra.run.dir={tmp_path / 'found'}", "threads=1"]
-    process = subprocess.Popen([sys.executable, "-m", "atc.dense.predict", *line], cwd=tmp_path, env=environment())
+    process = forked.start(["-m", "atc.dense.predict", *line], tmp_path, environment())
     end = time.monotonic() + 90
     while len(list(tmp_path.glob("found/pictures/*.png"))) < 3 and time.monotonic() < end:
         time.sleep(0.02)
     process.kill()
-    process.wait()
     yield tmp_path / "found"
     shutil.rmtree(folder)
 
@@ -191,15 +189,7 @@ def test_a_killed_prediction_leaves_whole_pictures(killed: Path) -> None:
 @pytest.mark.slow
 def test_the_command(trained: Path, photographs: Path, tmp_path: Path) -> None:
     line = [f"images={photographs / 'a.jpg'}", f"checkpoint={trained}", "reducer=tome", "keep_rate=0.7", "threshold=0"]
-    done = subprocess.run(
-        [sys.executable, "-m", "atc.dense.predict", *line],
-        cwd=tmp_path,
-        env=environment() | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = forked.run(["-m", "atc.dense.predict", *line], tmp_path, environment())
     assert done.returncode == 0, done.stderr
     (directory,) = (tmp_path / "runs" / "predict").iterdir()
     assert (directory / "pictures" / "a.png").is_file()

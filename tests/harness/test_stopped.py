@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import forked
 from tests.harness.commands import ROOT, TINY, environment
 
 ENDLESS = [*TINY, "trainer.max_epochs=100000", "trainer.limit_train_batches=20", "reducer=topk"]
 LONG_TEST = [*TINY, "trainer.limit_test_batches=1.0", "datamodule.eval_batch_size=1", "reducer=topk"]
 
 
-def wait_for(folder: Path, file: str, process: subprocess.Popen[bytes]) -> Path:
+def wait_for(folder: Path, file: str, process: subprocess.Popen[bytes] | forked.Child) -> Path:
     """The file of that name in the only run directory."""
     end = time.monotonic() + 250
     while time.monotonic() < end and process.poll() is None:
@@ -28,7 +29,7 @@ def wait_for(folder: Path, file: str, process: subprocess.Popen[bytes]) -> Path:
             return found
         time.sleep(0.05)
     process.kill()
-    raise AssertionError(process.stdout.read() if process.stdout else f"no {file}")
+    raise AssertionError(process.said() if isinstance(process, forked.Child) else f"no {file}")
 
 
 def command(*settings: str) -> list[str]:
@@ -87,18 +88,12 @@ def test_a_closed_terminal(tmp_path: Path) -> None:
 )
 def test_a_signal_to_all_processes(tmp_path: Path, settings: list[str], begun: str, number: signal.Signals) -> None:
     """Loader workers among them."""
-    process = subprocess.Popen(
-        command(*settings, "datamodule.num_workers=2"),
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    line = [str(ROOT / "train.py"), *settings, "datamodule.num_workers=2"]
+    process = forked.start(line, tmp_path, environment(), session=True)
     directory = wait_for(tmp_path, begun, process).parent
     time.sleep(1)
     os.killpg(process.pid, number)
-    said = process.communicate(timeout=250)[0].decode()
+    said = process.communicate(timeout=250)[0]
     assert process.returncode == 128 + number, said
     assert "Traceback" not in said
     assert "interrupted" in said.splitlines()[-1]

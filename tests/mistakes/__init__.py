@@ -14,6 +14,7 @@ SCRIPTS = {"train": "train.py", "evaluate": "evaluate.py"}
 MODULES = {
     "bench": "atc.bench",
     "check": "datamodules.check",
+    "choose": "atc.choose",
     "fid": "atc.diffusion.fid",
     "reference": "atc.diffusion.reference",
     "report": "atc.report",
@@ -66,6 +67,7 @@ def run(mistake: Mistake, directory: Path) -> None:
             runpy.run_path(path, run_name="__main__")
         else:
             sys.argv = [command, *arguments, *mistake.arguments]
+            sys.modules.pop(f"{MODULES[command]}.__main__", None)  # lists of mistakes may have imported it
             runpy.run_module(MODULES[command], run_name="__main__", alter_sys=True)
     except SystemExit as stop:
         if isinstance(stop.code, str):

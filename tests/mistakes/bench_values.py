@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from atc.bench.__main__ import BENCHMARKS
 from tests.mistakes import Mistake
 
 
@@ -21,7 +22,7 @@ _CLUSTERING = [
     (
         "nothing",
         "unknown benchmark 'nothing'",
-        "linkage,pipeline,throughput,training,export,detection,diffusion,decisions,targets",
+        ",".join(BENCHMARKS),
     ),
     ("linkage --tokens 0", "--tokens: 0 must be a whole number, 2 or more"),
     ("linkage --tokens -5", "--tokens: -5 must be a whole number, 2 or more"),

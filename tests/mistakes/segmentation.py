@@ -63,6 +63,10 @@ MISTAKES = [
     Mistake(f"{_SHAPES} callbacks=raw_or_ema", ("callbacks=raw_or_ema compares logits with targets",), slow=True),
     Mistake(f"{_SHAPES} task.checkpoint=nothing.ckpt", ("nothing.ckpt",), slow=True),
     Mistake(
+        "evaluate datamodule=shapes_segmentation predictions=true",
+        ("predictions=true keeps what is said of each image", "not with task=segmentation"),
+    ),
+    Mistake(
         "evaluate datamodule=shapes_segmentation trace=true",
         ("trace=true goes with task=classification, multilabel or zero_shot, not with task=segmentation",),
     ),

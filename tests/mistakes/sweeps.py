@@ -14,6 +14,7 @@ defaults:
   - _self_
 sweep: small
 """
+ONE_HAS_IT = "[{reducer: topk}, {reducer: atc_average, reducer.linkage: ward}]"
 LINE = "train --config-dir sweeps -cn small"
 
 
@@ -59,6 +60,16 @@ MISTAKES = [
     mistake("--dry-run", "grids=[] has no runs", prepare=sweep("[]")),
     mistake("--dry-run", "grids=['topk'] must be a list of mappings", prepare=sweep("[topk]")),
     mistake("--dry-run", "grids: keep_rate=[] must be a setting with its value", prepare=sweep("[{keep_rate: []}]")),
+    mistake(
+        "--dry-run reducer.linkage=ward",
+        "not every reducer of these runs has a setting 'linkage'",
+        prepare=sweep(ONE_HAS_IT),
+    ),
+    mistake(
+        "--dry-run",
+        "out_of_reach: keep_rate=[] must be a setting with its value",
+        prepare=sweep(rest=", out_of_reach: [{keep_rate: []}]"),
+    ),
     mistake("--dry-run", "out_of_reach=3 must be a list", prepare=sweep(rest=", out_of_reach: 3")),
     mistake("--dry-run", "reducr", prepare=sweep("[{reducr: topk}]")),
     mistake("--dry-run", "unknown reducer 'topkk'", prepare=sweep("[{reducer: topkk}]")),

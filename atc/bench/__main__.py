@@ -13,11 +13,13 @@ BENCHMARKS = {
     "linkage": "atc.bench.linkage",  # distances in, labels out
     "pipeline": "atc.bench.pipeline",  # keys in, merged tokens out
     "throughput": "atc.bench.command",  # images in, logits out
+    "dynamic": "atc.bench.dynamic",  # the same, where images keep different numbers of tokens
     "training": "atc.bench.training",  # images and labels in, updated weights out
     "export": "atc.bench.export",  # exported models, images in, logits out
     "detection": "atc.bench.detection",  # images in, boxes and masks out
     "diffusion": "atc.bench.diffusion",  # a prompt in, an image out
     "decisions": "atc.bench.decisions",  # tokens of a diffusion model in, labels out
+    "start_up": "atc.bench.start_up",  # a command line in, the first line of its work out
     "targets": "atc.bench.targets",  # what result files say of the project's aims
 }
 

@@ -23,12 +23,13 @@ DIFFERENT_IMAGES = 8  # per batch; the rest repeats them, which changes nothing 
 
 
 class Reduction(NamedTuple):
-    """A reducer with what its schedule is given: keep_rate or t; both None without reduction."""
+    """A reducer with what its schedule is given: keep_rate, t or threshold; all None without reduction."""
 
     reducer: str
     schedule: str | None = None
     keep_rate: float | tuple[float, ...] | None = None
     t: int | None = None
+    threshold: float | tuple[float, ...] | None = None
 
 
 class Combination(NamedTuple):
@@ -164,7 +165,7 @@ def _combination(choice: Choice, where: torch.device) -> Combination:
     assert isinstance(schedule, dict)
     reduction = Reduction(DENSE)
     if reducer_class(build.instantiate(cfg.reducer)).reduces:
-        counts = {key: schedule[key] for key in ("keep_rate", "t") if key in schedule}
+        counts = {key: schedule[key] for key in ("keep_rate", "t", "threshold") if key in schedule}
         counts = {key: tuple(value) if isinstance(value, list) else value for key, value in counts.items()}
         assert choice.reducer is not None, "a benchmark names its reducer"
         reduction = Reduction(choice.reducer, cfg.choices["schedule"], **counts)

@@ -9,26 +9,21 @@ after it. The model without reduction is always among them. All settings with th
 """
 
 import os
-import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from atc.bench.options import MOST_THREADS, Parser, unwritable
-from atc.config import build, installed, search_path
-from atc.config.combinations import combinations, not_lists
-from atc.config.errors import one_line
+from atc.config import composed_command, search_path
+from atc.config.combinations import combinations
 from atc.files import same_file
-from atc.printable import printable
-from atc.values import Blocks, Count, KeepRates, Positive, Seed, Whole, check
+from atc.values import Blocks, Count, KeepRates, Positive, Seed, Thresholds, Whole, check
 
 CONFIG = "throughput"
 RANDOM_WEIGHTS = "backbone.pretrained=false"  # no download, for numbers that do not depend on weights
-SEVERAL = ("reducer", "keep_rate", "t", "batch_size", "precision", "compile", "cuda_graph")
+SEVERAL = ("reducer", "keep_rate", "threshold", "t", "batch_size", "precision", "compile", "cuda_graph")
 _TYPES: dict[str, Any] = {
     "batch_size": Count,
     "precision": Literal["fp32", "fp16", "bf16"],
@@ -41,6 +36,7 @@ _TYPES: dict[str, Any] = {
     "output": os.PathLike[str] | None,
     "keep_rate": KeepRates,
     "blocks": Blocks,
+    "threshold": Thresholds | None,
     "t": Whole,
     "as_released": bool,
     "proportional_attention": bool | None,
@@ -53,31 +49,19 @@ _TYPES: dict[str, Any] = {
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command; ends the process with 2 after an error of the user's, told in one line, 1 after any other."""
-    if {"-h", "--help"} & set(arguments):
-        print(f"{__doc__}\n{(build.conf_dir() / f'{CONFIG}.yaml').read_text()}")
-        return
-    given = list(arguments)
-    try:
-        installed.register()
-        with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
-            given = overrides(arguments)
-            choices = list(combinations(CONFIG, [RANDOM_WEIGHTS, *given], SEVERAL))
-            for choice in choices:
-                check_values(choice.cfg)
+    if status := composed_command.answer(CONFIG, str(__doc__), arguments, lambda: _run(arguments)):
+        raise SystemExit(status)
 
-            from atc.bench import throughput  # imports PyTorch, which no mistake found above needs
 
-            cfg, rows = throughput.measure(choices)
-        throughput.show(cfg, rows)
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        line = None if "debug=true" in given else one_line(error, CONFIG, not_lists(given))
-        if line is None:
-            traceback.print_exception(error)
-            raise SystemExit(1) from None
-        print("error:", printable(line, keep="\n"), file=sys.stderr)
-        raise SystemExit(2) from None
+def _run(arguments: Sequence[str]) -> None:
+    choices = list(combinations(CONFIG, [RANDOM_WEIGHTS, *overrides(arguments)], SEVERAL))
+    for choice in choices:
+        check_values(choice.cfg)
+
+    from atc.bench import throughput  # imports PyTorch, which no mistake found above needs
+
+    cfg, rows = throughput.measure(choices)
+    throughput.show(cfg, rows)
 
 
 def overrides(arguments: Sequence[str]) -> list[str]:

@@ -111,6 +111,24 @@ def pipeline() -> Parser:
     return found
 
 
+def dynamic() -> Parser:
+    """The command line of `python -m atc.bench dynamic`."""
+    found = Parser(
+        prog="python -m atc.bench dynamic",
+        description="ATC up to a distance: the operations it saves, and how much of them becomes time.",
+    )
+    found.add_argument("--model", default="deit_tiny", choices=MODELS)
+    found.add_argument("--weights", type=Path, help="weight file of the model; without it, weights are random")
+    found.add_argument("--images", type=Path, help="folder of images; without it, images are drawn")
+    found.add_argument("--keep-rates", type=share, nargs="+", default=RATES)
+    found.add_argument("--method", choices=LINKAGES, default="average")
+    found.add_argument("--calibrate", type=whole(1), default=64, help="images that thresholds are found on")
+    found.add_argument("--batch", type=whole(1), default=32)
+    machine(found)
+    found.add_argument("--out", type=result_file, help="result file, such as benchmarks/dynamic_cpu.json")
+    return found
+
+
 def export() -> Parser:
     """The command line of `python -m atc.bench export`."""
     found = Parser(
@@ -144,14 +162,14 @@ def training() -> Parser:
     return found
 
 
-PARSERS = {"linkage": linkage, "pipeline": pipeline, "export": export, "training": training}
+PARSERS = {"linkage": linkage, "pipeline": pipeline, "dynamic": dynamic, "export": export, "training": training}
 
 
 def parsed(name: str, arguments: list[str]) -> argparse.Namespace:
     """The arguments of a benchmark, with what no machine could measure refused; ends the process after a mistake."""
     command = PARSERS[name]()
     options = command.parse_args(arguments)
-    if name == "export":
+    if name in ("export", "dynamic"):
         return options
     if name == "training":
         _check_training(command, options)

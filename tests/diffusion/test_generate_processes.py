@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,25 +10,26 @@ import pytest
 from PIL import Image
 
 from tests.diffusion.generating import pipeline
+from tests.harness import forked
 from tests.harness.commands import environment
 
 pytest.importorskip("diffusers")
 pytestmark = pytest.mark.slow
 
 
-def start(here: Path, *more: str) -> subprocess.Popen[str]:
+def start(here: Path, *more: str) -> forked.Child:
     settings = [f"pipeline={pipeline()}", "classes=[0,1,2,3,4,5]", "per_class=1", "sampling.steps=8", "device=cpu"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "atc.diffusion.generate", *settings, *more],
-        cwd=here, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    line = ["-m", "atc.diffusion.generate", *settings, *more]
+    return forked.start(
+        line, here, environment(), also="diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion"
+    )
 
 
 def images(here: Path) -> dict[str, bytes]:
     return {path.name: np.asarray(Image.open(path)).tobytes() for path in (here / "runs" / "images").glob("*/*.png")}
 
 
-def wait_for_image(here: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_image(here: Path, process: forked.Child) -> None:
     end = time.monotonic() + 240
     while not list((here / "runs" / "images").glob("*/*.png")) and time.monotonic() < end and process.poll() is None:
         time.sleep(0.01)
@@ -46,7 +45,7 @@ def test_goes_on_after_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     process = start(tmp_path)
     wait_for_image(tmp_path, process)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=400)
     before = images(tmp_path)
     assert 1 <= len(before) <= 6, said
     if number == signal.SIGINT:

@@ -12,11 +12,13 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
+from atc.grids import grid
 from atc.grids.progress import Progress
 from atc.report import layout, report
 from atc.runs.record import Record
 from atc.runs.store import Store
 from hydra_plugins.atc_grid import Grid, Job
+from tests.harness import forked
 from tests.harness.commands import ROOT, TINY, environment
 from tests.report.records import parts
 
@@ -50,15 +52,14 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(here: Path, *arguments: str, script: str = "train.py") -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / script), "--config-dir", "sweeps", "-cn", "small", *QUICK, *arguments]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, cwd=here, env=environment(), text=True, **streams)  # type: ignore[call-overload]
+def start(here: Path, *arguments: str, script: str = "train.py") -> forked.Child:
+    line = [str(ROOT / script), "--config-dir", "sweeps", "-cn", "small", *QUICK, *arguments]
+    return forked.start(line, here, environment())
 
 
 def sweep(here: Path, *arguments: str, script: str = "train.py") -> tuple[int, str]:
     process = start(here, *arguments, script=script)
-    said, _ = process.communicate(timeout=150)
+    said, _ = process.communicate(timeout=400)
     return process.returncode, said
 
 
@@ -165,6 +166,30 @@ def test_no_value_is_dropped() -> None:
         "reducer=tome keep_rate=0.5 seed=2",
     ]
     assert points(grids, "reducer=none", "keep_rate=0.9", "seed=0") == ["reducer=none seed=0"]
+
+
+def test_a_list_out_of_reach_means_any_of_its_values() -> None:
+    grids = [{"reducer": ["tome", "topk"], "keep_rate": [0.25, 0.4, 0.5], "blocks": [[4], [5]]}]
+    left = [{"reducer": "tome", "keep_rate": [0.25, 0.4]}, {"reducer": ["tome", "topk"], "blocks": [[5]]}]
+    assert [" ".join(point.values()) for point in grid.points(grids) if not grid.within(point, left)] == [
+        "tome 0.5 [4]",
+        *(f"topk {rate} [4]" for rate in (0.25, 0.4, 0.5)),
+    ]
+
+
+def test_a_setting_of_the_method_is_for_runs_with_one() -> None:
+    grids = [
+        {"reducer": "none"},
+        {"reducer": "atc_average", "reducer.feature": ["keys", "values", "input"]},
+        {"reducer": "atc_average", "reducer.size_bias": [0, 0.5]},
+    ]
+    assert points(grids, "reducer.feature=keys,values", "reducer.size_bias=0") == [
+        "reducer=none",
+        "reducer=atc_average reducer.feature=keys reducer.size_bias=0",
+        "reducer=atc_average reducer.feature=values reducer.size_bias=0",
+        "reducer=atc_average reducer.size_bias=0 reducer.feature=keys",
+        "reducer=atc_average reducer.size_bias=0 reducer.feature=values",
+    ]
 
 
 def test_true_and_false_select() -> None:

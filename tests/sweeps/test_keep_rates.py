@@ -50,3 +50,20 @@ def test_a_table_has_a_column_for_them(tmp_path) -> None:
     found = {cell.where["keep_rate"]: cell.mean for cell in made.cells if "keep_rate" in cell.where}
     assert found == {"[0.9,0.7,0.5]": pytest.approx(80), "0.5": pytest.approx(70)}
     made.write(tmp_path / "out")
+
+
+def test_runs_up_to_a_threshold_or_by_count_stand_at_no_keep_rate(tmp_path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "hydra: {sweeper: {grids: [{reducer: tome, keep_rate: 0.5}, {reducer: tome, schedule: constant, t: 8}]}}\n"
+        "report: {title: Own, kind: table, settings: [off_the_shelf], rows: [reducer], columns: [keep_rate, t]}\n"
+    )
+    runs = []
+    for score, schedule in ((0.8, {"keep_rate": 0.5}), (0.7, {"t": 8}), (0.6, {"threshold": 0.2})):
+        run = parts("own", score, reducer="tome", seed=int(score * 10))
+        run["config"] |= {"reducer": "tome", "schedule": schedule}
+        runs.append(run)
+    made = report_of(layout.load("own", tmp_path), runs)
+    found = {
+        cell.where.get("keep_rate"): cell.values for cell in made.cells if cell.where["setting"] == "off_the_shelf"
+    }
+    assert found["0.5"] == [pytest.approx(80)]

@@ -41,8 +41,9 @@ def test_small_worlds(name: str) -> None:
 def test_detectors_on_drawn_scenes() -> None:
     """Every cell, of one state of the code and one detector; merging costs AP, and fine-tuning gives it back."""
     made = report.build_report(layout.load("shapes_detection_all"), Store(BENCHMARKS).records())
-    assert {(cell.where["reducer"], cell.where["keep_rate"]) for cell in made.cells if cell.state != "measured"} == {
-        ("tome", "0.25")
+    assert {(cell.where["reducer"], cell.state) for cell in made.cells if cell.state != "measured"} == {
+        ("tome", "out of reach"),
+        ("svit", "needs training"),
     }
     assert not any(cell.remarks for cell in made.cells)
     assert len({record["commit"] for record in made.records()}) == 1
@@ -55,10 +56,12 @@ def test_detectors_on_drawn_scenes() -> None:
             if cell.where["metric"] == metric
         }
         dense = found["no_reduction", "none", None]
+        assert dense > 60
         for method in ("atc_single", "atc_average", "atc_complete"):
             off = {rate: found["off_the_shelf", method, rate] for rate in ("0.25", "0.5", "0.7", "0.9")}
-            assert off["0.25"] + 5 < off["0.5"] < off["0.7"] + 1 < dense + 2
-            assert found["fine_tuned", method, "0.25"] > off["0.25"] + 5
+            assert off["0.25"] + 1 < off["0.5"] < off["0.7"] + 1 < dense + 2
+            assert found["fine_tuned", method, "0.25"] > off["0.25"] + 0.5
+        assert min(found["fine_tuned", "svit", rate] for rate in ("0.5", "0.7")) > dense - 1
         # What random pruning drops goes on through the pyramid by itself.
         assert found["off_the_shelf", "random", "0.25"] > dense - 2
     assert "ranks nothing" in (BENCHMARKS / "shapes_detection_all.md").read_text(encoding="utf-8")

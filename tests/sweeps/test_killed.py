@@ -3,19 +3,19 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from atc.runs.store import Store
+from tests.harness import forked
 from tests.sweeps.test_grid import here, start, sweep  # noqa: F401
 
 LONG = ["trainer.max_epochs=6", "reducer=topk", "keep_rate=0.5"]
 
 
-def wait_for(here: Path, file: str, process: subprocess.Popen[str]) -> Path:  # noqa: F811
+def wait_for(here: Path, file: str, process: forked.Child) -> Path:  # noqa: F811
     """The first file of that name in a run directory of the sweep."""
     end = time.monotonic() + 100
     while time.monotonic() < end and process.poll() is None:
@@ -62,7 +62,7 @@ def test_a_process_of_the_launcher_is_killed(here: Path) -> None:  # noqa: F811
     process = start(here, *grid, "reducer=tome,topk")
     checkpoint = wait_for(here, "last.ckpt", process)
     os.kill(_trainer_of(process.pid), signal.SIGKILL)
-    said, _ = process.communicate(timeout=150)
+    said, _ = process.communicate(timeout=400)
     if process.returncode:
         assert "of 2 runs are not done" in said, said
         assert "cut off" in said

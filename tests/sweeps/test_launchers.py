@@ -54,7 +54,7 @@ def test_preempted_and_started_again(here: Path) -> None:  # noqa: F811
     checkpoint = wait_for(here, "last.ckpt", process)
     (job,) = _jobs(here)
     os.kill(job, signal.SIGUSR2)
-    said, _ = process.communicate(timeout=150)
+    said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
     assert "all 1 runs are done" in said
     assert f"going on from {checkpoint}" in (checkpoint.parent / "train.log").read_text()

@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,6 +14,7 @@ from omegaconf import OmegaConf
 from atc.runs import lock
 from atc.runs.store import Store
 from hydra_plugins.atc_optuna import Search, _tell
+from tests.harness import forked
 from tests.harness.commands import ROOT, TINY, environment
 
 optuna = pytest.importorskip("optuna", reason="needs the extra optuna: pip install optuna")
@@ -27,13 +25,11 @@ SPACE = ["optimizer.warmup_epochs=choice(0,1)"]  # of two epochs, not of thirty
 
 def command(*arguments: str) -> list[str]:
     space = [] if any(argument.startswith("optimizer.warmup_epochs") for argument in arguments) else SPACE
-    return [sys.executable, str(ROOT / "train.py"), "-m", "hydra/sweeper=optuna", *QUICK, *space, *arguments]
+    return [str(ROOT / "train.py"), "-m", "hydra/sweeper=optuna", *QUICK, *space, *arguments]
 
 
 def search(here: Path, *arguments: str) -> tuple[int, str]:
-    run = subprocess.run(
-        command(*arguments), cwd=here, env=environment(), capture_output=True, text=True, timeout=150, check=False
-    )
+    run = forked.run(command(*arguments), here, environment(), timeout=400)
     return run.returncode, run.stdout + run.stderr
 
 
@@ -46,12 +42,11 @@ def trials(here: Path) -> list[optuna.trial.FrozenTrial]:
 @pytest.mark.slow
 def test_a_search_that_goes_on(tmp_path: Path) -> None:
     """Killed in its first trial, which is run again; then two trials; then one more for a longer search."""
-    process = subprocess.Popen(command("hydra.sweeper.trials=2"), cwd=tmp_path, env=environment())
+    process = forked.start(command("hydra.sweeper.trials=2"), tmp_path, environment())
     end = time.monotonic() + 100
     while not list(tmp_path.glob("runs/train_sweep/*/0/results.json")) and time.monotonic() < end:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
     (cut,) = trials(tmp_path)
     assert cut.state.name == "RUNNING"
 

@@ -1,6 +1,8 @@
 """Print the lowest version that pyproject.toml allows of every dependency, one a line, as pip's constraints.
 
-python .ci/lowest.py > lowest.txt && pip install -c lowest.txt -e ".[all]"
+python .ci/lowest.py > lowest.txt && pip install -c lowest.txt -e ".[$(python .ci/lowest.py --extras)]"
+
+The extras are all but docs: the documentation is built with the newest versions only.
 """
 
 import re
@@ -45,5 +47,19 @@ def floors(project: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def tested_extras(project: Mapping[str, Any]) -> str:
+    """The extras that are tested at their lowest versions, with commas between them.
+
+    Args:
+        project: the table of that name.
+    """
+    names = set(project["optional-dependencies"]) - {"all", "docs"}
+    return ",".join(sorted(name.replace("_", "-") for name in names))  # as pip compares them
+
+
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(lowest((Path(__file__).parents[1] / "pyproject.toml").read_text())) + "\n")
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    if sys.argv[1:] == ["--extras"]:
+        print(tested_extras(tomllib.loads(text)["project"]))
+    else:
+        print("\n".join(lowest(text)))

@@ -9,13 +9,22 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("ATC_CHECK_PLANS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start: pytest-xdist has a worker per core
 
 import pytest
 import torch
 
+from tests import skips
+from tests.groups import into_groups
 from tests.skips import pytest_sessionfinish  # noqa: F401 (a hook)
 
 torch.set_num_threads(1)  # pytest-xdist runs one worker per core
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skips.pytest_collection_modifyitems(config, items)
+    into_groups(config, items)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -31,14 +40,22 @@ def _seed() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_handlers_left() -> Iterator[None]:
-    """Commands run in this process log to the streams of their test, which are closed after it."""
+def _loggers_as_before() -> Iterator[None]:
+    """Commands run in this process log to the streams of their test, which are closed after it; some log less."""
+    levels = {logger: logger.level for logger in _our_loggers()}
     before = {name: set(logging.getLogger(name).handlers) for name in (None, "atc")}
     yield
     for name, handlers in before.items():
         logger = logging.getLogger(name)
         for handler in set(logger.handlers) - handlers:
             logger.removeHandler(handler)
+    for logger in _our_loggers():
+        logger.setLevel(levels.get(logger, logging.NOTSET))
+
+
+def _our_loggers() -> list[logging.Logger]:
+    found = logging.Logger.manager.loggerDict
+    return [logger for name, logger in found.items() if isinstance(logger, logging.Logger) and name.startswith("atc")]
 
 
 CHROMIUM = (

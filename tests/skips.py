@@ -1,7 +1,8 @@
 """What of a test run was skipped, for `.ci/run`: nothing but what needs a GPU may be.
 
-ATC_SKIPS_TO=FILE writes the test files in which something was skipped, one a line; ATC_NO_SKIPS=1 fails the run
-instead. ATC_CI_NO_BROWSER=1 lets tests of the browser be skipped.
+ATC_SKIPS_TO=FILE writes the tests that were skipped, and the files that were as a whole, one a line; with
+ATC_SLOW_AND=FILE, those and the slow tests are run (`pytest -m ""`) and no others. ATC_NO_SKIPS=1 fails the run where
+something is skipped. ATC_CI_NO_BROWSER=1 lets tests of the browser be skipped.
 """
 
 import os
@@ -30,8 +31,30 @@ def skipped(reports: Iterable[Any]) -> dict[str, str]:
         reason = reason.removeprefix("Skipped: ")
         of_browser = os.environ.get("ATC_CI_NO_BROWSER") == "1" and reason.startswith(NO_BROWSER)
         if not (_OF_A_GPU & set(getattr(report, "keywords", ())) or of_browser):
-            found[report.nodeid] = reason
+            found[_ungrouped(report.nodeid)] = reason
     return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tests and those of a list of skipped ones, where there is such a list."""
+    place = os.environ.get("ATC_SLOW_AND")
+    if place is None:
+        return
+    before = set(Path(place).read_text().splitlines())
+    chosen, others = [], []
+    for item in items:
+        test = _ungrouped(item.nodeid)
+        wanted = item.get_closest_marker("slow") or {test, test.partition("::")[0]} & before
+        (chosen if wanted else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
+def _ungrouped(node: str) -> str:
+    """A node id without the group that pytest-xdist adds: `file::test[parameter]@group`."""
+    name, at, group = node.rpartition("@")
+    return name if at and "]" not in group else node
 
 
 @pytest.hookimpl(trylast=True)
@@ -42,8 +65,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     found = skipped(reporter.stats.get("skipped", []))
     if place := os.environ.get("ATC_SKIPS_TO"):
-        files = sorted({name.partition("::")[0] for name in found})
-        Path(place).write_text("".join(f"{name}\n" for name in files))
+        Path(place).write_text("".join(f"{name}\n" for name in sorted(found)))
     if found and os.environ.get("ATC_NO_SKIPS") == "1":
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         for name, reason in found.items():

@@ -83,7 +83,7 @@ def test_commands_of_the_harness_compose(line: str) -> None:
     _, script, *overrides = shlex.split(line)
     several = "-m" in overrides
     overrides = [one.split(",")[0] if several else one for one in overrides if one != "-m"]
-    if "trace=true" in overrides:
+    if {"trace=true", "predictions=true"} & set(overrides):
         pytest.importorskip("pyarrow")
     GlobalHydra.instance().clear()
     name = script.removesuffix(".py")

@@ -3,8 +3,6 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from datamodules.io import decode, files, matlab, pictures, shards
 from datamodules.nabirds import NABirds
 from datamodules.nus_wide import NUSWide
 from tests.datamodules.on_disk import load, write_class_folders, write_shards
+from tests.harness import forked
 from tests.harness.commands import ROOT, environment
 
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
@@ -94,6 +93,5 @@ def test_limits() -> None:
 @pytest.mark.parametrize("line", TRAININGS)
 def test_trainings(line: str, here: Path) -> None:
     _, script, *arguments = shlex.split(line)
-    whole = [sys.executable, str(ROOT / script), *arguments, "benchmark.seconds=0.05"]
-    done = subprocess.run(whole, cwd=here, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    done = forked.run([str(ROOT / script), *arguments, "benchmark.seconds=0.05"], here, environment())
     assert done.returncode == 0, done.stderr

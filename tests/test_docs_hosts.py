@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import atc
 from atc.config import build
 from atc.config.check import check
 from atc.vit.hosts.transformers.heads import HEADS
+from tests.harness import forked
 from tests.harness.commands import ROOT, environment
 from tests.test_docs_own_parts import FILES, QUICK
 
@@ -100,9 +99,7 @@ def test_a_backbone_of_a_package(tmp_path: Path) -> None:
     ):
         env = environment()
         env["PYTHONPATH"] = f"{tmp_path}:{env.get('PYTHONPATH', '')}"
-        done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False
-        )
+        done = forked.run(command, tmp_path, env)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "drawn.png").is_file()
 

@@ -2,13 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.harness import forked
 from tests.harness.commands import ROOT, TINY, environment
 
 FILES = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", re.S | re.M)
@@ -54,7 +53,6 @@ def test_what_it_says_works(page: str, part: int, tmp_path: Path) -> None:
         env = environment()
         env["PYTHONPATH"] = f"{tmp_path}:{env.get('PYTHONPATH', '')}"
         own = str(ROOT / script) if script.endswith(".py") else script
-        line = [sys.executable, own, *arguments, *quick.get(script, [])]
-        done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
+        done = forked.run([own, *arguments, *quick.get(script, [])], tmp_path, env)
         assert done.returncode == 0, done.stdout + done.stderr
         assert ("test accuracy" if own != script else "complete") in done.stdout

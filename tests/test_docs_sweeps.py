@@ -5,13 +5,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from atc.report import __main__ as command
 from atc.report import layout
+from tests.harness import forked
 from tests.harness.commands import ROOT, environment
 
 PAGE = ROOT / "docs" / "sweeps.md"
@@ -35,8 +36,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(line: str, here: Path) -> subprocess.CompletedProcess[str]:
     _, script, *arguments = shlex.split(line)
-    whole = [sys.executable, str(ROOT / script), *arguments]
-    return subprocess.run(whole, cwd=here, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    return forked.run([str(ROOT / script), *arguments], here, environment())
 
 
 def test_there_are_commands() -> None:
@@ -44,7 +44,7 @@ def test_there_are_commands() -> None:
     assert len(SCRIPTS) >= 10
 
 
-@pytest.mark.parametrize("line", REPORTS)
+@pytest.mark.parametrize("line", [pytest.param(x, marks=[pytest.mark.slow] if "--all" in x else []) for x in REPORTS])
 def test_reports(line: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(here)
     assert command.main(shlex.split(line)[3:]) == 0
@@ -52,15 +52,24 @@ def test_reports(line: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 SWEEPS = [line for line in SCRIPTS if "-cn" in line and "launcher" not in line]
-HUNDREDS = "digits_all"  # a sweep of hundreds of runs, each of which is composed
 
 
-@pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=[pytest.mark.slow] if HUNDREDS in line else []) for line in SWEEPS]
-)
-def test_sweeps_are_listed(line: str, here: Path) -> None:
+@pytest.fixture(scope="module")
+def shortened(tmp_path_factory: pytest.TempPathFactory, here: Path) -> Path:
+    """The same; of the sweep of hundreds of runs, each of which would be composed, one keep rate of three methods."""
+    found = tmp_path_factory.mktemp("shortened")
+    shutil.copytree(here / "sweeps", found / "sweeps")
+    file = found / "sweeps" / "digits_all.yaml"
+    sweep = OmegaConf.load(file)
+    sweep.hydra.sweeper.grids = [{"reducer": ["atc_average", "tome", "topk"], "keep_rate": 0.5}]
+    file.write_text(OmegaConf.to_yaml(sweep), encoding="utf-8")
+    return found
+
+
+@pytest.mark.parametrize("line", SWEEPS)
+def test_sweeps_are_listed(line: str, shortened: Path) -> None:
     """Those that run for long as their own dry run."""
-    done = run(line if "--dry-run" in line else f"{line} --dry-run", here)
+    done = run(line if "--dry-run" in line else f"{line} --dry-run", shortened)
     assert done.returncode == 0, done.stderr
     assert re.search(r"(digits_all|mine): \d+ runs; \d+ (missing|done)", done.stdout)
 
@@ -74,8 +83,11 @@ def test_several_at_a_time(here: Path) -> None:
 
 @pytest.mark.slow
 def test_the_sweep_that_it_shows(here: Path) -> None:
-    """Run as it says, its table with every cell, and the run without a file."""
-    done = run("python train.py --config-dir sweeps -cn mine", here)
+    """Run as it says, but on one batch; its table with every cell, and the run without a file."""
+    parts = " ".join(f"trainer.limit_{part}_batches=1" for part in ("train", "val", "test"))
+    quick = f"trainer.max_epochs=1 optimizer.warmup_epochs=0 benchmark.seconds=0.1 {parts}"
+    mine = f"python train.py --config-dir sweeps -cn mine {quick}"
+    done = run(mine, here)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all 4 runs are done" in done.stdout
     places = {"--sweeps": "sweeps", "--store": "runs/store", "--output": "reports"}
@@ -83,10 +95,9 @@ def test_the_sweep_that_it_shows(here: Path) -> None:
     entries = [json.loads(file.read_text()) for file in (here / "runs" / "store").glob("*.json")]
     assert {entry["status"] for entry in entries} == {"finished"}
     assert all(set(entry["code"]) == {"reducer"} for entry in entries)
-    assert "4 done" in run("python train.py --config-dir sweeps -cn mine --dry-run", here).stdout
+    assert "4 done" in run(f"{mine} --dry-run", here).stdout
     (line,) = [line for line in LONG if " -m " in line]
-    quick = "trainer.max_epochs=1 optimizer.warmup_epochs=0 trainer.limit_train_batches=1"
-    done = run(f"{line} {quick} trainer.limit_test_batches=1 trainer.limit_val_batches=1 baselines=false", here)
+    done = run(f"{line} {quick} baselines=false", here)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sum(row.count("accuracy") for row in done.stdout.splitlines() if "│" in row and "runs/" in row) == 9
 

@@ -64,13 +64,3 @@ def test_setup_lines_are_the_promised_ones():
 
 def test_it_is_short():
     assert len(README.splitlines()) <= 110
-
-
-def test_every_reducer_in_the_table_is_there():
-    """A method that somebody adds needs no row."""
-    table = (ROOT / "docs" / "methods.md").read_text().partition("| `reducer=` |")[2].partition("\n\n")[0]
-    names = [
-        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
-    ]
-    assert len(names) >= 10
-    assert [name for name in names if not (ROOT / "conf" / "reducer" / f"{name}.yaml").is_file()] == []

@@ -6,8 +6,9 @@ import torch
 from scipy.cluster import hierarchy
 from torch import nn
 
-from atc.ops.linkage import cosine_distance, labels_from_features, labels_within, merge_heights, reference
+from atc.ops.linkage import cosine_distance, cpu, labels_from_features, labels_within, merge_heights, reference
 from atc.ops.linkage.exportable import labels_within_by_loop
+from tests.reference.distances import batch as distances
 
 METHODS = ("single", "complete", "average")
 TOKENS = 23
@@ -113,6 +114,50 @@ def test_heights_and_labels_agree():
     threshold = float(heights[1, 7])  # that merge is made, and none above it
     assert labels_within(keys, threshold, "complete")[1][1] == TOKENS - 8
     assert labels_within(keys, threshold - 1e-9, "complete")[1][1] == TOKENS - 7
+
+
+@pytest.mark.parametrize("kind", ["plain", "ties", "nan"])
+@pytest.mark.parametrize("method", [*METHODS, "ward"])
+def test_backends_agree(method, kind):
+    keys = keys_of("plain" if kind == "nan" else kind).float()
+    if kind == "nan":
+        keys[1, 4] = torch.nan
+    valid = torch.arange(TOKENS) < torch.tensor([TOKENS, 11, 1, 0, 20])[:, None]
+    for threshold, most in ((0.5, None), (0.5, 6), (0.0, 15)):
+        plain = labels_within(keys, threshold, method, most=most, valid=valid, backend="reference")
+        for backend in ("torch", None):
+            found = labels_within(keys, threshold, method, most=most, valid=valid, backend=backend)
+            assert torch.equal(found[0], plain[0])
+            assert torch.equal(found[1], plain[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("content", ["regions", "ties", "nan"])
+def test_a_limit_leaves_out_the_last_merges(kernel, method, content):
+    distance = torch.cat([distances(61, seed=seed) for seed in range(3)])
+    if content == "ties":
+        distance = (distance * 8).round() / 8
+    elif content == "nan":
+        distance[1, :20, 20:] = torch.nan
+        distance[2, 3, 4:] = torch.inf
+    whole = cpu.cluster(distance, 1, method, want_merges=True)
+    for limit in (-1.0, float(whole.heights[0, 17]), 1e9):
+        for forced in (0, 25):
+            for avx2 in (False, True):
+                found = cpu.cluster(distance, 1, method, limit=limit, forced=forced, want_merges=True, avx2=avx2)
+                for image, heights in enumerate(whole.heights):
+                    above = (~(heights <= limit)).nonzero().flatten().tolist()  # NaN is above any limit
+                    made = max(next(iter(above), len(heights)), forced)
+                    assert torch.equal(found.merges[image, :made], whole.merges[image, :made])
+                    made_at = found.heights[image, :made]
+                    torch.testing.assert_close(made_at, heights[:made], rtol=0, atol=0, equal_nan=True)
+                    assert (found.merges[image, made:] == 60).all()
+                    assert found.heights[image, made:].isposinf().all()
+
+
+def test_a_limit_goes_with_merges(kernel):
+    with pytest.raises(RuntimeError, match="refused its arguments"):
+        cpu.cluster(distances(9), 1, "average", limit=0.5)
 
 
 def test_no_image_and_no_token():

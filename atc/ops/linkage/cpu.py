@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import Tensor
 from atc.ops.linkage.job import check_job
 
 LIBRARY = Path(__file__).with_name("_native.dll" if sys.platform == "win32" else "_native.so")  # as hatch_build.py
-ABI = 3
+ABI = 4
 _METHOD = {"single": 0, "complete": 1, "average": 2, "ward": 3}
 ALGORITHM = {"automatic": 0, "greedy": 1, "prim": 2}
 _FAILURE = {1: "not enough memory for the clustering workspace", 2: "the compiled kernel refused its arguments"}
@@ -50,6 +51,8 @@ class _Job(ctypes.Structure):
         ("method", ctypes.c_int32),
         ("algorithm", ctypes.c_int32),
         ("reserved", ctypes.c_int32),
+        ("limit", ctypes.c_double),
+        ("forced", ctypes.c_int64),
         ("labels", ctypes.c_void_p),
         ("merges", ctypes.c_void_p),
         ("heights", ctypes.c_void_p),
@@ -102,6 +105,8 @@ def cluster(
     *,
     neighbours: Tensor | None = None,
     once: bool = False,
+    limit: float = math.inf,
+    forced: int = 0,
     want_merges: bool = False,
     want_counters: bool = False,
     algorithm: str = "automatic",
@@ -115,6 +120,9 @@ def cluster(
         method: single, complete, average or ward.
         neighbours: ``[B, N, N]`` bool on a CPU, as in :mod:`atc.ops.linkage.among`; None: all clusters may merge.
         once: of neighbours: a union merges no further, and there may be more clusters than `keep`.
+        limit: of merges in order: stop before the first of a larger height. Those not made are then of the last slot
+            with itself, their heights infinite.
+        forced: merges that are made whatever their height.
         want_merges: also return the merges in order, and their heights.
         want_counters: also return how much work was done.
         algorithm: a key of ``ALGORITHM``, for tests and measurements.
@@ -157,6 +165,8 @@ def cluster(
             is_double=distance.dtype == torch.float64,
             method=_METHOD[method],
             algorithm=ALGORITHM[algorithm],
+            limit=limit,
+            forced=forced,
             **{name: value[start:stop].data_ptr() for name, value in result._asdict().items() if value is not None},
         )
         if neighbours is None or run_among is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import numpy as np
@@ -112,8 +113,14 @@ def cluster(
     return labels_from_merges(merges, distance.shape[1])
 
 
-def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None) -> tuple[Tensor, Tensor]:
-    """The merges ``[B, N-K, 2]`` int64 in order and their heights ``[B, N-K]`` float64."""
+def merge_in_order(
+    distance: Tensor, keep: int, method: str, backend: str | None, *, limit: float = math.inf, forced: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The merges ``[B, N-K, 2]`` int64 in order and their heights ``[B, N-K]`` float64.
+
+    Behind the first `forced` merges, a backend may leave out those from the first of a height above `limit`: their
+    heights are infinite.
+    """
     chosen = chosen_backend(distance, backend, method)
     if chosen == "reference":
         return _reference(distance, keep, method)
@@ -129,7 +136,7 @@ def merge_in_order(distance: Tensor, keep: int, method: str, backend: str | None
 
         _, merges, heights, _ = cuda.cluster(distance, keep, method, want_merges=True)
     else:
-        _, merges, heights, *_ = cpu.cluster(distance.cpu(), keep, method, want_merges=True)
+        _, merges, heights, *_ = cpu.cluster(distance.cpu(), keep, method, limit=limit, forced=forced, want_merges=True)
     assert merges is not None
     assert heights is not None
     return merges.to(distance.device), heights.to(distance.device)

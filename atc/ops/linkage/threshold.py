@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -80,8 +81,8 @@ def _within(
     batch, tokens, _ = keys.shape
     labels = torch.empty(batch, tokens, dtype=torch.int64, device=keys.device)
     counts = torch.zeros(batch, dtype=torch.int64, device=keys.device)
-    for images, real, merges, heights in _trees(keys, valid, method, least, backend):
-        within = (heights <= threshold).sum(dim=1)
+    for images, real, merges, heights in _trees(keys, valid, method, least, backend, threshold, most):
+        within = (heights.cummax(dim=1).values <= threshold).sum(dim=1)  # up to the first that is above
         left = (real - within).clamp(least, most).minimum(real)
         # What is not merged, merges with itself.
         goes = torch.arange(merges.shape[1], device=keys.device) < (real - left).unsqueeze(1)
@@ -146,15 +147,25 @@ class _Trees(NamedTuple):
     heights: Tensor  # [b, M] float64, infinite where padding merges
 
 
-def _trees(keys: Tensor, valid: Tensor | None, method: str, least: int, backend: str | None) -> Iterator[_Trees]:
-    """The trees of a few images at a time, down to `least` clusters."""
+def _trees(
+    keys: Tensor,
+    valid: Tensor | None,
+    method: str,
+    least: int,
+    backend: str | None,
+    threshold: float = math.inf,
+    most: int | None = None,
+) -> Iterator[_Trees]:
+    """The trees of a few images at a time, down to `least` clusters, or to what the threshold and `most` allow."""
     batch, tokens, _ = keys.shape
     real = keys.new_full((batch,), tokens, dtype=torch.int64) if valid is None else valid.sum(dim=1)
     for start, distance in distances_in_parts(keys):
         part = slice(start, start + len(distance))
         if valid is not None:  # which stand first, so that what is above the diagonal has padding in its columns
             distance = distance.masked_fill(~valid[part].unsqueeze(1), _FAR)
-        merges, heights = merge_in_order(distance, max(min(least, tokens), 1), method, backend)
+        forced = 0 if most is None else max(tokens - most, 0)
+        fewest = max(min(least, tokens), 1)
+        merges, heights = merge_in_order(distance, fewest, method, backend, limit=threshold, forced=forced)
         if valid is not None:
             behind = torch.arange(1, merges.shape[1] + 1, device=keys.device) >= real[part].unsqueeze(1)
             heights = heights.masked_fill(behind, torch.inf)

@@ -5,6 +5,8 @@
 // undercuts.
 #pragma once
 
+#include <cmath>
+
 #include "prefetch.h"
 #include "queue.h"
 
@@ -29,6 +31,8 @@ template <class Key> struct State {
     int32_t* born;       // [tokens] merges after which the cluster exists; INT32_MAX when dead
     Merge* log;          // [tokens + replay_step] followed by merges of what is no token with itself
     double* heights;     // [tokens]
+    double limit;        // see AtcJob, as the next
+    int64_t forced;
     Ahead ahead;         // what is read meanwhile
 };
 
@@ -65,6 +69,10 @@ template <class Rows> struct Greedy {
     }
     // Whether the row's bound is its true minimum.
     inline bool fresh(int slot) { return state.born[state.neighbour[slot]] <= state.seen[slot]; }
+    // Whether the next merge, of a slot with a true bound, is to be made. NaN is above every limit but infinity.
+    inline bool within(int slot) const {
+        return merged < state.forced || state.limit == INFINITY || height_of(state.nearest.key[slot]) <= state.limit;
+    }
     inline void bound(int slot, Nearest<Key> found) { set_bound(rows, state, slot, found); }
     inline void rescan(int slot) {
         catch_up(slot);
@@ -95,8 +103,9 @@ template <class Rows> Counters merge_greedily(Rows& rows, State<typename Rows::K
     Greedy<Rows> greedy(rows, state);
     while (greedy.merged < state.tokens - keep) {
         int first = state.nearest.first();
-        if (greedy.fresh(first)) greedy.merge(first, state.neighbour[first]);
-        else greedy.rescan(first);
+        if (!greedy.fresh(first)) greedy.rescan(first);
+        else if (greedy.within(first)) greedy.merge(first, state.neighbour[first]);
+        else break;
     }
     return greedy.finished();
 }

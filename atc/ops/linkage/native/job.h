@@ -20,9 +20,11 @@ struct AtcJob {
     int32_t method;         // AtcMethod
     int32_t algorithm;      // AtcAlgorithm; ATC_PRIM is for single linkage, and fails where merges are asked for
     int32_t reserved;
+    double limit;           // merges stop before the first of a larger height; infinite: at `keep` only
+    int64_t forced;         // merges that are made whatever their height
     int64_t* labels;        // [images, tokens]
-    int64_t* merges;        // [images, tokens - keep, 2] or null
-    double* heights;        // [images, tokens - keep] or null
+    int64_t* merges;        // [images, tokens - keep, 2] or null; those not made are of the last slot with itself
+    double* heights;        // [images, tokens - keep] or null; of merges not made infinite
     int64_t* counters;      // [images, 6] as in Counters; or null
 };
 

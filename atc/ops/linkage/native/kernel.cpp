@@ -105,6 +105,10 @@ void write_labels(const AtcJob& job, Workspace<Key>& work, int64_t number, const
 // What the log of merges says.
 template <class Key> void write(const AtcJob& job, Workspace<Key>& work, int64_t number, const Counters& counters) {
     int tokens = (int)job.tokens, merges = tokens - (int)job.keep;
+    for (int t = (int)counters.merges; t < merges; t++) {
+        work.keys.log[t] = {tokens - 1, tokens - 1};
+        work.keys.heights[t] = INFINITY;
+    }
     for (int k = 0; k < tokens; k++) work.parent[k] = k;
     for (int t = 0; t < merges; t++) work.parent[work.keys.log[t].low] = work.keys.log[t].high;
     write_labels(job, work, number, counters);
@@ -155,12 +159,7 @@ void cluster_among(const AtcJob& job, const AtcAmong& among, const Value* image,
     work.rows.reset();
     Among<Key> rows{work.rows, work.beside, Among<Key>::stride_for(tokens), job.method, among.once != 0};
     rows.read(among.neighbours + number * tokens * tokens);
-    Counters counters = merge_among(rows, work.wide, (int)job.keep);
-    for (int t = (int)counters.merges; t < tokens - job.keep; t++) {
-        work.keys.log[t] = {tokens - 1, tokens - 1};
-        work.keys.heights[t] = 0;
-    }
-    write(job, work, number, counters);
+    write(job, work, number, merge_among(rows, work.wide, (int)job.keep));
 }
 
 template <class Value, class Key> void run_images(const AtcJob& job, const AtcAmong* among, void* memory) {

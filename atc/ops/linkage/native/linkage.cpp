@@ -1,5 +1,6 @@
 // The C interface: picks the kernel for this processor and lends it memory.
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <utility>
 
@@ -106,6 +107,7 @@ bool has_avx2() {
 int cluster(const AtcJob* job, const AtcAmong* among, int allow_avx2) {
     if (job->tokens < 1 || job->tokens > INT32_MAX / 2 || job->keep < 1 || job->keep > job->tokens) return 2;
     if (job->method < ATC_SINGLE || job->method > ATC_WARD || (job->merges && !job->heights)) return 2;
+    if (job->limit != INFINITY && !job->merges && job->keep < job->tokens) return 2;
     AtcWorkspace workspace_size = baseline::workspace_size;
     AtcRun run = baseline::run;
 #if defined(ATC_WITH_AVX2)
@@ -131,12 +133,12 @@ ATC_PUBLIC int atc_linkage(const AtcJob* job, int allow_avx2) {
     return cluster(job, nullptr, allow_avx2);
 }
 
-// The same among neighbours. There may be fewer merges than asked for only if a union merges no further; `merges` and
-// `heights` are then filled up with the last slot and 0.
+// The same among neighbours. There may be fewer merges than asked for only if a union merges no further; a limit is
+// not looked at.
 ATC_PUBLIC int atc_linkage_among(const AtcJob* job, const AtcAmong* among, int allow_avx2) {
     return among->neighbours ? cluster(job, among, allow_avx2) : 2;
 }
 
-ATC_PUBLIC int atc_linkage_version() { return 3; }
+ATC_PUBLIC int atc_linkage_version() { return 4; }
 
 }  // extern "C"

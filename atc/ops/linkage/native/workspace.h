@@ -38,8 +38,9 @@ template <class Key> struct Workspace {
         int32_t* born = cut.take<int32_t>(tokens);
         Merge* log = cut.take<Merge>(tokens + replay_step);
         double* heights = cut.take<double>(tokens);
-        keys = {tokens, queue<Key>(cut, tokens), neighbour, seen, born, log, heights};
-        wide = {tokens, queue<WideKey>(cut, tokens), neighbour, seen, born, log, heights};
+        keys = {tokens, queue<Key>(cut, tokens), neighbour, seen, born, log, heights, job.limit, job.forced};
+        wide = {tokens, queue<WideKey>(cut, tokens), neighbour, seen, born, log, heights, job.limit,
+                job.forced};
         square = {tokens, padded, stride, cut.take<Key>(stride * padded), cut.take<Key>(padded),
                   cut.take<Slot<Key>>(padded)};
         best = cut.take<Key>(padded);

@@ -35,6 +35,7 @@ class ADE20K(SegmentationData):
     """
 
     classes = NAMES
+    same_everywhere = True
     first = 1
     ignored = (0,)
     published = {"classes": 150, "train": 20_210, "test": 2_000}

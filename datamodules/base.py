@@ -53,6 +53,7 @@ class PictureData(EvaluatedParts):
     layout: Layout  # of the class, or of an instance where a setting decides
     reader: ClassVar[int | None] = READER  # which way of reading pictures the numbers are from; None: reads none
     published: Mapping[str, int] = {}  # counts as the data set's authors or users state them
+    same_everywhere: ClassVar[bool] = False  # a released data set: results count its root by name, not by its files
     multilabel: ClassVar[bool] = False
     open_entry: Callable[[Any], BinaryIO] = staticmethod(open_file)  # from an entry to the file that holds its picture
     read_image: Callable[[Any], Image.Image] | None = None  # in place of opening and reading files

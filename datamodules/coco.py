@@ -30,6 +30,7 @@ class COCO(PictureData):
         **kwargs: as of `PictureData`.
     """
 
+    same_everywhere = True
     multilabel = True
 
     def __init__(self, *args: Any, year: Literal[2014, 2017] = 2014, **kwargs: Any):

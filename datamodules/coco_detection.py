@@ -113,6 +113,7 @@ class COCODetection(PictureData):
         **kwargs: as of `PictureData`.
     """
 
+    same_everywhere = True
     detection = True
     eval_collate = pad_batch
 

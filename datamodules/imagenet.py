@@ -29,6 +29,7 @@ class ImageNet(PictureData):
         **kwargs: as of `PictureData`.
     """
 
+    same_everywhere = True
     layout = Layout(
         name="ImageNet",
         needs=(),

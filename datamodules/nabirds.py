@@ -20,6 +20,7 @@ class NABirds(PictureData):
     id of every one of the 1,011 nodes to its parent's id, `names` from id to name.
     """
 
+    same_everywhere = True
     layout = Layout(
         name="NABirds",
         needs=(*LISTS, "images/"),

@@ -26,6 +26,7 @@ PARTS = {"train": "train", "val": "test"}  # the released file calls the part th
 class NUSWide(PictureData):
     """Alibaba-MIIL's 70/30 split of the pictures that have a label; labels in alphabetical order over all parts."""
 
+    same_everywhere = True
     multilabel = True
     layout = Layout(
         name="NUS-WIDE",

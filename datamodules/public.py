@@ -33,6 +33,7 @@ class Downloaded(PictureData):
         **kwargs: as of `PictureData`.
     """
 
+    same_everywhere = True
     num_labels: int  # known before anything is downloaded
 
     def __init__(self, *args: Any, download: bool = False, **kwargs: Any):

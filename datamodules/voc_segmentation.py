@@ -26,6 +26,7 @@ class VOCSegmentation(SegmentationData, Downloaded):
         **kwargs: as of `SegmentationData`, and `download`: have torchvision fetch what is not there.
     """
 
+    same_everywhere = True
     num_labels = 21
     classes = ("background", *VOC_KINDS)
 

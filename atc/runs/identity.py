@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from atc import moved
+from atc import constants, moved
 from atc.runs.settings import plain_settings
 
 # Raised when a change of the code changes results, so that runs of before no longer count as done. The commit and
@@ -40,9 +40,6 @@ LATER = {
     }
 }
 ROOT = "datamodule.root"  # of a data set, which lies in different places on different machines
-# Data sets that are the same for everybody, by the file of datamodules/: their roots count with their names. All others
-# count with their files.
-PUBLISHED = ("ade20k", "coco", "imagenet", "nabirds", "nus_wide", "public", "voc_segmentation")
 
 
 def identity(cfg: DictConfig) -> str:
@@ -91,8 +88,8 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
         _of_generation(determining)
     root = _get(determining, ROOT)
     if root is not None:
-        module = str(_get(determining, "datamodule._target_")).removeprefix("datamodules.").split(".")[0]
-        _set(determining, ROOT, Path(root).name if module in PUBLISHED else _of_folder(Path(root).expanduser()))
+        released = constants.sets_true(str(_get(determining, "datamodule._target_")), "same_everywhere")
+        _set(determining, ROOT, Path(root).name if released else _of_folder(Path(root).expanduser()))
     named: dict[str, Any] = moved.targets(determining, moved.first_name)
     return _without_nulls(named)
 

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from atc.core import Assign, Plan, Reducer, Stage, TokenView
+from atc.core import Assign, NotNegative, Plan, Reducer, Stage, TokenView
 from atc.ops.linkage import (
     BACKENDS,
     METHODS,
@@ -18,7 +18,6 @@ from atc.ops.linkage import (
     labels_from_features,
     usable_backends,
 )
-from atc.values import NotNegative
 
 
 class OneShot(Assign):

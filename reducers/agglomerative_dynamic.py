@@ -6,9 +6,8 @@ from typing import Any, Literal
 import torch
 from typing_extensions import override
 
-from atc.core import Assign, Plan, Reducer, Stage, TokenView
+from atc.core import Assign, Counts, Plan, Reducer, Stage, TokenView
 from atc.ops.linkage import labels_within
-from atc.values import Counts
 from reducers.agglomerative import check_linkage
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atc.core import Assign, Plan, Reducer, Stage, TokenView
+from atc.core import Assign, Count, Plan, Reducer, Stage, TokenView
 from atc.ops.linkage import (
     BACKENDS_AMONG,
     cosine_distance,
@@ -14,7 +14,6 @@ from atc.ops.linkage import (
     labels_from_features,
     usable_backends,
 )
-from atc.values import Count
 
 
 class DHTM(Reducer):

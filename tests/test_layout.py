@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,12 +35,36 @@ def test_contributing_lists_every_room() -> None:
     assert [name for name in listed if not (ROOT / name).exists()] == []
 
 
+def contracts() -> list[dict[str, Any]]:
+    """Those of import-linter."""
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert found
+    return list(found)
+
+
+def layers() -> list[set[str]]:
+    (found,) = [contract["layers"] for contract in contracts() if contract["type"] == "layers"]
+    return [{name.strip() for name in layer.split("|")} for layer in found]
+
+
 def test_every_room_has_its_place_in_the_order_of_imports() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    placed = {name.strip() for layer in layers for name in layer.split("|")}
-    assert set(modules()) - placed == set()
-    assert {name for name in placed if name.startswith("atc.")} == set(modules())
+    placed = set().union(*layers())
+    assert placed == {*modules(), *(room for room in ROOMS if room != "atc")}
+
+
+def test_contributing_has_the_rooms_in_the_order_of_imports() -> None:
+    place = {name.replace(".", "/"): number for number, layer in enumerate(layers()) for name in layer}
+    rooms = re.findall(r"^\|(.*?)\|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    listed = [name.removesuffix(".py") for room in rooms for name in re.findall(r"`([\w/.]+)`", room)]
+    order = [place[name] for name in listed if name in place]
+    assert len(order) == len(place)
+    assert order == sorted(order)
+
+
+def test_a_reducer_may_import_two_rooms_only() -> None:
+    (forbidden,) = [set(one["forbidden_modules"]) for one in contracts() if one.get("source_modules") == ["reducers"]]
+    allowed = {*modules(), "datamodules", "hydra_plugins"} - forbidden
+    assert allowed == {"atc.core", "atc.ops"}
 
 
 def test_the_reading_tour_names_six_files() -> None:

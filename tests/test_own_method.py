@@ -16,7 +16,7 @@ from tests.tracked import tracked
 AFFECTED = (
     "(largest_norm or transport or dyvit or test_readme or test_layout or test_code or test_docs.py or "
     "test_docstrings or "
-    "test_files or test_released or test_refused or test_configs or test_check or test_identity or aircraft)"
+    "test_files or test_released or test_refused or test_configs or test_check or test_identity or test_best or aircraft)"
     " and not onnxruntime"
 )
 TESTS = (
@@ -29,6 +29,8 @@ TESTS = (
     "tests/datamodules/test_check.py",
     "tests/datamodules/test_end_to_end.py",
     "tests/pictures",
+    "tests/report/test_best.py",
+    "tests/dense",
     "tests/config",
 )
 

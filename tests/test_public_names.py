@@ -26,6 +26,7 @@ PUBLIC = {
         BlockGate
         Constant
         Count
+        Counts
         Linear
         LossContext
         Metric

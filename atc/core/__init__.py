@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from atc.core.reducer import LossContext, Reducer, Stage, TokenView
     from atc.core.schedule import Constant, Linear, Schedule, StageCount, Stages
     from atc.core.trace import StageTrace, Trace, follow
-    from atc.values import Count, NotNegative, Positive, Seed, Share, Whole
+    from atc.values import Count, Counts, NotNegative, Positive, Seed, Share, Whole
 
 __all__ = [
     "Assign",
     "BlockGate",
     "Constant",
     "Count",
+    "Counts",
     "Linear",
     "LossContext",
     "Metric",
@@ -48,7 +49,7 @@ _HOME = {
     "atc.core.reducer": ("LossContext", "Reducer", "Stage", "TokenView"),
     "atc.core.schedule": ("Constant", "Linear", "Schedule", "StageCount", "Stages"),
     "atc.core.trace": ("StageTrace", "Trace", "follow"),
-    "atc.values": ("Count", "NotNegative", "Positive", "Seed", "Share", "Whole"),
+    "atc.values": ("Count", "Counts", "NotNegative", "Positive", "Seed", "Share", "Whole"),
 }
 
 

@@ -12,13 +12,15 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 import atc
 from atc.config import build
 from atc.core import Mix, Reducer
+from atc.vit.reduced import reducer_class
 from atc.vit.stream import Stream
 from tests.dense.adapters import adapter, lively, vit
 from tests.reducers.amounts import amount
 
 IMAGES = torch.randn(2, 3, 96, 160)  # 60 patches
-NO_CLS = {"ats", "diffrate", "evit", "topk"}
-MIXED = {"patch_merger", "sinkhorn", "sit"}
+METHODS = {name: reducer_class(build.find_reducer(name)) for name in build.names("reducer")}
+NO_CLS = {name for name, method in METHODS.items() if "cls_attn" in method.needs}
+MIXED = {name for name, method in METHODS.items() if method.soft}
 SMALL = {"embed_dim": 48, "num_heads": 3, "depth": 4}
 
 
@@ -28,21 +30,23 @@ def small(reducer="none", keep_rate=None, blocks=(2, 4), **settings):
     return lively(adapter(reducer, keep_rate, blocks, vit(**SMALL, **more), **settings))
 
 
-@pytest.mark.parametrize("name", [name for name in build.names("reducer") if name not in NO_CLS | MIXED])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in NO_CLS | MIXED])
 def test_every_method_that_merges_or_prunes_runs_and_learns(name):
     given = {} if name == "none" else amount(name)
-    made = small(name, blocks=(2,) if name == "tome_2d" else (2, 4), **given)
+    method = METHODS[name]
+    made = small(name, blocks=(2,) if method.one_stage else (2, 4), **given)
     with torch.no_grad(), atc.check_plans():
         maps = made(IMAGES)
     assert {key: tuple(one.shape[1:]) for key, one in maps.items()} == {
         "0": (48, 24, 40), "1": (48, 12, 20), "2": (48, 6, 10), "3": (48, 3, 5)
     }  # fmt: skip
-    assert len(made.trace) == {"none": 0, "tome_2d": 1, "svit": 3}.get(name, 2)  # SViT has a gate at block 3, too
+    stages = 1 if method.one_stage else 3 if method.gates else 2  # a gate at block 3, too
+    assert len(made.trace) == (stages if method.reduces else 0)
     maps = made.train()(IMAGES)
     sum(one.square().mean() for one in maps.values()).backward()
     missing = [key for key, parameter in made.named_parameters() if parameter.grad is None]
     assert missing == []
-    assert set(made.losses()) == ({"ratio"} if name in ("dynamic_vit", "svit") else set())
+    assert bool(made.losses()) == (method.losses is not Reducer.losses)
 
 
 @pytest.mark.parametrize("name", sorted(NO_CLS))

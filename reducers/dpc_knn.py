@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from atc.core import Assign, Count, Plan, Reducer, Stage, TokenView
-from atc.ops.exporting import euclidean_distance
+from atc.ops.exporting import pairwise_cdist
 from atc.ops.scale import power_of_two
 
 
@@ -48,7 +48,7 @@ class DPCKNN(Reducer):
             # Distances are compared on a scale on which their squares are representable; densities are the true ones.
             scale = power_of_two(x, (1, 2))
             x = x * scale
-            distance = euclidean_distance(x) / x.shape[-1] ** 0.5
+            distance = pairwise_cdist(x) / x.shape[-1] ** 0.5
             nearest = distance.topk(min(self.k, num_tokens), dim=2, largest=False).values / scale
             density = (-nearest.square().mean(dim=2)).exp()
             if self.as_released:

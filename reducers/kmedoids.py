@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from atc.core import Plan, Reducer, Select, Stage, TokenView, Whole
-from atc.ops.exporting import euclidean_distance
+from atc.ops.exporting import pairwise_cdist
 from atc.ops.scale import power_of_two
 
 
@@ -74,7 +74,7 @@ class KMedoids(Reducer):
         x = view.x if view.x.dtype == torch.float64 else view.x.float()
         with torch.autocast(x.device.type, enabled=False):
             x = x * power_of_two(x, (1, 2))  # medoids are the same on every scale, squares are not representable on all
-            distance = euclidean_distance(x)
+            distance = pairwise_cdist(x)
             if self.equal_weight:
                 weight = torch.ones_like(distance[:, 0])
                 medoids = self._spread(distance, keep)

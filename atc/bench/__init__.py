@@ -1,1 +1,1 @@
-"""What a model costs: images per second, floating-point operations."""
+"""Benchmarks, `python -m atc.bench`: speed and memory of clustering, models and pipelines, each with a result file."""

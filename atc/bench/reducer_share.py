@@ -55,7 +55,7 @@ class _Clock:
         self.marks.append(time.perf_counter())
 
     def seconds(self) -> tuple[float, list[float]]:
-        """Of the forward, and of each reduction."""
+        """Seconds of the forward, and of each reduction."""
         return self._pairs(lambda start, end: end - start)
 
     def _pairs(self, between: Callable[[Any, Any], float]) -> tuple[float, list[float]]:

@@ -118,15 +118,15 @@ def measured(target: Target, path: Path) -> tuple[str, ...]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         figures = {
-            of(row): figure for row in result["rows"] if (figure := target.pick(row, result["rows"])) is not None
+            case_of(row): figure for row in result["rows"] if (figure := target.pick(row, result["rows"])) is not None
         }
         return (*texts(target, figures), *where(result))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is no result of python -m atc.bench: {error!r}") from error
 
 
-def of(row: Row) -> str:
-    """In what those rows differ of which the worst counts."""
+def case_of(row: Row) -> str:
+    """What a row is of, its method and its data: the worst of all cases counts."""
     return ", ".join(str(row[key]) for key in ("method", "data") if key in row)
 
 

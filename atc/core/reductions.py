@@ -40,7 +40,7 @@ class Reductions:
     def __init__(self, made: list[Reduction] | None = None, passing: bool = False):
         self.made, self.passing = [] if made is None else made, passing
         self._stages: list[StageTrace] = []  # of those reductions that somebody asked for
-        self._trace = Trace(())  # with nothing said, torch.compile of PyTorch 2.11 stops here
+        self._trace = Trace(())  # given (), since torch.compile of PyTorch 2.11 breaks the graph at Trace()
 
     def again(self) -> "Reductions":
         """The same reductions with nothing computed: their tensors may have new values."""

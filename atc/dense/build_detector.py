@@ -42,19 +42,19 @@ def build_detector(
         reducer: the method.
         schedule: `Stages`: each keeps a share of the tokens that reach it.
         as_released: see `ViTAdapter`.
-        proportional_attention: likewise.
-        size_weighted: likewise.
-        conv_inplane: likewise.
-        deform_heads: likewise.
-        deform_ratio: likewise.
-        cffn_ratio: likewise.
-        fpn_channels: see `mask_rcnn`, as for the next settings.
-        head_channels: likewise.
-        mask_channels: likewise.
-        mask_layers: likewise.
-        anchor_sizes: likewise.
-        samples: likewise.
-        proposals: likewise.
+        proportional_attention: whether sizes count in attention; None: as the method has it.
+        size_weighted: whether sizes weight means; None: as the method has it.
+        conv_inplane: channels of the convolutions of `ViTAdapter`.
+        deform_heads: heads of its deformable attention.
+        deform_ratio: share of the width that its deformable attention has.
+        cffn_ratio: share of the width that its convolutional feed-forward layers have.
+        fpn_channels: channels of the feature pyramid; see `mask_rcnn`, as for the next settings.
+        head_channels: width of the head of boxes.
+        mask_channels: channels of the head of masks.
+        mask_layers: convolutions of the head of masks.
+        anchor_sizes: sides of the anchors in pixels, one for each level of the pyramid.
+        samples: regions of an image that the heads learn from.
+        proposals: regions of an image that the heads look at.
 
     Returns:
         Both detectors.

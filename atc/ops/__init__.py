@@ -1,1 +1,1 @@
-"""Algorithms with more than one implementation; the lowest room, which imports nothing of ours."""
+"""Algorithms with more than one implementation; no model, no data set, no setting."""

@@ -56,7 +56,7 @@ def may_keep_constants(tensor: Tensor) -> bool:
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
-def euclidean_distance(x: Tensor) -> Tensor:
+def pairwise_cdist(x: Tensor) -> Tensor:
     """Distances between all pairs of tokens, as `torch.cdist`, which ONNX does not have.
 
     While a model is exported, the distances are written out in the way that `torch.cdist` computes them: from

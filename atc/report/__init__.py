@@ -1,1 +1,1 @@
-"""What a run leaves behind, and how it is shown."""
+"""Tables, figures and pages from the records of runs (those of `atc.runs`)."""

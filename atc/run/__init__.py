@@ -1,4 +1,4 @@
-"""Train and evaluate: from a configuration to a results record. Plain functions; atc.cli calls them."""
+"""Train, evaluate, calibrate, generate, predict: from a configuration to results. Plain functions that `atc.cli` calls."""
 
 import functools
 import logging

@@ -1,5 +1,6 @@
 """Traced runs, and which of them are compared along an axis."""
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,6 @@ from atc.runs.traces import DIRECTORY, INDEX, TraceFiles, open_trace
 Axis = Literal["keep_rate", "capacity", "method", "data_set"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 NONE = "none"  # the reducer of a run without reduction
-# These keep as many tokens as they find fit, so that no keep rate of theirs is the counterpart of another method's.
-OF_ANY_RATE = ("ats", "radial_l1", "radial_l2", "radial_linf")
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def pairs(runs: Sequence[TracedRun], axis: Axis) -> list[Pair]:
             "data_set": one.data_set == other.data_set,
         }
         if axis == "method" and not same["method"]:
-            same["keep_rate"] |= any(run.method in (NONE, *OF_ANY_RATE) for run in (one, other))
+            same["keep_rate"] |= any(_keeps_what_it_finds_fit(run.method) for run in (one, other))
         if same.pop(axis) or not all(same.values()):
             continue
         if axis == "keep_rate":
@@ -145,6 +144,20 @@ def pairs(runs: Sequence[TracedRun], axis: Axis) -> list[Pair]:
             if axis == "method":
                 found.append((other, one))
     return found
+
+
+@functools.cache
+def _keeps_what_it_finds_fit(method: str) -> bool:
+    """Whether no keep rate of a method is the counterpart of another method's."""
+    from atc.config import build  # lazily, as PyTorch
+    from atc.core import Reducer
+    from atc.vit.reduced import reducer_class
+
+    if method not in build.names("reducer"):
+        return False
+    found = reducer_class(build.find_reducer(method))
+    own_counts = found.possible_counts.__func__ is not Reducer.possible_counts.__func__
+    return found.dynamic or own_counts or not found.reduces
 
 
 def check_same_images(one: TracedRun, other: TracedRun) -> None:

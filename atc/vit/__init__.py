@@ -1,1 +1,1 @@
-"""ViT surgery: stock timm models, one explicit attention, reduction between their own submodules."""
+"""ViT surgery: reduction between the submodules of ViTs of timm, transformers, torchvision and open_clip."""

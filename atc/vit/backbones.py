@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 DropRate = Annotated[float, "[0, 1)"]
 
 SHIPPED_DIGITS = Path(__file__).resolve().parent.parent / "assets" / "vit_digits.safetensors"
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
 
 
 def digits(

@@ -166,6 +166,7 @@ def chosen_backend(distance: Tensor, backend: str | None, method: str) -> str:
 
 
 def why_not_cuda(distance: Tensor, method: str) -> str | None:
+    """Why the CUDA backend cannot cluster these distances; None: it can."""
     from atc.ops.linkage import cuda
 
     return cuda.complaint(distance, method)
@@ -200,6 +201,7 @@ def _reference(distance: Tensor, keep: int, method: str) -> tuple[Tensor, Tensor
 
 
 def refuse_nan(distance: Tensor, first_image: int = 0) -> None:
+    """ValueError that names the first image whose distances above the diagonal hold NaN."""
     has_nan = distance.triu(1).isnan().flatten(1).any(1)
     if has_nan.any():
         raise ValueError(f"distance of image {first_image + int(has_nan.nonzero()[0])} holds NaN")

@@ -1,4 +1,4 @@
-"""What the compiled kernels demand before they are shown an address."""
+"""What the compiled kernels demand of their arguments; checked before they get an address."""
 
 from __future__ import annotations
 

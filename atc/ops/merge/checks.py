@@ -1,4 +1,4 @@
-"""What the operators demand of tensors before a kernel is shown their addresses."""
+"""What the operators demand of tensors; checked before a kernel gets their addresses."""
 
 from __future__ import annotations
 

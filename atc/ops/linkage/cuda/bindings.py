@@ -34,7 +34,7 @@ def driver() -> Any:
 
 @cache
 def supports(capability: tuple[int, int]) -> bool:
-    """Whether NVRTC has not yet given up GPUs of a compute capability."""
+    """Whether NVRTC compiles for GPUs of a compute capability."""
     return bindings() is not None and arch(capability) >= min(_archs())
 
 

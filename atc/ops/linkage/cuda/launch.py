@@ -59,7 +59,7 @@ class Job(ctypes.Structure):
 
 
 class Shape(NamedTuple):
-    """Of a launch: how many blocks, and what they are given."""
+    """The shape of a launch: how many blocks there are, and how much of the GPU each gets."""
 
     kernel: program.Loaded
     blocks: int

@@ -24,7 +24,7 @@ def grid_bytes(tokens: int, method: str, dtype: torch.dtype) -> int:
 
 
 def cell_bytes(method: str, dtype: torch.dtype) -> int:
-    """Of a cell, and of a key."""
+    """Bytes of a cell, which are also those of a key."""
     return 4 if method in _METHODS_OF_KEYS and dtype == torch.float32 else 8
 
 

@@ -173,6 +173,10 @@ _PARTS: dict[str, tuple[Check, str]] = {
         lambda value: _are_texts(value) and all(one in SETTINGS for one in value),
         f"a list of {' and '.join(SETTINGS)}",
     ),
+    "only": (
+        lambda value: isinstance(value, dict) and all(isinstance(one, list) and one for one in value.values()),
+        "a mapping from axes to lists of values, such as {reducer: [none, tome]}",
+    ),
     "rows": _AXES,
     "columns": _AXES,
     "x": (_is_text, "the name of an axis"),

@@ -45,7 +45,7 @@ def draw(report: EqualCost) -> Figure:
             label: handle for axes in row for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
         figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
-        figure.supylabel(label_of(layout, report.cells))
+        row[0].set_ylabel(label_of(layout, report.cells))
     return figure
 
 

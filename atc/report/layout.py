@@ -1,6 +1,6 @@
 """What a file of sweeps/ says about its table or figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,10 @@ def load(name: str, directory: Path | None = None) -> Layout:
         section["metrics"] = _metrics(section.pop("metric"), file)
     sweeps = [raw(one, directory) for one in shown]
     sweepers = [sections.sweeper_section(directory / f"{one}.yaml", raw(one, directory)) for one in shown]
-    every = grid.points([one for sweeper in sweepers for one in sweeper["grids"]])
+    only = section.pop("only", {})
+    runs = grid.points([one for sweeper in sweepers for one in sweeper["grids"]])
+    _check_only(runs, only, file)
+    every = _chosen(runs, only)
     outside = [part for sweeper in sweepers for part in sweeper["out_of_reach"]]
     tuned = [
         one
@@ -140,9 +143,9 @@ def load(name: str, directory: Path | None = None) -> Layout:
     made = Layout(
         name=name,
         sweeps=tuple(shown),
-        points=tuple(every),
+        points=every,
         unreachable=tuple(point for point in every if grid.within(point, outside)),
-        tuned=tuple(grid.points(tuned)),
+        tuned=_chosen(grid.points(tuned), only),
         published=tuple(
             {key: ours.get(value, value) for key, value in row.items()}
             for one in published
@@ -152,6 +155,22 @@ def load(name: str, directory: Path | None = None) -> Layout:
     )
     _check_axes(made, file)
     return made
+
+
+def _chosen(points: list[grid.Point], only: Mapping[str, Sequence[Any]]) -> tuple[grid.Point, ...]:
+    """The points that have a named value of each axis, or have no such axis."""
+    return tuple(p for p in points if all(p.get(axis) in (None, *map(str, own)) for axis, own in only.items()))
+
+
+def _check_only(points: list[grid.Point], only: Mapping[str, Sequence[Any]], file: Path) -> None:
+    """ValueError for an axis or a value of `report.only` that no run has."""
+    for axis, value in ((axis, str(value)) for axis, values in only.items() for value in values):
+        there = list(dict.fromkeys(point[axis] for point in points if axis in point))
+        if value not in there:
+            wanted, known = (
+                (value, there) if there else (axis, list(dict.fromkeys(key for one in points for key in one)))
+            )
+            raise ValueError(f"{file}: report.only: no run has {axis}={value}: {build.nearest(wanted, known)}")
 
 
 def of_image(layout: Layout, image: str | None) -> Layout:

@@ -125,6 +125,17 @@ def test_what_was_not_run_is_said(tmp_path: Path) -> None:
     assert "not yet run" in str(equal_cost.EqualCost.svg(found))
 
 
+def test_a_part_of_the_runs() -> None:
+    whole, part = layout.load("deit_tiny_pareto"), layout.load("deit_tiny_front")
+    methods = {point["reducer"] for point in part.points}
+    assert {"none", "tome", "atc_average_dynamic"} < methods < {point["reducer"] for point in whole.points}
+    assert {point.get("schedule") for point in part.points} == {None, "stages"}
+    kept = [
+        point for point in whole.points if point["reducer"] in methods and point.get("schedule") in (None, "stages")
+    ]
+    assert list(part.points) == kept
+
+
 def test_the_sweep_over_all_methods_has_three_figures() -> None:
     for name, x in (("", "gflops"), ("_speed", "images_per_second"), ("_latency", "latency")):
         shown = layout.load(f"deit_tiny_pareto{name}")

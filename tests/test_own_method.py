@@ -15,8 +15,8 @@ from tests.tracked import tracked
 # The tests that take the method up by themselves, and those that look at the files of the project.
 AFFECTED = (
     "(largest_norm or transport or dyvit or test_readme or test_layout or test_code or test_docs.py or "
-    "test_docstrings or "
-    "test_files or test_released or test_refused or test_configs or test_check or test_identity or test_best or aircraft)"
+    "test_docstrings or test_best or "
+    "test_files or test_released or test_refused or test_configs or test_check or test_identity or aircraft)"
     " and not onnxruntime"
 )
 TESTS = (

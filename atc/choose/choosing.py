@@ -25,6 +25,7 @@ from atc.vit.images import data_config
 log = logging.getLogger(__name__)
 
 ROWS = 10  # of the table
+MOST_IMAGES = 256  # to choose on, and to check on, where nothing else is said
 
 
 @dataclass
@@ -91,11 +92,14 @@ def choose(cfg: DictConfig, others: Sequence[str]) -> Choice:
 
 def _images(cfg: DictConfig, vit: Any) -> Tensor:
     """Those to choose on, then those to check on."""
-    data, count = data_config(vit), cfg.choose_on + cfg.check_on
+    data = data_config(vit)
     if cfg.images is not None:
         every: Any = unlabelled.of_folder(str(cfg.images), data)
     else:
         every = unlabelled.of_data_set(build.instantiate(cfg.datamodule), cfg.part, data)
+    for key in ("choose_on", "check_on"):
+        cfg[key] = cfg[key] or max(1, min(MOST_IMAGES, len(every) // 2))
+    count = cfg.choose_on + cfg.check_on
     if len(every) < count:
         asked = f"choose_on={cfg.choose_on} and check_on={cfg.check_on}"
         raise ValueError(f"{asked} are {count} images, and there are {len(every)}")

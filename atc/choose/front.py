@@ -27,9 +27,11 @@ def draw(search: Search, chosen: Tried, cost: str, named: Sequence[str]) -> Figu
         figure = Figure(figsize=(5.6, 3.8), layout="constrained")
         axes = figure.add_subplot()
         front = list(search.front())
-        axes.step(*_points(front), where="post", color="0.5", linewidth=1, label="front", zorder=1)
+        if len(front) > 1:
+            axes.step(*_points(front), where="post", color="0.5", linewidth=1, label="front", zorder=1)
         others = [one for one in search.tried if one.candidate.reducer not in named]
-        axes.plot(*_points(others), linestyle="", marker=".", color="0.7", label="other methods", zorder=2)
+        if others:
+            axes.plot(*_points(others), linestyle="", marker=".", color="0.7", label="other methods", zorder=2)
         for number, name in enumerate(named):
             own = [one for one in search.tried if one.candidate.reducer == name]
             axes.plot(

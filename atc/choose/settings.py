@@ -18,8 +18,8 @@ Budget = Annotated[float, "(0, 1)"]
 _TYPES: dict[str, Any] = {
     "images": os.PathLike[str] | None,
     "part": Literal["val", "test"],
-    "choose_on": Count,
-    "check_on": Count,
+    "choose_on": Count | None,
+    "check_on": Count | None,
     "cost": Literal["gflops", "latency"],
     "budget": Budget,
     "front": Sequence[Budget],

@@ -42,7 +42,7 @@ def peak_growth(call: Callable[[], object], device: torch.device) -> int | None:
 
 
 def _return_free_memory() -> None:
-    """Give freed memory back to the system: the C library would keep it, and what a call takes from it would not show."""
+    """Give freed memory back to the system; what a call takes from memory that the C library kept would not show."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):

@@ -1,6 +1,6 @@
 """What a file of sweeps/ says about its table or figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from atc.config import build, sections
 from atc.core import metric as metrics
 from atc.core.metric import Metric
 from atc.grids import grid
+from atc.report import part_of_sweep
 from atc.report.display_names import METHODS
 from atc.report.escape import is_number
 
@@ -131,8 +132,8 @@ def load(name: str, directory: Path | None = None) -> Layout:
     sweepers = [sections.sweeper_section(directory / f"{one}.yaml", raw(one, directory)) for one in shown]
     only = section.pop("only", {})
     runs = grid.points([one for sweeper in sweepers for one in sweeper["grids"]])
-    _check_only(runs, only, file)
-    every = _chosen(runs, only)
+    part_of_sweep.check(runs, only, file)
+    every = part_of_sweep.chosen(runs, only)
     outside = [part for sweeper in sweepers for part in sweeper["out_of_reach"]]
     tuned = [
         one
@@ -145,7 +146,7 @@ def load(name: str, directory: Path | None = None) -> Layout:
         sweeps=tuple(shown),
         points=every,
         unreachable=tuple(point for point in every if grid.within(point, outside)),
-        tuned=_chosen(grid.points(tuned), only),
+        tuned=part_of_sweep.chosen(grid.points(tuned), only),
         published=tuple(
             {key: ours.get(value, value) for key, value in row.items()}
             for one in published
@@ -155,22 +156,6 @@ def load(name: str, directory: Path | None = None) -> Layout:
     )
     _check_axes(made, file)
     return made
-
-
-def _chosen(points: list[grid.Point], only: Mapping[str, Sequence[Any]]) -> tuple[grid.Point, ...]:
-    """The points that have a named value of each axis, or have no such axis."""
-    return tuple(p for p in points if all(p.get(axis) in (None, *map(str, own)) for axis, own in only.items()))
-
-
-def _check_only(points: list[grid.Point], only: Mapping[str, Sequence[Any]], file: Path) -> None:
-    """ValueError for an axis or a value of `report.only` that no run has."""
-    for axis, value in ((axis, str(value)) for axis, values in only.items() for value in values):
-        there = list(dict.fromkeys(point[axis] for point in points if axis in point))
-        if value not in there:
-            wanted, known = (
-                (value, there) if there else (axis, list(dict.fromkeys(key for one in points for key in one)))
-            )
-            raise ValueError(f"{file}: report.only: no run has {axis}={value}: {build.nearest(wanted, known)}")
 
 
 def of_image(layout: Layout, image: str | None) -> Layout:

@@ -1,4 +1,4 @@
-"""Train, evaluate, calibrate, generate, predict: from a configuration to results. Plain functions that `atc.cli` calls."""
+"""From a configuration to results: train, evaluate, calibrate, generate, predict. `atc.cli` calls these functions."""
 
 import functools
 import logging

@@ -156,7 +156,7 @@ def _keeps_what_it_finds_fit(method: str) -> bool:
     if method not in build.names("reducer"):
         return False
     found = reducer_class(build.find_reducer(method))
-    own_counts = found.possible_counts.__func__ is not Reducer.possible_counts.__func__
+    own_counts = any("possible_counts" in vars(cls) for cls in found.__mro__ if cls is not Reducer)
     return found.dynamic or own_counts or not found.reduces
 
 

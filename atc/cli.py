@@ -146,7 +146,7 @@ def _run(name: str, cfg: DictConfig) -> Record:
 def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
     directory = Path(cfg.output_dir)
     if cfg.get("resume") == "auto" or name == "generate":
-        log.info("interrupted; the same command goes on")
+        log.info("interrupted; to go on, start the same command again")
     elif name == "predict":
         log.info("interrupted; pictures and detections so far are in %s", directory)
     elif name == "train" and (directory / directories.LAST).is_file():

@@ -48,11 +48,16 @@ def test_your_own_reducer(tmp_path):
 def test_five_lines_without_the_harness(monkeypatch):
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: create(name, pretrained=False))  # no network
-    scope = {"images": torch.randn(1, 3, 224, 224)}
+    scope = {}
+    code = block(README, "## In five lines", "python")
+    (other,) = re.findall(r"# or, at every block: (.*)", code)
     with torch.no_grad():
-        exec(block(README, "## In five lines", "python"), scope)
+        exec(code, scope)
+        every = eval(other, scope)
+        every(torch.randn(1, 3, 224, 224))
     assert scope["logits"].shape == (1, 1000)
-    assert scope["trace"][-1].tokens_out == 100
+    assert [stage.tokens_out for stage in scope["trace"]] == [49, 12, 3]
+    assert every.trace[-1].tokens_out == 100
     assert type(scope["vit"]) is timm.models.VisionTransformer
 
 

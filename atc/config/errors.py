@@ -23,6 +23,8 @@ MOVED = {
     ("train", "checkpoint"): "to resume a training: resume=auto, resume=last or resume=PATH; to start from weights: "
     "backbone.checkpoint=PATH",
 }
+# Options of Hydra that an extra of this project brings.
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "optuna"}
 # What Python says when a setting was added, +group.setting=..., that a constructor does not take.
 _TYPO = re.compile(r"Error parsing override '([^'=]+)'\n? ?missing EQUAL")
 _SEVERAL = re.compile(r"Ambiguous value for argument '([^'=]+)=([^']*)'")
@@ -54,7 +56,8 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
         return fault
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"unknown {group} '{name}': {build.nearest(name, sorted(error.options))}"
+        extra = f"pip install 'atc-toolkit[{EXTRAS[name]}]' brings it; " if name in EXTRAS else ""
+        return f"unknown {group} '{name}': {extra}{build.nearest(name, sorted(error.options))}"
     if isinstance(error, InstantiationException):
         return _from_target(error)
     if "Config group override must be a string" in str(error):  # Hydra's, which does not say which

@@ -14,6 +14,7 @@ python -m atc.study all wrote.
 import argparse
 import io
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +95,7 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
 
     shown = [report_on(name) for name in names]
     for made in shown:
-        print(made.text())
+        print(_fitting(made.text(), given.output / f"{made.layout.name}.md"))
         for path in made.write(given.output):
             print(printable(str(path)))
     sys.stdout.flush()
@@ -107,6 +108,16 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
 
         print(printable(str(site.write_site(shown, given.page))))
     return 0
+
+
+def _fitting(text: str, file: Path) -> str:
+    """A table, or, where the terminal is too narrow for it, its first and last lines and where it is to be read."""
+    lines = text.splitlines()
+    width, room = max(map(len, lines), default=0), shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or width <= room:
+        return text
+    where = f"The table is {width} characters wide, and the terminal {room}: it is in {printable(str(file))}"
+    return "\n".join([lines[0].rstrip(), where, *lines[lines.index("") :]]) if "" in lines else text
 
 
 def _records(stores: Sequence[Path] | None, settings: dict[str, str]) -> list[Record]:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from atc.report import equal_cost, layout, report
+from atc.report.__main__ import main
 from atc.report.cells import Cell
 from atc.report.equal_cost import EqualCost, Spot, difference, front
 from tests.report.kept import both, sweeps
@@ -141,3 +144,21 @@ def test_the_sweep_over_all_methods_has_three_figures() -> None:
         shown = layout.load(f"deit_tiny_pareto{name}")
         assert (shown.x, shown.over_cost, shown.sweeps) == (x, True, ("deit_tiny_pareto",))
         assert isinstance(report.build_report(shown, []), EqualCost)
+
+
+def test_a_table_wider_than_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its place is said instead; where nobody looks at a terminal, as in a pipe, it is written out."""
+    command = ["deit_tiny_pareto", "--store", str(layout.sweeps_dir().parent / "benchmarks"), "--output", str(tmp_path)]
+    assert main(command) == 0
+    whole = capsys.readouterr().out
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((100, 40)))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "┃" in whole
+    assert "┃" not in said
+    assert f"and the terminal 100: it is in {tmp_path / 'deit_tiny_pareto.md'}" in said
+    assert said.splitlines()[-3:] == whole.splitlines()[-3:]
+    assert "172 of 172 cells measured" in said

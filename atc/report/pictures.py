@@ -12,6 +12,7 @@ from PIL import Image
 from atc.config.sections import IMAGE
 from atc.printable import printable
 from atc.report.cells import Cell
+from atc.report.display_names import METHODS
 from atc.report.escape import is_number
 from atc.report.layout import Layout
 from atc.runs import identity
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 192  # pixels of an image in the figure
-NAMES = {"tome_2d": "ToMe", "atc_single": "ATC, single", "atc_average": "ATC, average", "atc_complete": "ATC, complete"}
 
 
 def draw(layout: Layout, cells: Sequence[Cell]) -> Figure:
@@ -45,7 +45,7 @@ def draw(layout: Layout, cells: Sequence[Cell]) -> Figure:
     figure = Figure(figsize=(1.5 * len(columns) + 0.9, 1.5 * (len(rows) + 1) + 0.5), layout="constrained", dpi=150)
     panels = figure.subplots(len(rows) + 1, len(columns), squeeze=False)
     for across, column in enumerate(columns):
-        panels[0][across].set_title(printable(" ".join(NAMES.get(one, one) for one in column)))
+        panels[0][across].set_title(printable(" ".join(METHODS.get(one, one) for one in column)))
         _show(panels[0][across], dense, file)
         for down, row in enumerate(rows, start=1):
             there = (one for one in reduced if (_key(one, layout.rows), _key(one, layout.columns)) == (row, column))

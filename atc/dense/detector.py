@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
+from typing_extensions import override
 
-from atc.core import StageCount, Trace
 from atc.dense.adapter import ViTAdapter
+from atc.dense.around_vit import AroundViT
 from atc.dense.mmdet_names import load_detector
 
 # Of an adapter, what is shared with one around the same ViT.
 _SHARED = ("spm", "level_embed", "interactions", "up", "norm1", "norm2", "norm3", "norm4")
 
 
-class Detector(nn.Module):
+class Detector(AroundViT):
     """Mask R-CNN, or another of torchvision's two-stage detectors, around a `ViTAdapter`.
 
     Args:
@@ -48,53 +49,9 @@ class Detector(nn.Module):
         return next(module for module in self.backbone.modules() if isinstance(module, ViTAdapter))
 
     @property
-    def method(self) -> Any:
-        """The reducer class."""
-        return self.adapter.method
-
-    @property
-    def host(self) -> Any:
-        """The description of the adapter's ViT."""
-        return self.adapter.host
-
-    @property
-    def schedule(self) -> Any:
-        """How many tokens are left where."""
-        return self.adapter.schedule
-
-    @property
-    def reducers(self) -> Any:
-        """One per reducing block."""
-        return self.adapter.reducers
-
-    @property
-    def notices(self) -> list[str]:
-        """One line per count the method could not reach."""
-        return self.adapter.notices
-
-    @property
-    def stage_counts(self) -> list[StageCount]:
-        """Counts at the adapter's default size."""
-        return self.adapter.stage_counts
-
-    @property
-    def trace(self) -> Trace:
-        """What the latest forward did to its tokens."""
-        return self.adapter.trace
-
-    @property
-    def losses_ask(self) -> bool:
-        """Whether the losses of a reducer ask for more than plans."""
-        return self.adapter.losses_ask
-
-    @property
-    def loss_weights(self) -> dict[str, float]:
-        """How much each loss of the reducers counts."""
-        return self.adapter.loss_weights
-
-    def losses(self, **known: Any) -> dict[str, Tensor]:
-        """The reducers' own losses for the latest training forward; see `ReducedViT.losses`."""
-        return self.adapter.losses(**known)
+    @override
+    def reduced(self) -> ViTAdapter:
+        return self.adapter
 
     def tokens_per_block(self) -> list[float]:
         """Patch tokens entering each block in the latest forward."""

@@ -3,14 +3,12 @@
 Letters: B batch, C channels of a token, K classes, N patches.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from atc.core import StageCount, Trace
+from atc.dense.around_vit import AroundViT
 from atc.dense.windows import windows
 from atc.values import Count, checked
 from atc.vit.reduced import ReducedViT
@@ -41,7 +39,7 @@ class LinearHead(nn.Module):
         return self.classifier(self.norm(maps))
 
 
-class Segmenter(nn.Module):
+class Segmenter(AroundViT):
     """A label for each pixel, from the last features of a wrapped ViT on the full grid of patches.
 
     After the last block and the final norm, every patch has the features of the token that holds it, a pruned one
@@ -167,53 +165,9 @@ class Segmenter(nn.Module):
         return logits[..., :height, :width]
 
     @property
-    def method(self) -> Any:
-        """The reducer class."""
-        return self.backbone.method
-
-    @property
-    def host(self) -> Any:
-        """The description of the ViT."""
-        return self.backbone.host
-
-    @property
-    def schedule(self) -> Any:
-        """How many tokens are left where."""
-        return self.backbone.schedule
-
-    @property
-    def reducers(self) -> Any:
-        """One per reducing block."""
-        return self.backbone.reducers
-
-    @property
-    def notices(self) -> list[str]:
-        """One line per count the method could not reach."""
-        return self.backbone.notices
-
-    @property
-    def stage_counts(self) -> list[StageCount]:
-        """Counts at the backbone's default size."""
-        return self.backbone.stage_counts
-
-    @property
-    def trace(self) -> Trace:
-        """What the latest window's tokens went through; see `looked_at`."""
-        return self.backbone.trace
-
-    @property
-    def losses_ask(self) -> bool:
-        """Whether the losses of a reducer ask for more than plans."""
-        return self.backbone.losses_ask
-
-    @property
-    def loss_weights(self) -> dict[str, float]:
-        """How much each loss of the reducers counts."""
-        return self.backbone.loss_weights
-
-    def losses(self, **known: Any) -> dict[str, Tensor]:
-        """The reducers' own losses for the latest training forward; see `ReducedViT.losses`."""
-        return self.backbone.losses(**known)
+    @override
+    def reduced(self) -> ReducedViT:
+        return self.backbone
 
     def tokens_per_block(self) -> list[float]:
         """Patch tokens entering each block for a window."""

@@ -138,7 +138,7 @@ def _with_seeds(point: Coordinates, runs: Runs) -> list[Coordinates]:
 def _where(point: Mapping[str, str], setting: str, tuned: bool) -> Coordinates | None:
     if setting == BASELINE:
         return {"setting": setting, "reducer": "none"} | {
-            k: v for k, v in point.items() if k not in (*OF_THE_METHOD, "baselines")
+            k: v for k, v in point.items() if k not in (*OF_THE_METHOD, "baselines") and not k.startswith("reducer.")
         }
     if (setting == "fine_tuned" and not tuned) or (setting == "off_the_shelf" and point.get("reducer") == "none"):
         return None

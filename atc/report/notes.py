@@ -43,7 +43,8 @@ def _completeness(cells: Sequence[Cell]) -> list[str]:
 def _left_out(cells: Sequence[Cell]) -> list[str]:
     """Runs that would stand in the table were it not for settings that the others do not have, or a score missing."""
     lines = []
-    pairs = [(one, cell) for cell in cells for one in cell.other_settings]
+    shown = {one.identity for cell in cells for one in cell.records}
+    pairs = [(one, cell) for cell in cells for one in cell.other_settings if one.identity not in shown]
     if pairs:
         runs = _count({str(one.identity) for one, _ in pairs})
         differing = {text for one, cell in pairs for text in _differences(one, cell)}

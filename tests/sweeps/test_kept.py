@@ -24,6 +24,21 @@ def test_deit_tiny_on_photographs() -> None:
     assert quarter["atc_single"] < min(quarter["atc_complete"], quarter["atc_average"]) - 10
 
 
+def test_ablations_of_atc() -> None:
+    """Every cell, each run in one cell only; sizes count in attention."""
+    made = report.build_report(layout.load("deit_tiny_ablations"), Store(BENCHMARKS).records())
+    assert {cell.state for cell in made.cells} == {"measured"}
+    assert not any("Left out" in note for note in made.table.notes)
+    assert all(record["identity"] == identity.of_settings(record["config"]) for record in made.records())
+    found = {
+        (cell.where.get("reducer.size_bias", "1"), cell.where["keep_rate"]): cell.mean or 0.0
+        for cell in made.cells
+        if "reducer.size_bias" in cell.where or cell.where.get("reducer.feature") == "keys"
+    }
+    for rate in ("0.25", "0.5", "0.7"):
+        assert found["0", rate] < min(found["0.5", rate], found["0.75", rate])
+
+
 @pytest.mark.parametrize("name", ["digits_all", "shapes_all"])
 def test_small_worlds(name: str) -> None:
     """Every cell, of one state of the code, and said to rank nothing."""

@@ -136,8 +136,9 @@ def test_the_page_of_a_table_with_results() -> None:
 def test_every_sweep_file_says_how_it_is_run_and_shown() -> None:
     names = {path.stem for path in (ROOT / "sweeps").glob("*.yaml")}
     found = {name: head(ROOT / "sweeps" / f"{name}.yaml") for name in names}
-    assert [name for name, one in found.items() if not (one.about and one.shown_by())] == []
-    assert [name for name, one in found.items() if not (one.commands() or one.remarks())] == []
+    lacking = "a sweep file begins with a comment: what it is of, then Command: and Table: or Figure:, as the others do"
+    assert [name for name, one in found.items() if not (one.about and one.shown_by())] == [], lacking
+    assert [name for name, one in found.items() if not (one.commands() or one.remarks())] == [], lacking
     assert found["study_deit_tiny"].commands()[0].endswith("datamodule.root=DIRECTORY backbone.checkpoint=FILE")
     assert found["digits_curves"].remarks() == "Nothing else to run"
 

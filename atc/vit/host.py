@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from atc.methods import points
+from atc.ops.arguments import class_described
 from atc.vit.hooks import patched
 from atc.vit.host_checks import reason_against
 
@@ -186,6 +187,8 @@ def host_of(model: nn.Module) -> Host:
     Raises:
         ValueError: no family knows the model, or its family cannot wrap it; one line with the reason.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"cannot wrap this backbone: it must be a torch.nn.Module, got {class_described(model)}")
     name = type(model).__name__
     if hasattr(model, "reducers") and hasattr(model, "trace"):
         raise ValueError(

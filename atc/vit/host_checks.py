@@ -69,7 +69,7 @@ def checked_tokens(host: "Host", images: Any, made: Any, grid: Any) -> tuple[Ten
     Raises:
         ValueError: they do not fit each other, or the `prefix` and `width` of the host; one line.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]  # documented, yet not listed
         return *made, grid
     name = _name(host)
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], Tensor) or made[0].dim() != 3:

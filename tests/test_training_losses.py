@@ -66,6 +66,48 @@ def test_what_is_refused():
         atc.training_losses(model(), IMAGES, torch.tensor([1]))
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            torch.tensor([0.0, 1.0]),
+            r"labels \[B\] must be integers, the class of each image, got torch.float32 \[2\]; any",
+        ),
+        (torch.tensor([True, False]), r"labels \[B\] must be integers, .* got torch.bool \[2\]; any"),
+        (torch.tensor([1, 4]), r"labels must lie in \[0, 4\), the classes of the model, got 4$"),
+        (torch.tensor([-1, 2], dtype=torch.int32), r"labels must lie in \[0, 4\), the classes of the model, got -1$"),
+        (torch.ones(2, 5), r"labels must be \[2, 4\], as the logits are, got torch.float32 \[2, 5\]"),
+        ([1, 2], r"labels must be \[B\] or \[B, classes\] for 2 images, got \[1, 2\]"),
+    ],
+)
+def test_labels_of_another_kind_are_refused(labels, said):
+    with pytest.raises(ValueError, match=f"^{said}") as error:
+        atc.training_losses(model("topk"), IMAGES, labels)
+    assert "\n" not in str(error.value)
+
+
+def test_an_ignored_image_counts_for_nothing():
+    made = model("topk")
+    alone = atc.training_losses(made, IMAGES, torch.tensor([1, -100]))["base"]
+    assert alone.item() == pytest.approx(F.cross_entropy(made(IMAGES)[:1], torch.tensor([1])).item())
+
+
+def test_a_class_is_no_model():
+    with pytest.raises(ValueError, match=r"^training_losses needs a torch.nn.Module, got the class VisionTransformer$"):
+        atc.training_losses(timm.models.VisionTransformer, IMAGES, torch.tensor([1, 3]))
+
+
+def test_a_loss_that_is_a_number_becomes_a_tensor():
+    class Returning(Weighted):
+        def losses(self, plans):
+            return {"mine": 0.5, "plain": 2}
+
+    losses = atc.training_losses(model(Returning).bfloat16(), IMAGES.bfloat16(), torch.tensor([1, 3]))
+    assert (losses["mine"].dtype, losses["mine"].shape, losses["mine"].item()) == (torch.bfloat16, (), 0.5)
+    assert losses["plain"].item() == 2
+    assert losses["total"].item() == pytest.approx(0.5 * losses["base"].item() + 3.5, rel=1e-2)
+
+
 def vit(name="deit_tiny_patch16_224", **options):
     return timm.create_model(name, img_size=32, depth=3, **{"num_classes": 4, **options})
 

@@ -1,11 +1,13 @@
 """A reducer's plan, made, checked and applied: the arithmetic of a stage, in one place."""
 
+import traceback
+
 from torch import Tensor
 
 from atc.core.checking import check_plan, values_are_checked
 from atc.core.plan import Assign, Plan
 from atc.core.plan_checks import check_reduced
-from atc.core.reducer import Reducer, TokenView
+from atc.core.reducer import ON_REQUEST, Reducer, TokenView
 from atc.core.reductions import Reduction
 from atc.core.schedule import StageCount
 from atc.ops.exporting import may_keep_constants
@@ -28,7 +30,8 @@ def reduce_tokens(
         ``[B, P+K, C]`` tokens that are left, behind the prefix tokens, and what became of the others.
 
     Raises:
-        ValueError: the plan does not fit the tokens; the message names the reducer and the block.
+        ValueError: the plan does not fit the tokens, or the method took a field of the view that it does not ask for;
+            the message names the reducer and the block.
     """
     values = values_are_checked(x)
     try:
@@ -41,7 +44,25 @@ def reduce_tokens(
         check_reduced(reduced, size, x, view.prefix, num_out, values)
     except ValueError as error:
         raise ValueError(f"{type(reducer).__name__} at block {count.block}: {error}") from error
+    except (AttributeError, TypeError) as error:
+        if reason := _not_asked_for(reducer, view, error):
+            raise ValueError(f"{type(reducer).__name__} at block {count.block}: {reason}") from error
+        raise
     return reduced, Reduction(count.block, view.size.shape[1], plan, size)
+
+
+def _not_asked_for(reducer: Reducer, view: TokenView, error: Exception) -> str | None:
+    """Which fields of the view the code that failed reads, although they are None for want of asking."""
+    if "NoneType" not in str(error):
+        return None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    seeing = [frame for frame in frames if any(value is view for value in frame.f_locals.values())]
+    read = {name for frame in seeing for name in frame.f_code.co_names}
+    absent = [name for name in ON_REQUEST if name in read and name not in reducer.needs and getattr(view, name) is None]
+    if not absent:
+        return None
+    needs = ", ".join(repr(name) for name in sorted({*reducer.needs, *absent}))
+    return f"{' and '.join(absent)} of the view is None where the class does not say needs = frozenset({{{needs}}})"
 
 
 def _without_empty_slots(plan: Plan, x: Tensor) -> Plan:

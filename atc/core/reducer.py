@@ -63,6 +63,30 @@ class Stage(NamedTuple):
     threshold: float | None = None  # distance up to which tokens merge, for a method with `by_threshold`
 
 
+# Fields of the view that are there only where a method needs them.
+ON_REQUEST = ("cls_attn", "values", "attn", "queries", "input", "attention_output")
+_SITES = ("after_attention", "before_block")
+
+
+def check_attributes(name: str, attributes: Mapping[str, Any]) -> None:
+    """Raise ValueError where a method says something else than `Reducer` takes; one line.
+
+    Args:
+        name: of the method.
+        attributes: of these, `site` and `needs` are looked at; a property is not.
+    """
+    site, needs = attributes.get("site", _SITES[0]), attributes.get("needs", frozenset())
+    if not isinstance(site, property) and site not in _SITES:
+        raise ValueError(f"{name}.site={site!r} must be {' or '.join(map(repr, _SITES))}")
+    if isinstance(needs, property) or (isinstance(needs, (frozenset, set)) and needs <= set(ON_REQUEST)):
+        return
+    right = f"a set of {', '.join(ON_REQUEST)}, as in needs = frozenset({{'cls_attn'}})"
+    if not isinstance(needs, (frozenset, set)):
+        raise ValueError(f"{name}.needs={needs!r} must be {right}")
+    unknown = sorted(map(str, needs - set(ON_REQUEST)))
+    raise ValueError(f"{name}.needs: {', '.join(unknown)} is no field that can be asked for; it must be {right}")
+
+
 class Reducer(nn.Module, ABC):
     """Decides which tokens belong together, whatever backbone, schedule and trainer are.
 
@@ -134,8 +158,9 @@ class Reducer(nn.Module, ABC):
     exceptions: dict[str, str] = {}  # an instance may have more
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Check the constructor arguments of every method against their annotations."""
+        """Check the attributes of every method, and its constructor arguments against their annotations."""
         super().__init_subclass__(**kwargs)
+        check_attributes(cls.__name__, {name: cls.__dict__[name] for name in ("site", "needs") if name in cls.__dict__})
         if "__init__" in cls.__dict__:
             cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]  # the same function, behind a check
 

@@ -116,3 +116,10 @@ def described(value: Any) -> str:
         return f"a NumPy array of {value.dtype} {list(value.shape)}"
     text = repr(value)
     return text if len(text) <= 40 and "\n" not in text else f"a {type(value).__name__}"
+
+
+def class_described(value: Any) -> str:
+    """A class, or the class of an object, in a few words, where a caller has one in place of the other."""
+    return (
+        f"the class {value.__name__}" if isinstance(value, type) else f"an object of the class {type(value).__name__}"
+    )

@@ -25,6 +25,7 @@ from atc.run import own_images
 from atc.run.loading import load
 from atc.runs import directories, lock
 from atc.runs.record import Record
+from atc.tasks.finite import plans_to_blame
 from atc.weights.loading import read_weights
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,11 @@ class Predictor(NamedTuple):
         target = {"size": torch.tensor((height, width)), "orig_size": torch.tensor(image.shape[-2:])}
         found: dict[str, Tensor] = self.model(padded, [target])[0]
         if not bool(self.model.finite.all()):
-            raise ValueError("the feature maps of an image are not finite: the weights of the detector have diverged")
+            plans = plans_to_blame(self.model)
+            raise ValueError(
+                f"the feature maps of an image are not finite: the weights of the detector have diverged"
+                f"{'' if plans is None else f', or {plans}'}"
+            )
         return found
 
 

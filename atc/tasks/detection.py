@@ -15,7 +15,7 @@ from atc.dense.build_detector import build_detector
 from atc.dense.coco_evaluation import Kind, check_installed, detections_of, evaluate
 from atc.files import json_text, write_whole
 from atc.tasks.detection_recipe import rate_notice
-from atc.tasks.finite import NotFinite
+from atc.tasks.finite import NotFinite, causes
 from atc.tasks.task import Batch, Task
 
 
@@ -118,8 +118,7 @@ class Detection(Task):
             broken = int((~model.finite).sum())
             raise NotFinite(
                 f"{name}: the feature maps of {broken} of {len(images)} images are not finite, so that nothing "
-                f"measured on them means anything; the weights have diverged, or the precision is too low for them "
-                f"(trainer.precision)"
+                f"measured on them means anything; {causes(model)}"
             )
         self.found = found if self.keeps_found else []
         ids = [category["id"] for category in self.categories(name)]

@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
-from atc.tasks.finite import NotFinite
+from atc.tasks.finite import NotFinite, causes
 
 
 class Evaluated(Metric):
@@ -35,7 +35,7 @@ class Evaluated(Metric):
         return torch.stack([self.images, self.broken])
 
 
-def counts(name: str, evaluated: Evaluated, loss: Metric, loaders: Any) -> dict[str, int]:
+def counts(name: str, evaluated: Evaluated, loss: Metric, loaders: Any, model: nn.Module) -> dict[str, int]:
     """How many images an evaluation was over, if what came out is finite.
 
     Args:
@@ -43,6 +43,7 @@ def counts(name: str, evaluated: Evaluated, loss: Metric, loaders: Any) -> dict[
         evaluated: counted its images.
         loss: took its mean loss.
         loaders: the trainer's, one DataLoader or several.
+        model: that was evaluated.
 
     Returns:
         "images", of all processes; and "images_of", how many the data set has, if that is known.
@@ -54,7 +55,7 @@ def counts(name: str, evaluated: Evaluated, loss: Metric, loaders: Any) -> dict[
     if broken:
         raise NotFinite(
             f"{name}: the logits of {broken:,} of {images:,} images are not finite, so that nothing measured on them "
-            f"means anything; the weights have diverged, or the precision is too low for them (trainer.precision)"
+            f"means anything; {causes(model)}"
         )
     if images and not math.isfinite(value := float(loss.compute())):
         raise NotFinite(f"{name}: the loss over {images:,} images is {value}, though each of their logits is finite")

@@ -8,13 +8,29 @@ import torch
 import torch.distributed as dist
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor
+from torch import Tensor, nn
+
+from atc.core import Reducer
 
 
 class NotFinite(ValueError):
     """A loss, a score or a weight is NaN or infinite."""
 
     in_all_processes = True  # of a run, with the same message
+
+
+def causes(model: nn.Module) -> str:
+    """What may be wrong where a model's outputs are not finite, in words."""
+    weights, precision = "the weights have diverged", "the precision is too low for them (trainer.precision)"
+    if (hint := plans_to_blame(model)) is None:
+        return f"{weights}, or {precision}"
+    return f"{weights}, {precision}, or {hint}"
+
+
+def plans_to_blame(model: nn.Module) -> str | None:
+    """How to find out whether the plans of a model's reducers are to blame; None where nothing reduces."""
+    method = next((type(module).__name__ for module in model.modules() if isinstance(module, Reducer)), None)
+    return None if method is None else f"a plan of {method} is wrong, which ATC_CHECK_PLANS=1 in the environment shows"
 
 
 class StopNotFinite(Callback):
@@ -121,7 +137,9 @@ def _any(trainer: Trainer, flag: Tensor) -> bool:
 def _advice(trainer: Trainer) -> str:
     half = str(trainer.precision).startswith("16")
     also = ", or trainer.precision=bf16-mixed" if half else ""
-    return f"checkpoints of before are kept; a lower optimizer.lr or trainer.gradient_clip_val=1 may help{also}"
+    hint = plans_to_blame(trainer.lightning_module)
+    plans = "" if hint is None else f"; or {hint}"
+    return f"checkpoints of before are kept; a lower optimizer.lr or trainer.gradient_clip_val=1 may help{also}{plans}"
 
 
 def _epochs(count: int) -> str:

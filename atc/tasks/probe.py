@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atc.tasks.finite import NotFinite
+from atc.tasks.finite import NotFinite, causes
 from atc.tasks.frozen import Frozen
 from atc.values import Count, Positive
 
@@ -120,7 +120,7 @@ class Probe(Frozen):
         if broken:
             raise NotFinite(
                 f"{self.test_name}: the features of {broken:,} of {len(found[0]):,} training images are not finite, so "
-                f"that nothing can be fitted to them"
+                f"that nothing can be fitted to them; {causes(self.model)}"
             )
         return found[0].numpy(), found[1].long().numpy()
 

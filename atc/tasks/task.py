@@ -162,12 +162,14 @@ class Task(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """How many images it was over. NotFinite if a logit or the loss is not finite."""
-        self.images["val"] = counts("validation", self.val_images, self.val_loss, self.trainer.val_dataloaders)
+        self.images["val"] = counts(
+            "validation", self.val_images, self.val_loss, self.trainer.val_dataloaders, self.model
+        )
 
     def on_test_epoch_end(self) -> None:
         """How many images it was over. NotFinite if a logit or the loss is not finite."""
         loaders = self.trainer.test_dataloaders
-        self.images[self.test_name] = counts(self.test_name, self.test_images, self.test_loss, loaders)
+        self.images[self.test_name] = counts(self.test_name, self.test_images, self.test_loss, loaders, self.model)
         if self.test_predictions is not None:
             found = self.test_predictions.compute()  # of all processes
             if self.trainer.is_global_zero:

@@ -7,15 +7,25 @@ from typing import Any
 from torch import nn
 
 from atc.core import Reducer, Stage, StageCount
+from atc.ops.arguments import class_described
 
 ReducerFactory = Callable[[Stage], Reducer]
 
 
 def reducer_class(factory: ReducerFactory) -> type[Reducer]:
-    """The class behind a reducer class or a partial of one."""
+    """The class behind a reducer class or a partial of one.
+
+    Raises:
+        ValueError: anything else.
+    """
     while isinstance(factory, functools.partial):
         factory = factory.func
-    return factory  # type: ignore[return-value]  # what a partial is of, is a class
+    if not (isinstance(factory, type) and issubclass(factory, Reducer)):
+        raise ValueError(
+            f"a reducer must be a name or a subclass of atc.core.Reducer, got {class_described(factory)}; one instance "
+            f"for each reducing block is made of it"
+        )
+    return factory
 
 
 def reducer_arguments(factory: ReducerFactory) -> dict[str, Any]:
@@ -37,9 +47,12 @@ def reducers_for(factory: ReducerFactory, reducing: Sequence[StageCount], width:
         depth: blocks of the backbone.
     """
     made = {}
+    name = reducer_class(factory).__name__
     for number, count in enumerate(reducing, start=1):
         stage = Stage(count.block, width, count.keep, depth, number, count.tokens_in, count.rate, count.threshold)
-        made[str(count.block)] = factory(stage)
+        made[str(count.block)] = reducer = factory(stage)
+        if not hasattr(reducer, "_modules"):  # which nn.Module's constructor makes
+            raise ValueError(f"{name}.__init__ must begin with super().__init__(stage)")
     return nn.ModuleDict(made)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from atc.core import Reducer, StageCount
 from atc.core.counts import held_counts
+from atc.core.reducer import check_attributes
 from atc.vit.host import nearly_square
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def check_needs(model: "ReducedViT") -> None:
         )
     for block, module in model.reducers.items():
         reducer: Any = module  # a Reducer
+        check_attributes(model.method.__name__, {"site": reducer.site, "needs": reducer.needs})
         if model.method.site == "before_block" and reducer.needs and int(block) == 1:
             raise ValueError(
                 f"{model.method.__name__} reduces before its block and needs {sorted(reducer.needs)} of the block "

@@ -23,6 +23,26 @@ if TYPE_CHECKING:
     from atc.vit.stream import Stream
 
 
+def check_step(stream: "Stream", number: int, gated: bool) -> None:
+    """Raise ValueError where a stream cannot run this block now.
+
+    Args:
+        stream: on its way.
+        number: of the block, 1-based.
+        gated: whether a gate is to choose the tokens of this block.
+    """
+    depth, following = stream.model.depth, stream.last + 1
+    if number != following or following > depth:
+        which = f"block {following} of {depth} is next" if following <= depth else f"all {depth} blocks have run"
+        raise ValueError(
+            f"step({number}): {which}; each block runs once, in order, and blocks are counted from 1 (model.start "
+            f"begins anew)"
+        )
+    looking = (number, number + 1) if stream.model.method.site == "before_block" else (number,)
+    if gated and any(block in stream.active for block in looking):
+        raise ValueError(f"block {number} takes no gate: a reduction at it, or before the next, looks at it")
+
+
 def gated(stream: "Stream", number: int, block: Any, gate: BlockGate | Reducer, x: Tensor) -> Tensor:
     """Run a block over the tokens that a gate chooses; prefix tokens are always among them. The stream takes note.
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from atc.methods import points
+from atc.ops.arguments import class_described
 from atc.vit.hooks import patched
-from atc.vit.parts import missing
+from atc.vit.host_checks import reason_against
 
 
 class Host(ABC):
@@ -186,6 +187,8 @@ def host_of(model: nn.Module) -> Host:
     Raises:
         ValueError: no family knows the model, or its family cannot wrap it; one line with the reason.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"cannot wrap this backbone: it must be a torch.nn.Module, got {class_described(model)}")
     name = type(model).__name__
     if hasattr(model, "reducers") and hasattr(model, "trace"):
         raise ValueError(
@@ -204,21 +207,11 @@ def host_of(model: nn.Module) -> Host:
     for family in families():
         if family.knows(model):
             host = family(model)
-            reason = host.refusal() or _lacking(host) or host.patched()
+            reason = reason_against(host)
             if reason is not None:
                 raise ValueError(f"cannot wrap this backbone: {reason}")
             return host
     raise ValueError(f"cannot wrap this backbone: {_unknown(model)}")
-
-
-def _lacking(host: Host) -> str | None:
-    for number, block in enumerate(host.blocks, start=1):
-        if lacks := missing(block):
-            return (
-                f"its host {type(host).__name__} shows block {number} without {', '.join(lacks)}; block_part and "
-                f"attention_part of atc.vit.parts fill in what a layer does not have (docs/hosts.md)"
-            )
-    return None
 
 
 def _unknown(model: nn.Module) -> str:

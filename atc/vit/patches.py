@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from atc.core import Assign
+from atc.vit.host_checks import checked_tokens
 
 if TYPE_CHECKING:
     from atc.vit.reduced import ReducedViT
@@ -22,8 +23,9 @@ def embedded(
     """Tokens ``[B, P+N0, C]`` that enter the first block, their rotary embeddings or None, and the grid of patches."""
     if isinstance(images, Tensor) and images.dim() != 4:
         raise ValueError(f"images must be [B, 3, H, W], got {list(images.shape)}; one image is images[None]")
-    grid = model.host.grid(images)  # type: ignore[arg-type]  # what is no tensor, the model itself refuses
-    return *model.host.embed(images, **(options or {})), grid  # type: ignore[arg-type]  # likewise
+    given: Any = images  # what is no tensor, the model itself refuses
+    grid = model.host.grid(given)
+    return checked_tokens(model.host, given, model.host.embed(given, **(options or {})), grid)
 
 
 def ready(

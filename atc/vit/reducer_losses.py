@@ -53,12 +53,13 @@ def with_total(base: Tensor, terms: Mapping[str, Any], weights: Mapping[str, flo
         weights: how much each counts, by name; 1 where there is none.
 
     Returns:
-        ``base``, the terms, and their weighted sum ``total``.
+        ``base``, the terms, and their weighted sum ``total``; a term that is a number becomes a tensor.
     """
     total = base * weights["base"] if "base" in weights else base
     for name, value in terms.items():
         total = total + (value * weights[name] if name in weights else value)
-    return {"base": base, **terms, "total": total}
+    found = {name: value if isinstance(value, Tensor) else base.new_full((), value) for name, value in terms.items()}
+    return {"base": base, **found, "total": total}
 
 
 def _scalars(found: Any, method: str) -> dict[str, Any]:

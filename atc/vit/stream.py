@@ -14,7 +14,7 @@ from atc.core.applying import reduce_tokens
 from atc.core.reductions import Reductions
 from atc.vit.attention import Seen
 from atc.vit.blocks import merge_rope
-from atc.vit.gating import gated, shown_block
+from atc.vit.gating import check_step, gated, shown_block
 from atc.vit.hooks import through_hooks
 from atc.vit.lazy_view import LazyView
 from atc.vit.packing import Held, Pack, attended, packs_of, second_half
@@ -31,6 +31,8 @@ class Stream(Held):
     What reduces (and when) is the model's; a caller may look at the tokens, or change them, between two steps.
 
     Attributes:
+        last: the number of the latest block that ran; 0 before the first.
+        active: the blocks that reduce these images, and how.
         valid: ``[B, N]`` which tokens count, as in `Plan.valid`; None where all do.
         grid: rows and columns of the source patches.
         reductions: those so far, of which every later block sees the outcome.
@@ -64,8 +66,7 @@ class Stream(Held):
         grid: tuple[int, int] | None = None,
         rope: Tensor | None = None,
     ):
-        host = model.host
-        self.model, self.prefix = model, host.prefix
+        self.model, self.prefix, self.last = model, model.host.prefix, 0
         given = embedded(model, images, options) if tokens is None else ready(model, tokens, grid, rope)
         self.x, self.rope, self.grid = given
         # What only a reduction or a trace reads is made when it is read: a dense forward launches nothing for it.
@@ -83,8 +84,8 @@ class Stream(Held):
         if model.method.masks_training and model.training:
             self._mask(torch.ones_like(self.size))
         self._also, self.seen = also, Seen()
-        self._active = model.active(self.num_tokens, self.grid)
-        recompute = host.recomputes() and model.training and torch.is_grad_enabled()
+        self.active = model.active(self.num_tokens, self.grid)
+        recompute = model.host.recomputes() and model.training and torch.is_grad_enabled()
         self.run: Callable[..., Any] = (
             functools.partial(checkpoint, use_reentrant=False) if recompute else operator.call
         )
@@ -129,32 +130,31 @@ class Stream(Held):
         return torch.arange(self.grid[0] * self.grid[1], device=self.x.device).expand(self.x.shape[0], -1)
 
     def step(self, number: int, gate: BlockGate | None = None) -> None:
-        """Run block `number`, 1-based, with the reduction that is due there.
+        """Run a block, with the reduction that is due there.
 
         Args:
-            number: of the block.
+            number: of the block, 1-based: that of the step before, plus one.
             gate: chooses the patch tokens that this block computes; the others pass by unchanged. No reduction may be
                 due at this block.
 
         Raises:
-            ValueError: a gate at a block that reduces.
+            ValueError: another block than the next, or a gate at one that reduces.
         """
+        check_step(self, number, gated=gate is not None)
         block = self.model.host.blocks[number - 1]
         run = functools.partial(self._block, number, shown := shown_block(self.model, block))
         if gate is not None:
-            before = self.model.method.site == "before_block"
-            if number in self._active or (before and number + 1 in self._active):
-                raise ValueError(f"block {number} takes no gate: a reduction at it, or before the next, looks at it")
             run = functools.partial(gated, self, number, shown, gate)
-        elif self.model.method.gates and number in self._active:
-            run = functools.partial(gated, self, number, shown, self._reducer(self._active[number]))
+        elif self.model.method.gates and number in self.active:
+            run = functools.partial(gated, self, number, shown, self._reducer(self.active[number]))
         whole = gate is not None or self.model.method.gates  # looks at all tokens, which else may stay in packs
         self.held = through_hooks(number, block, run, self.x if whole else self.held)
+        self.last = number
 
     def _block(self, number: int, block: Any, x: Any) -> Any:
         before = self.model.method.site == "before_block"
         self.held = x
-        here, after = self._active.get(number), self._active.get(number + 1)
+        here, after = self.active.get(number), self.active.get(number + 1)
         if here is not None and before:
             self._reduce(here)
         looking = None if self.model.method.gates else after if before else here

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import atc
+from atc.core import Assign, Plan, Reducer, TokenView, checking
 from atc.tasks import finite
 from atc.tasks.classification import Classification
 from atc.tasks.finite import NotFinite, StopNotFinite
@@ -85,7 +88,13 @@ def configured(model: nn.Module, *_: Any) -> dict[str, Any]:
     return {"optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
 
 
-def fit(directory: Path, *callbacks: Callback, task: Classification | None = None, **settings: Any) -> Trainer:
+def fit(
+    directory: Path,
+    *callbacks: Callback,
+    task: Classification | None = None,
+    data: Data | None = None,
+    **settings: Any,
+) -> Trainer:
     """Train for two epochs with the checkpoints of a run."""
     task = task or Classification(Toy(), 3, configured)
     score = task.selection_metric
@@ -101,7 +110,7 @@ def fit(directory: Path, *callbacks: Callback, task: Classification | None = Non
         default_root_dir=directory,
         **{"max_epochs": 2, "log_every_n_steps": 3, **quiet, **settings},
     )
-    trainer.fit(task, Data(isinstance(task, Multilabel)))
+    trainer.fit(task, data or Data(isinstance(task, Multilabel)))
     return trainer
 
 
@@ -223,6 +232,40 @@ def test_a_test_that_is_not_finite_is_no_result() -> None:
     assert whole.images == {"test": {"images": 8, "images_of": 10}}
     trainer.test(whole, Data())
     assert whole.images == {"test": {"images": 8, "images_of": 10}}, "counted anew"
+
+
+class WithEmptyClusters(Reducer):
+    """No token has the last label."""
+
+    def forward(self, view: TokenView, keep: int) -> Plan:
+        return Assign((torch.arange(view.x.shape[1]) % (keep - 1)).expand(len(view.x), -1), keep)
+
+
+class Pictures(Data):
+    """Images of 16 patches."""
+
+    def _loader(self, images: int) -> DataLoader[Any]:
+        return DataLoader(TensorDataset(torch.randn(4, 3, 32, 32), torch.zeros(4, dtype=torch.int64)), 4)
+
+
+def test_a_reducer_may_be_to_blame(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As users have it: without ATC_CHECK_PLANS, which is on in the other tests."""
+    monkeypatch.setattr(checking, "_ALWAYS", False)
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=2, embed_dim=24, num_classes=3)
+    task = Classification(atc.wrap(vit, WithEmptyClusters, 0.5, blocks=(1,)), 3, configured)
+    plans = "a plan of WithEmptyClusters is wrong, which ATC_CHECK_PLANS=1 in the environment shows"
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    with pytest.raises(NotFinite, match=f"are not finite, .*; the weights have .* for them .*, or {plans}$"):
+        trainer.test(task, Pictures())
+    with pytest.raises(NotFinite, match=f"^the loss is not finite at step 0; .* may help; or {plans}$"):
+        fit(tmp_path, task=task, data=Pictures(), log_every_n_steps=1)
+
+
+def test_without_a_reducer_the_weights_are() -> None:
+    said = "the weights have diverged, or the precision is too low for them (trainer.precision)"
+    assert finite.causes(Toy()) == said
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24)
+    assert finite.causes(atc.wrap(vit, "none")) == said
 
 
 class Undefined(Classification):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import timm
 import torch
 
 import atc
@@ -163,6 +164,16 @@ def test_clamped_counts_are_reported():
     assert model.trace.tokens() == [98, 49, 25]
 
 
+class First(Reducer):
+    def forward(self, view, keep):
+        raise NotImplementedError
+
+
+class WithoutStage(First):
+    def __init__(self, stage):
+        self.width = 3
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -178,12 +189,29 @@ def test_clamped_counts_are_reported():
         ({"reducer": "topk", "keep_rate": 0.5, "blocks": 4}, r"blocks=4 must be a list of whole numbers of 1"),
         ({"reducer": "topk", "keep_rate": 0.5, "t": 8}, 't=8 is for schedule="constant" and "linear"'),
         ({"reducer": "topk", "keep_rate": 0.5, "t": 8, "schedule": "linear"}, "keep_rate=0.5 is for schedule="),
+        ({"reducer": First(None), "keep_rate": 0.5}, "of atc.core.Reducer, got an object of the class First;"),
+        ({"reducer": lambda stage: First(stage), "keep_rate": 0.5}, "Reducer, got an object of the class function;"),
+        ({"reducer": torch.nn.Linear, "keep_rate": 0.5}, "a subclass of atc.core.Reducer, got the class Linear; one"),
+        ({"reducer": WithoutStage, "keep_rate": 0.5}, r"^WithoutStage.__init__ must begin with super\(\).__in"),
     ],
 )  # fmt: skip
 def test_mistakes_get_one_line(kwargs, message):
     with pytest.raises(ValueError, match=message) as error:
         wrap(**kwargs)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (timm.models.VisionTransformer, "the class VisionTransformer"),
+        (golden.vit().state_dict(), "an object of the class OrderedDict"),
+        ([golden.vit()], "an object of the class list"),
+    ],
+)
+def test_what_is_no_model_gets_one_line(given, said):
+    with pytest.raises(ValueError, match=f"^cannot wrap this backbone: it must be a torch.nn.Module, got {said}$"):
+        atc.wrap(given, "topk", 0.5)
 
 
 def test_a_wrapped_model_is_not_wrapped_again():

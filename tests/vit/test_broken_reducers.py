@@ -1,5 +1,6 @@
 """Reducers that break their contract: shapes are checked at all times, values where that was asked for."""
 
+import re
 import subprocess
 import sys
 
@@ -107,6 +108,63 @@ def test_values_are_checked_on_request(forward, said, unchecked):
         logits(model)
     assert "\n" not in str(error.value)
     logits(model)  # and not any more
+
+
+def ranked(view, keep):
+    return view.cls_attn.mean(dim=1).topk(keep, dim=1).indices
+
+
+NOT_ASKED_FOR = {
+    "a method of None": (lambda v, k: Select(v.cls_attn.mean(1).topk(k, 1).indices, 16), "cls_attn"),
+    "in a function": (lambda v, k: Select(ranked(v, k), 16), "cls_attn"),
+    "handed to PyTorch": (lambda v, k: Select(torch.topk(v.attention_output, k, 1).indices, 16), "attention_output"),
+    "an operator": (lambda v, k: Select((v.values * 2).topk(k, 1).indices, 16), "values"),
+}
+
+
+@pytest.mark.parametrize(("forward", "field"), NOT_ASKED_FOR.values(), ids=NOT_ASKED_FOR)
+def test_a_field_that_was_not_asked_for_is_named(forward, field):
+    said = f"{field} of the view is None where the class does not say needs = frozenset({{'{field}'}})"
+    with pytest.raises(ValueError, match=f"^{re.escape(f'Broken at block 4: {said}')}$"):
+        logits(broken(forward))
+
+
+def test_other_mistakes_with_none_are_as_python_has_them():
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'labels'"):
+        logits(broken(lambda v, k: v.plan.labels))
+    with pytest.raises(AttributeError, match="no attribute 'tokens'"):
+        logits(broken(lambda v, k: v.tokens))
+
+
+FIELDS = "a set of cls_attn, values, attn, queries, input, attention_output, as in needs = frozenset({'cls_attn'})"
+ATTRIBUTES = {
+    "text": ({"needs": "cls_attn"}, f"Wrong.needs='cls_attn' must be {FIELDS}"),
+    "a tuple": ({"needs": ("cls_attn",)}, f"Wrong.needs=('cls_attn',) must be {FIELDS}"),
+    "a typo": (
+        {"needs": frozenset({"cls_attention", "values"})},
+        f"Wrong.needs: cls_attention is no field that can be asked for; it must be {FIELDS}",
+    ),
+    "another site": ({"site": "after_block"}, "Wrong.site='after_block' must be 'after_attention' or 'before_block'"),
+}
+
+
+@pytest.mark.parametrize(("attributes", "said"), ATTRIBUTES.values(), ids=ATTRIBUTES)
+def test_attributes_are_checked_where_the_class_is_made(attributes, said):
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        type("Wrong", (Reducer,), attributes)
+
+
+def test_what_an_instance_needs_is_checked_at_wrapping():
+    class Wrong(Reducer):
+        def __init__(self, stage):
+            super().__init__(stage)
+            self.needs = frozenset({"key"})
+
+        def forward(self, view, keep):
+            raise NotImplementedError
+
+    with pytest.raises(ValueError, match=r"^Wrong\.needs: key is no field that can be asked for"):
+        atc.wrap(small_vit(), Wrong, 0.5)
 
 
 def test_values_are_checked_where_the_environment_says_so():

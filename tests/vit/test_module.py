@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,25 @@ def test_a_stream_can_be_stepped() -> None:
         counts.append(stream.num_tokens)
     assert counts == [16, 8, 4, 4]
     assert torch.equal(stream.finish(), model(images()))
+
+
+@pytest.mark.parametrize(
+    ("ran", "number", "said"),
+    [
+        (0, 0, "block 1 of 4 is next; each block runs once, in order, and blocks are counted from 1"),
+        (0, -1, "block 1 of 4 is next"),
+        (0, 2, "block 1 of 4 is next"),
+        (1, 1, "block 2 of 4 is next"),
+        (4, 5, "all 4 blocks have run"),
+        (4, 1, "all 4 blocks have run"),
+    ],
+)
+def test_a_block_that_is_not_the_next_is_said(ran: int, number: int, said: str) -> None:
+    stream = wrapped().start(images())
+    for block in range(1, ran + 1):
+        stream.step(block)
+    with pytest.raises(ValueError, match=f"^{re.escape(f'step({number}): {said}')}"):
+        stream.step(number)
 
 
 def test_weights_on_other_types() -> None:

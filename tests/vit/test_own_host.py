@@ -111,6 +111,72 @@ def test_what_is_no_batch_of_images_is_said(shape: tuple[int, ...], monkeypatch:
         wrapped(torch.zeros(shape))
 
 
+def hosted(monkeypatch: pytest.MonkeyPatch, **names: Any) -> OtherNames:
+    """A model whose host has these names in place of the right ones."""
+    family = type("ItsHost", (OtherNamesHost,), {"shown": staticmethod(documented()), **names})
+    monkeypatch.setattr(hosts, "families", lambda: iter([family]))
+    return OtherNames().eval()
+
+
+AT_WRAPPING: dict[str, tuple[dict[str, Any], str]] = {
+    "no prefix": ({"prefix": None}, "prefix of its host ItsHost, the tokens before the patches, must be a whole"),
+    "no width": ({"width": 0}, "width of its host ItsHost, the channels of a token, must be a whole number of 1"),
+    "patches in no rows": (
+        {"default_grid": (8, 9)}, "its host ItsHost has num_patches=64, of which default_grid must be the rows"
+    ),
+    "patches that are no number": ({"num_patches": 64.0, "default_grid": (8, None)}, "its host ItsHost has num_p"),
+    "a head for logits only": (
+        {"head": lambda self, x, size: x}, "head of its host ItsHost must take (x, size, pre_logits=False), and it "
+    ),
+    "refused without a reason": (
+        {"refusal": lambda self: True}, "refusal of its host ItsHost must return the reason as text, or None, got True"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "said"), AT_WRAPPING.values(), ids=AT_WRAPPING)
+def test_what_a_host_lacks_is_said_at_wrapping(
+    names: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = hosted(monkeypatch, **names)
+    with pytest.raises(ValueError, match=f"^{re.escape(f'cannot wrap this backbone: {said}')}") as error:
+        atc.wrap(model, "topk", 0.5, blocks=(2, 3))
+    assert "\n" not in str(error.value)
+
+
+def shapes(batch: int, tokens: int, prefix: int = 1, width: int = 32, grid: str = "8 x 8") -> str:
+    images = f"2 images, prefix={prefix}, a grid of {grid} patches and width={width}"
+    return f"embed must return [{batch}, {tokens}, {width}] for {images}, got "
+
+
+AT_EMBEDDING: dict[str, tuple[dict[str, Any], str]] = {
+    "one prefix token too few": ({"prefix": 0}, shapes(2, 64, prefix=0) + "[2, 65, 32]: correct the one that is wrong"),
+    "one prefix token too many": ({"prefix": 2}, shapes(2, 66, prefix=2) + "[2, 65, 32]"),
+    "another width": ({"width": 33}, shapes(2, 65, width=33) + "[2, 65, 32]"),
+    "another grid": ({"grid": lambda self, images: (7, 8)}, shapes(2, 57, grid="7 x 8") + "[2, 65, 32]"),
+    "no grid": ({"grid": lambda self, images: None}, "grid must return the rows and columns of the patches, got None"),
+    "tokens alone": (
+        {"embed": lambda self, images: self.model.embedded(images)},
+        "embed must return tokens [B, 1+N, 32], and rotary embeddings or None beside them, got torch.float32 [2, 65",
+    ),
+    "tokens of one image": (
+        {"embed": lambda self, images: (self.model.embedded(images)[0], None)},
+        "embed must return tokens [B, 1+N, 32], and rotary embeddings or None beside them, got (torch.float",
+    ),
+    "the batch second": (
+        {"embed": lambda self, images: (self.model.embedded(images).transpose(0, 1), None)}, shapes(2, 65) + "[65, 2"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "said"), AT_EMBEDDING.values(), ids=AT_EMBEDDING)
+def test_tokens_that_do_not_fit_are_said(names: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = atc.wrap(hosted(monkeypatch, **names), "none")
+    with pytest.raises(ValueError, match=f"^{re.escape(f'ItsHost.{said}')}") as error:
+        wrapped(torch.zeros(2, 3, 32, 32))
+    assert "\n" not in str(error.value)
+
+
 def test_a_backbone_that_does_not_say_which_images_it_takes() -> None:
     model = OtherNames()
     with pytest.raises(ValueError, match=r"^this OtherNames does not say which images it takes: set its pretrained_c"):

@@ -78,10 +78,11 @@ class Grid(Sweeper):
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Run what is missing; ValueError, one line, if runs failed, of overrides `arguments`."""
         from atc.config.errors import Complaint
-        from atc.grids import grid, outcomes
+        from atc.grids import grid, multirun, outcomes
         from atc.grids.progress import Progress
 
         grid.check_command(self.config.hydra.job.config_name, self.config.hydra.job.name, sys.argv[0])
+        multirun.check_sweep(self.config.hydra)
         self._check()
         jobs = self.jobs(arguments)
         progress = Progress(self.config.paths.store, jobs)
@@ -158,14 +159,16 @@ class Grid(Sweeper):
 
     def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
         """The runs of the sweep by identity; two points that come to the same run are one."""
+        from atc.config import from_files
         from atc.config.combinations import chosen_options
         from atc.runs.identity import identity
 
         jobs: dict[str, Job] = {}
         for overrides in self.points(arguments):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+            from_files.check(cfg, cfg.hydra.job.name, cfg.hydra)
             with open_dict(cfg):
-                cfg.choices = chosen_options(cfg.hydra.runtime.choices)
+                cfg.choices = chosen_options(cfg.hydra.runtime)
                 directory = Path(cfg.hydra.sweep.dir).resolve()
                 del cfg["hydra"]
             wrong = self._wrong(cfg)  # before the identity, for which 4.0 is 4

@@ -23,6 +23,7 @@ MOVED = {
     ("train", "checkpoint"): "to resume a training: resume=auto, resume=last or resume=PATH; to start from weights: "
     "backbone.checkpoint=PATH",
 }
+_OF_A_SWEEP = "a sweep file has 'override hydra/sweeper: grid' among its defaults"
 # What Python says when a setting was added, +group.setting=..., that a constructor does not take.
 _TYPO = re.compile(r"Error parsing override '([^'=]+)'\n? ?missing EQUAL")
 _SEVERAL = re.compile(r"Ambiguous value for argument '([^'=]+)=([^']*)'")
@@ -129,7 +130,8 @@ def _from_target(error: InstantiationException) -> str | None:
     key = re.search(r"full_key: (\S+)", str(error))
     where = f"{key[1]}: " if key else ""
     if isinstance(cause, TypeError) and (found := _UNEXPECTED.search(str(cause))):
-        return f"{where}{found[1]} has no setting '{found[2]}'"
+        grids = f"; {_OF_A_SWEEP}" if found[2] == "grids" else ""
+        return f"{where}{found[1]} has no setting '{found[2]}'{grids}"
     if isinstance(cause, (TypeError, ImportError)) or cause is None:
         return where + _flat(cause or error)
     return _whole(cause) if _is_users(cause) else None
@@ -147,6 +149,8 @@ def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
     """Name the nearest key, from the configuration with the command line's groups but without its values."""
     if (config_name, key) in MOVED:
         return f"unknown setting '{key}' of {config_name}; {MOVED[config_name, key]}"
+    if key == "hydra.sweeper.dry_run":
+        return f"--dry-run lists the runs of a sweep, and this is none: {_OF_A_SWEEP}"
     cfg, groups = _composed(config_name, overrides)
     head, _, leaf = key.rpartition(".")
     if OmegaConf.is_dict(OmegaConf.select(cfg, key, throw_on_resolution_failure=False)):

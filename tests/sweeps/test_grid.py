@@ -206,9 +206,8 @@ def job(name: str, here: Path, sweep: str) -> Job:
 def test_a_rerun_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path).append(Record.read(parts("small", 0.9) | {"identity": "tome"}))
     sweeper = Grid([{"reducer": "tome"}], rerun=True)
-    sweeper.config = OmegaConf.create(
-        {"hydra": {"job": {"name": "train", "config_name": "small"}}, "paths": {"store": str(tmp_path)}}
-    )
+    hydra = {"job": {"name": "train", "config_name": "small"}, "mode": "MULTIRUN", "sweeper": {}}
+    sweeper.config = OmegaConf.create({"hydra": hydra, "paths": {"store": str(tmp_path)}})
     failed = JobReturn(status=JobStatus.FAILED)
     failed._return_value = ValueError("benchmark.batch_size=0 must be 1 or more")
     sweeper.launcher = SimpleNamespace(launch=lambda *_: [failed])  # type: ignore[assignment]

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from atc import faults
-from atc.config import arguments, build, search_path
+from atc.config import arguments, build, search_path, unreadable
 from atc.config import settings as of_the_command
 from atc.values import shown
 
@@ -80,9 +80,7 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
             runs = "; for one run per value, add -m" if config_name in of_the_command.COMMANDS else ""
             return f"{found[1]}={found[2]}: a list is written {found[1]}=[{found[2]}]{runs}"
         if isinstance(error, OverrideParseException):
-            key = error.override.partition("=")[0]
-            quoted = f"text with special characters is quoted twice, as in {key}=\"'TEXT'\""
-            return f"cannot read {error.override}: brackets and quotes come in pairs, and {quoted}"
+            return unreadable.advice(error.override)
         if found := _MERGING.search(str(error)):
             return _other_form(found[1], config_name, overrides)
         if found := _REFERRED.search(str(error)):

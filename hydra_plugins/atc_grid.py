@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -78,11 +77,10 @@ class Grid(Sweeper):
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Run what is missing; ValueError, one line, if runs failed, of overrides `arguments`."""
         from atc.config.errors import Complaint
-        from atc.grids import grid, multirun, outcomes
+        from atc.grids import grid, outcomes
         from atc.grids.progress import Progress
 
         grid.check_command(self.config.hydra.job.config_name, self.config.hydra.job.name, sys.argv[0])
-        multirun.check_sweep(self.config.hydra)
         self._check()
         jobs = self.jobs(arguments)
         progress = Progress(self.config.paths.store, jobs)
@@ -122,15 +120,18 @@ class Grid(Sweeper):
         """Run jobs, again and again those that a launcher did not come to; what became of each, by identity."""
         from atc.grids import outcomes
 
+        outcomes.make_directory(pending[0].directory.parent)
         returned: list[JobReturn] = []
         found: dict[str, outcomes.Outcome] = {}
+        stopped = "the launcher has not begun it"
         while pending:
             before = progress.attempts()
             try:
                 results = self.launcher.launch([progress.command(job) for job in pending], len(returned))
             except Exception as error:
                 # Some launchers give up on all runs when one of their processes is killed.
-                log.warning("the launcher stopped: %s", " ".join(str(error).split())[:300])
+                stopped = f"the launcher stopped: {' '.join(str(error).split())[:300]}"
+                log.warning(stopped)
                 results = []
             for job, result in zip(pending, results, strict=False):
                 found[job.identity] = outcomes.outcome_of(result, job.overrides)
@@ -139,7 +140,10 @@ class Grid(Sweeper):
             returned += results
             after = progress.attempts()
             untouched = [job for job in pending if after[job.identity] == before[job.identity]]
-            if results or len(untouched) == len(pending):
+            if results:
+                break
+            if len(untouched) == len(pending):
+                found |= {job.identity: outcomes.Outcome(job.overrides, "failed", None, stopped) for job in pending}
                 break
             pending = untouched
         return returned, found
@@ -161,8 +165,10 @@ class Grid(Sweeper):
         """The runs of the sweep by identity; two points that come to the same run are one."""
         from atc.config import from_files
         from atc.config.combinations import chosen_options
+        from atc.grids import multirun
         from atc.runs.identity import identity
 
+        multirun.check_sweep(self.config.hydra)
         jobs: dict[str, Job] = {}
         for overrides in self.points(arguments):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
@@ -193,11 +199,13 @@ class Grid(Sweeper):
         """The overrides of each run."""
         from atc.config import untrained
         from atc.grids import grid
+        from atc.grids.given import check_not_empty, single, values
 
         given = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(list(arguments))
+        check_not_empty(given)
         axes = {axis for one in self.grids for axis in one}
         selected = {item.key_or_group: item for item in given if item.key_or_group in axes}
-        common = [_overrides(item) for item in given if item.key_or_group not in axes]
+        common = [single(item) for item in given if item.key_or_group not in axes]
         cells, every = [], grid.points(self.grids)
         trained = any(item.key_or_group == "checkpoint" for item in given)
         learning = [] if trained else untrained.points(self.config, self.grids)
@@ -214,7 +222,7 @@ class Grid(Sweeper):
             typed = [f"{axis}={value}" for axis, value in cell.items()]
             for axis in selected.keys() - cell.keys():
                 unused[axis] = []
-            for chosen in itertools.product(*(zip(values(item), _overrides(item), strict=True) for item in added)):
+            for chosen in itertools.product(*(zip(values(item), single(item), strict=True) for item in added)):
                 point = cell | {item.key_or_group: value for item, (value, _) in zip(added, chosen, strict=True)}
                 if not grid.within(point, outside):
                     cells.append([*typed, *(override for _, override in chosen)])
@@ -231,19 +239,6 @@ class Grid(Sweeper):
 
 def _count(number: int, what: str) -> str:
     return f"{number} runs are {what}" if number > 1 else f"1 run is {what}"
-
-
-def values(item: Override) -> list[str]:
-    """What an override of the command line sets, one value or several, as the points of a grid have them."""
-    texts = list(item.sweep_string_iterator()) if item.is_sweep_override() else [item.get_value_element_as_str()]
-    return [text.lower() if text in ("True", "False") else text for text in texts]
-
-
-def _overrides(item: Override) -> list[str]:
-    """An override of the command line, one for each value."""
-    if item.is_sweep_override():
-        return [f"{item.get_key_element()}={value}" for value in values(item)]
-    return [item.input_line or ""]
 
 
 def _needless(axis: str, cell: Mapping[str, str]) -> bool:

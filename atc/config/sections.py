@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -106,8 +108,25 @@ def check_grids(grids: Any, out_of_reach: Any) -> None:
             several = one if isinstance(one, list) else [one]
             if not isinstance(axis, str) or not several or any(isinstance(inner, dict) for inner in several):
                 raise ValueError(f"{name}: {axis}={one} must be a setting with its value, or a list of values")
+            for text in (inner for inner in several if isinstance(inner, str)):
+                _check_value(name, axis, text)
     if not grids:
         raise ValueError("grids=[] has no runs")
+
+
+def _check_value(name: str, axis: str, text: str) -> None:
+    """ValueError for several values as the command line has them, range(0.1,0.9,0.2) or topk,tome."""
+    if "(" not in text and "," not in text:
+        return
+    try:
+        (item,) = OverridesParser.create().parse_overrides([f"{axis}={text}"])
+    except HydraException:
+        return  # composing says what is wrong with it
+    if item.is_sweep_override():
+        held = "VALUE, VALUE" if "(" in text else ", ".join(item.sweep_string_iterator())
+        raise ValueError(
+            f"{name}: {axis}={text} is of the command line; the axis of a grid is a list, {axis}: [{held}]"
+        )
 
 
 def read_published(file: Path) -> list[dict[str, str]]:

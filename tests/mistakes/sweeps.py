@@ -43,6 +43,11 @@ def _file(text: str) -> Callable[[Path], None]:
     return prepare
 
 
+def _file_for_runs(here: Path) -> None:
+    sweep()(here)
+    (here / "a.txt").write_text("")
+
+
 def _damaged_store(here: Path) -> None:
     sweep()(here)
     (here / "runs" / "store").mkdir(parents=True)
@@ -150,6 +155,26 @@ MISTAKES = [
     ),
     Mistake("train hydra/sweeper=grid --dry-run", ("hydra/sweeper=grid is for a sweep file",), without_torch=True),
     Mistake("train hydra/sweeper=optuna --dry-run", ("this is a single run: add -m",), without_torch=True),
+    mistake("paths.runs=a.txt", "the runs cannot be written to", "a.txt", "Not a directory", prepare=_file_for_runs),
+    *(
+        mistake(f"{said} --dry-run", f"{said} has no values")
+        for said in ("seed=range(0)", "optimizer.lr=range(0.5,0.1,0.1)", "backbone=glob(xyz*)")
+    ),
+    mistake("seed=range(0.1,0.5,0.0) --dry-run", "never ends: its step is 0"),
+    *(
+        Mistake(f"{command} -m reducer=topk {said}", (f"{said} has no values",), without_torch=True)
+        for command in ("train", "evaluate")
+        for said in ("seed=range(0)", "keep_rate=range(0.5,0.1,0.1)", "datamodule=glob(xyz*)")
+    ),
+    Mistake("train -m hydra/sweeper=optuna seed=range(0)", ("seed=range(0) has no values",), without_torch=True),
+    *(
+        mistake("--dry-run", f"grids: {axis}={text} is of the command line", f"{axis}: [{held}]", prepare=sweep(grid))
+        for axis, text, held, grid in (
+            ("keep_rate", "range(0.1,0.9,0.2)", "VALUE, VALUE", "[{keep_rate: 'range(0.1,0.9,0.2)'}]"),
+            ("reducer", "topk,tome", "topk, tome", "[{reducer: 'topk,tome'}]"),
+            ("seed", "choice(1,2)", "VALUE, VALUE", "[{seed: [3, 'choice(1,2)']}]"),
+        )
+    ),
     Mistake("train reducer=topk --dry-run", ("--dry-run lists the runs of a sweep",), without_torch=True),
     Mistake(
         "train -m reducer=tome keep_rate=0.25 seed=0,1 trainer.max_epochs=1 optimizer.warmup_epochs=0 baselines=false",

@@ -197,7 +197,7 @@ class Grid(Sweeper):
 
     def points(self, arguments: Iterable[str]) -> list[list[str]]:
         """The overrides of each run."""
-        from atc.config import untrained
+        from atc.config import from_files, untrained
         from atc.grids import grid
         from atc.grids.given import check_not_empty, single, values
 
@@ -208,7 +208,9 @@ class Grid(Sweeper):
         common = [single(item) for item in given if item.key_or_group not in axes]
         cells, every = [], grid.points(self.grids)
         trained = any(item.key_or_group == "checkpoint" for item in given)
-        learning = [] if trained else untrained.points(self.config, self.grids)
+        learning = (
+            [] if trained else untrained.points(self.config, self.grids, from_files.directories(self.config.hydra))
+        )
         outside = [*self.out_of_reach, *learning]
         unused = {
             axis: [v for v in values(item) if all(cell.get(axis) != v for cell in every)]

@@ -97,12 +97,21 @@ def _own_name(group: str, option: str) -> str:
 def _check_hidden(runtime: Any, group: str, name: str) -> None:
     """ValueError if a file of one's own has a name that ATC has, whose file Hydra takes; a copy may stay."""
     own = build.conf_dir() / group / f"{name}.yaml"
-    places = [Path(_get(source, "path")) for source in runtime.config_sources if _get(source, "schema") == "file"]
-    for place in places:
+    for place in _places(runtime):
         file = place / group / f"{name}.yaml"
-        if place != build.conf_dir() and file.is_file() and own.is_file() and file.read_bytes() != own.read_bytes():
+        if file.is_file() and own.is_file() and file.read_bytes() != own.read_bytes():
             what = f"{group}={name}" if group else f"-cn {name}"
             raise ValueError(f"{what} means ATC's own file, which hides {_here(file)}: give that another name")
+
+
+def directories(hydra: Any) -> list[Path]:
+    """Directories of one's own in which Hydra looks for files, given its settings."""
+    return _places(hydra.runtime) if "runtime" in hydra else []
+
+
+def _places(runtime: Any) -> list[Path]:
+    files = (source for source in runtime.config_sources if _get(source, "schema") == "file")
+    return [place for place in (Path(_get(source, "path")) for source in files) if place != build.conf_dir()]
 
 
 def _get(source: Any, key: str) -> str:

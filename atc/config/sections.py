@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from atc import methods
 from atc.config import untrained
 
 IMAGE = re.compile(r"\d+_\d+\.png")  # as python -m atc.diffusion.generate names images
@@ -88,10 +89,25 @@ def sweeper_section(file: Path, sweep: DictConfig) -> dict[str, Any]:
         found["out_of_reach"] = found["out_of_reach"] or []
         check_grids(**found)
         if "bench" not in sweep:
-            found["out_of_reach"] += untrained.points(sweep, found["grids"])
+            found["out_of_reach"] += untrained.points(sweep, found["grids"], directories(file, sweep))
     except (OmegaConfBaseException, ValueError) as error:
         raise ValueError(f"{file}: {_flat(error)}") from error
     return found
+
+
+def directories(file: Path, sweep: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Directories of one's own in which a sweep finds files of groups, as far as they are here: its own first.
+
+    Args:
+        file: the sweep file, whose directory --config-dir names.
+        sweep: what it holds.
+    """
+    listed = (sweep.get("hydra") or {}).get("searchpath") or []
+    named = [Path(one.removeprefix("file://")) for one in listed if isinstance(one, str) and "pkg://" not in one]
+    groups = [path.name for path in methods.conf_dir().iterdir() if path.is_dir()]
+    return tuple(
+        place.resolve() for place in (file.parent, *named) if any((place / group).is_dir() for group in groups)
+    )
 
 
 def _plain(node: DictConfig, key: str) -> Any:

@@ -128,11 +128,16 @@ def test_a_dry_run_does_not_wait_for_torch(here: Path) -> None:
     assert done.stdout.splitlines()[-1] == "False False", done.stdout + done.stderr
 
 
-def points(grids: list[dict[str, object]], *arguments: str) -> list[str]:
-    """The runs of grids for a command line, without composing them."""
+def points(grids: list[dict[str, object]], *arguments: str, sources: list[dict[str, str]] | None = None) -> list[str]:
+    """The runs of grids for a command line, without composing them.
+
+    sources: where Hydra looks for files, as its `hydra.runtime.config_sources`.
+    """
     sweeper = Grid(grids, [{"reducer": "tome", "keep_rate": 0.25}])
     sweeper.hydra_context = SimpleNamespace(config_loader=None)  # type: ignore[assignment]
-    sweeper.config = OmegaConf.create({"hydra": {"job": {"config_name": "small"}}})
+    sweeper.config = OmegaConf.create(
+        {"hydra": {"job": {"config_name": "small"}, "runtime": {"config_sources": sources or []}}}
+    )
     return [" ".join(run) for run in sweeper.points(arguments)]
 
 

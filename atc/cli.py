@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc import signals, terminal
-from atc.config import arguments, installed, machine, streams
+from atc.config import arguments, from_files, installed, machine, streams
 from atc.config.build import conf_dir
 from atc.config.check import check
 from atc.config.combinations import chosen_options
@@ -82,6 +82,7 @@ def main(name: str, own: set[str]) -> None:
     def job(cfg: DictConfig) -> float | None:
         _hydra_raises(asked)  # processes that the run starts for other devices see what the user set
         try:
+            multirun.check_sweep(HydraConfig.get())
             settled = _settled(name, cfg, own)
             check(settled, name)
             machine.check(settled)
@@ -160,10 +161,10 @@ def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
 def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     """The configuration to run: with its directory and, given another run's checkpoint, with what was saved with it."""
     context = HydraConfig.get()
-    arguments.check_groups(name, context.overrides.task)
+    from_files.check(cfg, name, context)
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
-        cfg.choices = chosen_options(context.runtime.choices)
+        cfg.choices = chosen_options(context.runtime)
     directories.refuse_links(cfg.output_dir)
     if name == "generate":
         return cfg
@@ -214,9 +215,10 @@ def _sweep_subdir(name: str, number: int, resume: str | None, *, _root_: DictCon
 def _checked(name: str, root: DictConfig) -> DictConfig:
     """A copy of the configuration whose values are checked, as far as they do not come with another run."""
     cfg = root.copy()
-    arguments.check_groups(name, list(cfg.hydra.overrides.task))
+    multirun.check_sweep(cfg.hydra)
+    from_files.check(cfg, name, cfg.hydra)
     with open_dict(cfg):
-        cfg.choices = chosen_options(cfg.hydra.runtime.choices)
+        cfg.choices = chosen_options(cfg.hydra.runtime)
         del cfg["hydra"]
     saved = cfg.get("resume" if name == "train" else "checkpoint") not in (None, "auto")
     check(cfg, name, partly=saved)

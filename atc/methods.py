@@ -9,7 +9,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,18 @@ def installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in points(GROUP)}
 
 
-def targets() -> dict[str, str]:
-    """Where the class of each method is, by name: a file of conf/reducer counts, else an installed package."""
+def targets(directories: Iterable[Path] = ()) -> dict[str, str]:
+    """Where the class of each method is, by name: a file of conf/reducer counts, else one of one's own, else a package.
+
+    Args:
+        directories: of one's own, which may have a folder `reducer`.
+
+    Returns:
+        Dotted names.
+    """
     found = {name: f"{point.module}.{point.attr}" for name, point in installed().items()}
-    for path in (conf_dir() / "reducer").glob("*.yaml"):
+    files = [path for place in (*directories, conf_dir()) for path in (place / "reducer").glob("*.yaml")]
+    for path in files:
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(node, dict) and isinstance(node.get("_target_"), str):
             found[path.stem] = node["_target_"]

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -121,15 +120,18 @@ class Grid(Sweeper):
         """Run jobs, again and again those that a launcher did not come to; what became of each, by identity."""
         from atc.grids import outcomes
 
+        outcomes.make_directory(pending[0].directory.parent)
         returned: list[JobReturn] = []
         found: dict[str, outcomes.Outcome] = {}
+        stopped = "the launcher has not begun it"
         while pending:
             before = progress.attempts()
             try:
                 results = self.launcher.launch([progress.command(job) for job in pending], len(returned))
             except Exception as error:
                 # Some launchers give up on all runs when one of their processes is killed.
-                log.warning("the launcher stopped: %s", " ".join(str(error).split())[:300])
+                stopped = f"the launcher stopped: {' '.join(str(error).split())[:300]}"
+                log.warning(stopped)
                 results = []
             for job, result in zip(pending, results, strict=False):
                 found[job.identity] = outcomes.outcome_of(result, job.overrides)
@@ -138,7 +140,10 @@ class Grid(Sweeper):
             returned += results
             after = progress.attempts()
             untouched = [job for job in pending if after[job.identity] == before[job.identity]]
-            if results or len(untouched) == len(pending):
+            if results:
+                break
+            if len(untouched) == len(pending):
+                found |= {job.identity: outcomes.Outcome(job.overrides, "failed", None, stopped) for job in pending}
                 break
             pending = untouched
         return returned, found
@@ -158,14 +163,18 @@ class Grid(Sweeper):
 
     def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
         """The runs of the sweep by identity; two points that come to the same run are one."""
+        from atc.config import from_files
         from atc.config.combinations import chosen_options
+        from atc.grids import multirun
         from atc.runs.identity import identity
 
+        multirun.check_sweep(self.config.hydra)
         jobs: dict[str, Job] = {}
         for overrides in self.points(arguments):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+            from_files.check(cfg, cfg.hydra.job.name, cfg.hydra)
             with open_dict(cfg):
-                cfg.choices = chosen_options(cfg.hydra.runtime.choices)
+                cfg.choices = chosen_options(cfg.hydra.runtime)
                 directory = Path(cfg.hydra.sweep.dir).resolve()
                 del cfg["hydra"]
             wrong = self._wrong(cfg)  # before the identity, for which 4.0 is 4
@@ -188,16 +197,20 @@ class Grid(Sweeper):
 
     def points(self, arguments: Iterable[str]) -> list[list[str]]:
         """The overrides of each run."""
-        from atc.config import untrained
+        from atc.config import from_files, untrained
         from atc.grids import grid
+        from atc.grids.given import check_not_empty, single, values
 
         given = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(list(arguments))
+        check_not_empty(given)
         axes = {axis for one in self.grids for axis in one}
         selected = {item.key_or_group: item for item in given if item.key_or_group in axes}
-        common = [_overrides(item) for item in given if item.key_or_group not in axes]
+        common = [single(item) for item in given if item.key_or_group not in axes]
         cells, every = [], grid.points(self.grids)
         trained = any(item.key_or_group == "checkpoint" for item in given)
-        learning = [] if trained else untrained.points(self.config, self.grids)
+        learning = (
+            [] if trained else untrained.points(self.config, self.grids, from_files.directories(self.config.hydra))
+        )
         outside = [*self.out_of_reach, *learning]
         unused = {
             axis: [v for v in values(item) if all(cell.get(axis) != v for cell in every)]
@@ -211,7 +224,7 @@ class Grid(Sweeper):
             typed = [f"{axis}={value}" for axis, value in cell.items()]
             for axis in selected.keys() - cell.keys():
                 unused[axis] = []
-            for chosen in itertools.product(*(zip(values(item), _overrides(item), strict=True) for item in added)):
+            for chosen in itertools.product(*(zip(values(item), single(item), strict=True) for item in added)):
                 point = cell | {item.key_or_group: value for item, (value, _) in zip(added, chosen, strict=True)}
                 if not grid.within(point, outside):
                     cells.append([*typed, *(override for _, override in chosen)])
@@ -228,19 +241,6 @@ class Grid(Sweeper):
 
 def _count(number: int, what: str) -> str:
     return f"{number} runs are {what}" if number > 1 else f"1 run is {what}"
-
-
-def values(item: Override) -> list[str]:
-    """What an override of the command line sets, one value or several, as the points of a grid have them."""
-    texts = list(item.sweep_string_iterator()) if item.is_sweep_override() else [item.get_value_element_as_str()]
-    return [text.lower() if text in ("True", "False") else text for text in texts]
-
-
-def _overrides(item: Override) -> list[str]:
-    """An override of the command line, one for each value."""
-    if item.is_sweep_override():
-        return [f"{item.get_key_element()}={value}" for value in values(item)]
-    return [item.input_line or ""]
 
 
 def _needless(axis: str, cell: Mapping[str, str]) -> bool:

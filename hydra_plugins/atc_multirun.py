@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
@@ -26,9 +27,12 @@ class Multirun(BasicSweeper):
             arguments: the command line's overrides.
         """
         from atc.config.errors import Complaint
-        from atc.grids import outcomes
+        from atc.grids import given, outcomes
 
         assert self.launcher is not None
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given.check_not_empty(parser.parse_overrides([*self._parse_config(), *arguments]))
         every = self.launcher = _Every(self.launcher)
         returned = super().sweep(arguments)
         log.info(outcomes.outcome_table(every.outcomes))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -79,6 +79,8 @@ class Search(Sweeper):
         Raises:
             ValueError: trial after trial fails; one line.
         """
+        from atc.grids.given import check_not_empty
+
         optuna = _optuna()
         for key, value in (("trials", self.trials), ("at_once", self.at_once)):
             if not isinstance(value, int) or isinstance(value, bool):
@@ -91,6 +93,7 @@ class Search(Sweeper):
                 f"at_once={self.at_once} are 1 or more"
             )
         given = OverridesParser.create().parse_overrides(arguments)
+        check_not_empty(item for item in given if not isinstance(item.value(), Glob))
         fixed = [str(item.input_line) for item in given if not item.is_sweep_override()]
         said = {item.get_key_element(): item for item in given}
         space = {key: item for key, item in self._space().items() if key not in said}

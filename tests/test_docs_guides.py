@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,20 @@ def test_training(scope: dict[str, Any]) -> None:
     assert Path("adapter", "adapter_config.json").is_file()
 
 
+def test_the_package_of_a_project_has_the_host_of_the_page_on_hosts() -> None:
+    package = tomllib.loads(dict(FILES.findall(text("project.md")))["pyproject.toml"])
+    assert {"build-system", "project"} <= package.keys()
+    (host,) = package["project"]["entry-points"]["atc.hosts"].values()
+    module, name = host.split(":")
+    assert module in package["tool"]["setuptools"]["py-modules"]
+    assert f"`{module}.py`" in text("hosts.md")
+    assert f"class {name}(Host)" in text("hosts.md")
+
+
 @pytest.mark.slow
 def test_a_project_of_your_own(tmp_path: Path) -> None:
     files = FILES.findall(text("project.md"))
-    assert len(files) == 3
+    assert len(files) == 4
     for name, content in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)

@@ -74,7 +74,7 @@ def composed(given: Sequence[str]) -> DictConfig:
     """conf/choose.yaml with overrides, and in `choices` which option of each group it has; Hydra is initialised."""
     cfg = compose(CONFIG, list(given), return_hydra_config=True)
     OmegaConf.set_struct(cfg, False)
-    cfg.choices = chosen_options(cfg.hydra.runtime.choices)
+    cfg.choices = chosen_options(cfg.hydra.runtime)
     del cfg["hydra"]
     return cfg
 

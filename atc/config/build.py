@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,18 +42,20 @@ def names(group: str) -> list[str]:
     return sorted(own | set(methods.installed() if group == "reducer" else ()))
 
 
-def option(group: str, name: str) -> DictConfig:
+def option(group: str, name: str, directories: Sequence[Path] = ()) -> DictConfig:
     """The settings of an option of a config group, as they stand.
 
     Args:
         group: such as "reducer".
-        name: one of `names(group)`.
+        name: one of `names(group)`, or that of a file in `directories`.
+        directories: of one's own, which may have a folder of the group.
 
     Returns:
         The mapping, with its interpolations.
     """
-    path = conf_dir() / group / f"{name}.yaml"
-    node = OmegaConf.load(path) if path.is_file() else OmegaConf.create(installed.node(name))
+    files = (place / group / f"{name}.yaml" for place in (conf_dir(), *directories))
+    path = next((file for file in files if file.is_file()), None)
+    node = OmegaConf.load(path) if path is not None else OmegaConf.create(installed.node(name))
     assert isinstance(node, DictConfig)
     return node
 

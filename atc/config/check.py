@@ -121,7 +121,7 @@ def _check_target(node: DictConfig, name: str) -> None:
             _check_passed_on(target, node[key], str(key), full)
         elif str(key) not in ("_target_", "_args_"):
             if taken is not None and not taken.open:
-                raise ValueError(_unknown(str(key), name, taken, node))
+                raise ValueError(_unknown(str(key), name, taken))
             _check_node(node, key, full)
 
 
@@ -137,13 +137,13 @@ def _check_passed_on(target: str, held: Any, key: str, name: str) -> None:
             raise ValueError(f"{name}.{argument} is not for here: the run sets it, from {instead} where there is one")
         if taken is not None:
             if argument not in taken.parameters:
-                raise ValueError(_unknown(str(argument), name, taken, held))
+                raise ValueError(_unknown(str(argument), name, taken))
             _check_in(held, argument, f"{name}.{argument}", taken.type(str(argument)))
 
 
-def _unknown(key: str, name: str, taken: Signature, node: DictConfig) -> str:
-    left = sorted(set(taken.parameters) - set(map(str, node)))
-    return f"{name}: {taken.name} has no setting '{key}'" + (f": {build.nearest(key, left)}" if left else "")
+def _unknown(key: str, name: str, taken: Signature) -> str:
+    known = sorted(map(str, taken.parameters))
+    return f"{name}: {taken.name} has no setting '{key}'" + (f": {build.nearest(key, known)}" if known else "")
 
 
 def _check_in(parent: DictConfig | ListConfig, key: Any, name: str, annotation: Any) -> None:

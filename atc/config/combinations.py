@@ -1,13 +1,14 @@
 """Command lines that name several values at once: reducer=[atc_average,tome] keep_rate=[0.5,0.7]."""
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from atc.config import from_files
 from atc.config.arguments import check_counts
 
 
@@ -18,15 +19,20 @@ class Choice(NamedTuple):
     cfg: DictConfig
 
 
-def chosen_options(choices: Mapping[str, Any]) -> dict[str, Any]:
+def chosen_options(runtime: Any) -> dict[str, Any]:
     """Which option of each config group was chosen, without Hydra's own groups and those of defaults lists.
 
     Args:
-        choices: Hydra's `hydra.runtime.choices`.
+        runtime: Hydra's `hydra.runtime`, with the choices and where it looks for files.
 
     Returns:
         Names of options by group, such as ``{"reducer": "tome"}``.
+
+    Raises:
+        ValueError: an option under another name than its own, or a file that ATC's own hides.
     """
+    from_files.check_choices(runtime)
+    choices = runtime.choices
     return {group: choices[group] for group in choices if "hydra" not in group and "@" not in group}
 
 
@@ -65,7 +71,7 @@ def combinations(config: str, given: Sequence[str], several: Collection[str]) ->
         chosen = [] if reducer is None else [f"reducer={reducer}"]
         cfg = compose(config, [*others, *chosen], return_hydra_config=True)
         OmegaConf.set_struct(cfg, False)
-        cfg.choices = chosen_options(cfg.hydra.runtime.choices)
+        cfg.choices = chosen_options(cfg.hydra.runtime)
         del cfg["hydra"]
         for values in itertools.product(*lists.values()):
             single = cfg.copy()

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from atc import faults
-from atc.config import arguments, build, search_path
+from atc.config import arguments, build, search_path, unreadable
 from atc.config import settings as of_the_command
 from atc.values import shown
 
@@ -25,6 +25,7 @@ MOVED = {
 }
 # Options of Hydra that an extra of this project brings.
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "optuna"}
+_OF_A_SWEEP = "a sweep file has 'override hydra/sweeper: grid' among its defaults"
 # What Python says when a setting was added, +group.setting=..., that a constructor does not take.
 _TYPO = re.compile(r"Error parsing override '([^'=]+)'\n? ?missing EQUAL")
 _SEVERAL = re.compile(r"Ambiguous value for argument '([^'=]+)=([^']*)'")
@@ -82,9 +83,7 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
             runs = "; for one run per value, add -m" if config_name in of_the_command.COMMANDS else ""
             return f"{found[1]}={found[2]}: a list is written {found[1]}=[{found[2]}]{runs}"
         if isinstance(error, OverrideParseException):
-            key = error.override.partition("=")[0]
-            quoted = f"text with special characters is quoted twice, as in {key}=\"'TEXT'\""
-            return f"cannot read {error.override}: brackets and quotes come in pairs, and {quoted}"
+            return unreadable.advice(error.override)
         if found := _MERGING.search(str(error)):
             return _other_form(found[1], config_name, overrides)
         if found := _REFERRED.search(str(error)):
@@ -132,7 +131,8 @@ def _from_target(error: InstantiationException) -> str | None:
     key = re.search(r"full_key: (\S+)", str(error))
     where = f"{key[1]}: " if key else ""
     if isinstance(cause, TypeError) and (found := _UNEXPECTED.search(str(cause))):
-        return f"{where}{found[1]} has no setting '{found[2]}'"
+        grids = f"; {_OF_A_SWEEP}" if found[2] == "grids" else ""
+        return f"{where}{found[1]} has no setting '{found[2]}'{grids}"
     if isinstance(cause, (TypeError, ImportError)) or cause is None:
         return where + _flat(cause or error)
     return _whole(cause) if _is_users(cause) else None
@@ -150,6 +150,8 @@ def _no_such_key(key: str, config_name: str, overrides: Iterable[str]) -> str:
     """Name the nearest key, from the configuration with the command line's groups but without its values."""
     if (config_name, key) in MOVED:
         return f"unknown setting '{key}' of {config_name}; {MOVED[config_name, key]}"
+    if key == "hydra.sweeper.dry_run":
+        return f"--dry-run lists the runs of a sweep, and this is none: {_OF_A_SWEEP}"
     cfg, groups = _composed(config_name, overrides)
     head, _, leaf = key.rpartition(".")
     if OmegaConf.is_dict(OmegaConf.select(cfg, key, throw_on_resolution_failure=False)):

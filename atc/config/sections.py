@@ -3,14 +3,17 @@
 import csv
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from atc import methods
 from atc.config import untrained
 
 IMAGE = re.compile(r"\d+_\d+\.png")  # as python -m atc.diffusion.generate names images
@@ -86,10 +89,25 @@ def sweeper_section(file: Path, sweep: DictConfig) -> dict[str, Any]:
         found["out_of_reach"] = found["out_of_reach"] or []
         check_grids(**found)
         if "bench" not in sweep:
-            found["out_of_reach"] += untrained.points(sweep, found["grids"])
+            found["out_of_reach"] += untrained.points(sweep, found["grids"], directories(file, sweep))
     except (OmegaConfBaseException, ValueError) as error:
         raise ValueError(f"{file}: {_flat(error)}") from error
     return found
+
+
+def directories(file: Path, sweep: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Directories of one's own in which a sweep finds files of groups, as far as they are here: its own first.
+
+    Args:
+        file: the sweep file, whose directory --config-dir names.
+        sweep: what it holds.
+    """
+    listed = (sweep.get("hydra") or {}).get("searchpath") or []
+    named = [Path(one.removeprefix("file://")) for one in listed if isinstance(one, str) and "pkg://" not in one]
+    groups = [path.name for path in methods.conf_dir().iterdir() if path.is_dir()]
+    return tuple(
+        place.resolve() for place in (file.parent, *named) if any((place / group).is_dir() for group in groups)
+    )
 
 
 def _plain(node: DictConfig, key: str) -> Any:
@@ -106,8 +124,25 @@ def check_grids(grids: Any, out_of_reach: Any) -> None:
             several = one if isinstance(one, list) else [one]
             if not isinstance(axis, str) or not several or any(isinstance(inner, dict) for inner in several):
                 raise ValueError(f"{name}: {axis}={one} must be a setting with its value, or a list of values")
+            for text in (inner for inner in several if isinstance(inner, str)):
+                _check_value(name, axis, text)
     if not grids:
         raise ValueError("grids=[] has no runs")
+
+
+def _check_value(name: str, axis: str, text: str) -> None:
+    """ValueError for several values as the command line has them, range(0.1,0.9,0.2) or topk,tome."""
+    if "(" not in text and "," not in text:
+        return
+    try:
+        (item,) = OverridesParser.create().parse_overrides([f"{axis}={text}"])
+    except HydraException:
+        return  # composing says what is wrong with it
+    if item.is_sweep_override():
+        held = "VALUE, VALUE" if "(" in text else ", ".join(item.sweep_string_iterator())
+        raise ValueError(
+            f"{name}: {axis}={text} is of the command line; the axis of a grid is a list, {axis}: [{held}]"
+        )
 
 
 def read_published(file: Path) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """A run as one of several of a command: claimed in a sweep, and told in one line where it fails."""
 
 import logging
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from atc.runs.settings import plain_settings
 log = logging.getLogger(__name__)
 
 SWEEPER = "hydra_plugins.atc_grid.Grid"
+_DRY_RUN = "--dry-run lists the runs of a sweep, and this is a single run"
 
 
 def be_the_default() -> None:
@@ -29,6 +31,32 @@ def be_the_default() -> None:
     Plugins.instance()  # by which Hydra's own is registered, so that it is replaced
     node = OmegaConf.load(conf_dir() / "hydra" / "sweeper" / "multirun.yaml")
     ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=node, provider="atc")
+
+
+def check_sweep(hydra: Any) -> None:
+    """ValueError where a single run would begin in place of the runs that a sweeper has, or in their way.
+
+    Args:
+        hydra: Hydra's own settings. With hydra.mode=RUN one run of a sweep is asked for, as W&B does.
+    """
+    single, dry_run = hydra.mode != RunMode.MULTIRUN, hydra.sweeper.get("dry_run")
+    if "hydra.mode=RUN" in sys.argv:
+        if dry_run:
+            raise ValueError(f"{_DRY_RUN}: leave out hydra.mode=RUN")
+    elif hydra.sweeper.get("_target_") == SWEEPER:
+        if hydra.job.config_name == hydra.job.name:
+            raise ValueError("hydra/sweeper=grid is for a sweep file, as in --config-dir sweeps -cn digits_all")
+        if single or hydra.runtime.choices.get("hydra") == "default":
+            raise ValueError(_lacks(hydra, "hydra: sweep"))
+    elif "grids" in hydra.sweeper:
+        raise ValueError(_lacks(hydra, "hydra/sweeper: grid"))
+    elif single and dry_run:
+        raise ValueError(f"{_DRY_RUN}: add -m")
+
+
+def _lacks(hydra: Any, default: str) -> str:
+    name = hydra.job.config_name
+    return f"{name} is no sweep: its defaults lack 'override {default}' (docs/sweeps.md has a whole file)"
 
 
 def run_once(cfg: DictConfig, hydra: Any, run: Callable[[DictConfig], Record]) -> Record:

@@ -46,6 +46,15 @@ def outcome_of(result: JobReturn, overrides: Sequence[str]) -> Outcome:
     return Outcome(overrides, "failed", directory, error or "it left no result")
 
 
+def make_directory(directory: Path) -> None:
+    """Make the directory of a sweep's runs; ValueError, one line, where that cannot be."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{error.strerror}; paths.runs=DIR is where they are written"
+        raise ValueError(f"the runs cannot be written to {directory}: {why}") from None
+
+
 def outcome_table(outcomes: Iterable[Outcome]) -> str:
     """One line per run: what was set for it alone, its score or how it ended, and where its files are."""
     out, drawn = io.StringIO(), Table(show_edge=False, pad_edge=False)

@@ -95,7 +95,7 @@ def build_cells(layout: Layout, runs: Runs) -> list[Cell]:
         points = [(one, point) for short, point in points for one in _with_seeds(short, runs)]
     unreachable = {frozenset(point.items()) for point in layout.unreachable}
     matching = Matching(runs, [short for short, _ in points])
-    learning = untrained.names({point["reducer"] for _, point in points if "reducer" in point})
+    learning = untrained.names({point["reducer"] for _, point in points if "reducer" in point}, layout.directories)
     for setting in (*first, *layout.settings):
         wanted: dict[tuple[tuple[str, str], ...], Coordinates] = {}
         within_reach: set[tuple[tuple[str, str], ...]] = set()  # with one of their seeds at least

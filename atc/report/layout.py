@@ -49,6 +49,7 @@ class Layout:
         names: what values of axes, such as methods, are called.
         notes: lines below the table.
         published: the published numbers, a mapping for each, with our names for what they are of.
+        directories: those of one's own with files of the sweeps' groups.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Layout:
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     published: tuple[dict[str, str], ...] = field(default=(), repr=False)
+    directories: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def over_cost(self) -> bool:
@@ -147,6 +149,7 @@ def load(name: str, directory: Path | None = None) -> Layout:
         points=every,
         unreachable=tuple(point for point in every if grid.within(point, outside)),
         tuned=part_of_sweep.chosen(grid.points(tuned), only),
+        directories=tuple(dict.fromkeys(place for one in sweeps for place in sections.directories(file, one))),
         published=tuple(
             {key: ours.get(value, value) for key, value in row.items()}
             for one in published

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from atc import constants
 from atc.report import expected, remarks
@@ -30,6 +31,7 @@ class _Run:
     cell: Cell
     record: Record
     settings: Settings
+    directories: tuple[Path, ...] = ()
 
     @property
     def where(self) -> Mapping[str, str]:
@@ -51,7 +53,10 @@ def mark_cells(layout: Layout, cells: Iterable[Cell], runs: Runs) -> None:
         runs: the records behind them.
     """
     measured = [cell for cell in cells if cell.records]
-    last_runs = [_Run(cell, cell.records[-1], runs.settings(cell.records[-1], _reduced(cell))) for cell in measured]
+    last_runs = [
+        _Run(cell, cell.records[-1], runs.settings(cell.records[-1], _reduced(cell)), layout.directories)
+        for cell in measured
+    ]
     for one, differing in zip(last_runs, _settings_that_differ(last_runs), strict=True):
         if differing:
             one.cell.remarks.append(differing)
@@ -92,7 +97,16 @@ def _settings_that_differ(runs: Sequence[_Run]) -> list[str]:
 
 
 def _comparable(runs: Sequence[_Run], key: str, asked: Sequence[int]) -> list[list[int]]:
-    """Those of the cells that are compared in a setting: all, or trainings and evaluations apart."""
+    """Those of the cells that are compared in a setting: all, or trainings and evaluations apart.
+
+    Apart from all others are methods whose files are not here, since nothing says what is theirs.
+    """
+    group = key.split(".")[0]
+    if group in expected.FILES and key != group:
+        of = {n: runs[n].choice(group) for n in asked}
+        strange = {one for one in of.values() if not expected.knows(group, one, runs[0].directories)}
+        parts = {n: one if one in strange else None for n, one in of.items()}
+        return [[n for n in asked if parts[n] == one] for one in dict.fromkeys(parts.values())]
     if key.split(".")[0] not in OF_THE_COMMAND or key == "datamodule":
         return [list(asked)]
     commands = {number: command_of(runs[number].record.config) for number in asked}
@@ -134,12 +148,12 @@ def _applies(one: _Run, key: str) -> bool:
 
 
 def _expected(one: _Run) -> Settings:
-    return expected.settings(one.record, one.where) or {}
+    return expected.settings(one.record, one.where, one.directories) or {}
 
 
 def _delta(one: _Run, key: str, value: object) -> str:
     """The value, or that it is the one that conf/ gives a run in this place."""
-    known = expected.settings(one.record, one.where)
+    known = expected.settings(one.record, one.where, one.directories)
     return AS_EXPECTED if known is not None and _json(known.get(key)) == _json(value) else _json(value)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from atc.config import untrained
+from atc.config import sections, untrained
 from atc.core.metric import is_recorded
 from atc.extras import needs
 from atc.files import write_whole
@@ -95,8 +95,8 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
         raise ValueError(f"{name} has no grid of runs: its numbers come from {others}")
     if "generate" in sweep["defaults"]:
         raise ValueError(f"{name} is a sweep of python -m atc.diffusion.generate, which does not log to W&B")
-    sweeper = sweep["hydra"]["sweeper"]
-    outside = [*sweeper.get("out_of_reach", []), *untrained.points(sweep, sweeper["grids"])]
+    sweeper, own = sweep["hydra"]["sweeper"], sections.directories(Path(name), sweep)
+    outside = [*sweeper.get("out_of_reach", []), *untrained.points(sweep, sweeper["grids"], own)]
     script = "train.py" if "train" in sweep["defaults"] else "evaluate.py"
     files: list[Path] = []
     for one in (part for whole in sweeper["grids"] for part in products(whole, outside)):

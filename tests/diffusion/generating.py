@@ -34,7 +34,7 @@ def composed(here: Path, *overrides: str, given_pipeline: str | None = None) -> 
     with initialize_config_dir(str(build.conf_dir()), version_base="1.3"):
         cfg = compose("generate", [*given, "sampling.steps=2", *overrides], return_hydra_config=True)
     with open_dict(cfg):
-        cfg.choices = chosen_options(cfg.hydra.runtime.choices)
+        cfg.choices = chosen_options(cfg.hydra.runtime)
         del cfg["hydra"]
     check(cfg, "generate")
     from atc.runs.identity import identity

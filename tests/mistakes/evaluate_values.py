@@ -228,5 +228,7 @@ MISTAKES = [
     Mistake("evaluate task=multilabel", ("datamodule=digits has one label per image",)),
     Mistake("evaluate backbone.checkpoint=nowhere.pth", ("the weight file nowhere.pth does not exist",)),
     Mistake("evaluate backbone=timm backbone.name=vit_tny", ("timm has no model 'vit_tny'",)),
+    Mistake("evaluate blocks=[4;7;10]", ("a list is written blocks=[4,7,10]",), without_torch=True),
+    Mistake("evaluate", ("an argument is empty: settings are of the form NAME=VALUE",), ("",), without_torch=True),
     Mistake("evaluate trainer.devices=[5]", ("trainer.devices=[5]: on a CPU, a number of processes",)),
 ]

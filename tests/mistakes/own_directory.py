@@ -17,6 +17,18 @@ def _own(directory: Path) -> None:
         (directory / "my conf" / group / "mine.yaml").write_text(text)
 
 
+def _shipped_names(here: Path) -> None:
+    """Files under names that ATC has, and an experiment with a typo."""
+    for name, text in {
+        "reducer/tome": "_target_: reducers.topk.TopK\n_partial_: true\n",
+        "experiment/typo": "# @package _global_\nkeep_rat: 0.3\n",
+    }.items():
+        file = here / "my conf" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+_HIDDEN = "reducer=tome means ATC's own file, which hides my conf/reducer/tome.yaml: give that another name"
 _DIRECTORY = ("--config-dir", "my conf")
 _LINES = [
     ("train reducer=mine paths.output_dir=run", "'paths' has no setting 'output_dir'"),
@@ -31,7 +43,15 @@ _LINES = [
     ("check datamodule=mine datamodule.rot=x", "rot"),
     ("check datamodule=min", "did you mean 'mine'?"),
 ]
+_WITH_SHIPPED = [
+    *((f"{command} reducer=tome", _HIDDEN) for command in ("train", "evaluate", "bench throughput", "train -m")),
+    ("visualise reducer=tome image=a.png", _HIDDEN),
+    ("train experiment=typo", "unknown setting 'keep_rat': did you mean 'keep_rate'?"),
+    ("evaluate -m experiment=typo seed=1,2", "unknown setting 'keep_rat': did you mean 'keep_rate'?"),
+]
 MISTAKES = [
+    *(Mistake(line, (said,), _DIRECTORY, prepare=_shipped_names) for line, said in _WITH_SHIPPED),
+    Mistake("evaluate reducer=tome", (_HIDDEN,), ("hydra.searchpath=['file://my conf']",), prepare=_shipped_names),
     *(Mistake(line, (said,), _DIRECTORY, prepare=_own) for line, said in _LINES),
     *(
         Mistake(f"{line} --config-dir nowhere", ("--config-dir nowhere: there is no such directory",))

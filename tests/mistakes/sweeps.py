@@ -15,6 +15,7 @@ defaults:
 sweep: small
 """
 ONE_HAS_IT = "[{reducer: topk}, {reducer: atc_average, reducer.linkage: ward}]"
+GRIDS = "hydra: {sweeper: {grids: [{reducer: topk}]}}\n"
 LINE = "train --config-dir sweeps -cn small"
 
 
@@ -42,13 +43,64 @@ def _file(text: str) -> Callable[[Path], None]:
     return prepare
 
 
+def _file_for_runs(here: Path) -> None:
+    sweep()(here)
+    (here / "a.txt").write_text("")
+
+
 def _damaged_store(here: Path) -> None:
     sweep()(here)
     (here / "runs" / "store").mkdir(parents=True)
     (here / "runs" / "store" / "x.json").write_text('{"identity": "x"}')
 
 
+def _without(default: str) -> Callable[[Path], None]:
+    """The file of `sweep`, without one of its defaults."""
+    return sweep(head=HEAD.replace(f"  - {default}\n", ""))
+
+
+def _with(line: str) -> Callable[[Path], None]:
+    return sweep(head=f"{HEAD}{line}\n")
+
+
+NO_SWEEP = "small is no sweep: its defaults lack 'override hydra: sweep'"
 MISTAKES = [
+    *(mistake(line, NO_SWEEP, prepare=_without("override hydra: sweep")) for line in ("--dry-run", "", "-m")),
+    mistake(
+        "", "its defaults lack 'override hydra/sweeper: grid'", prepare=_file("defaults: [train, _self_]\n" + GRIDS)
+    ),
+    mistake("", "its defaults lack 'override hydra/sweeper: grid'", prepare=_file(GRIDS)),
+    mistake(
+        "", "no setting 'grids'; a sweep file has 'override hydra/", prepare=_without("override hydra/sweeper: grid")
+    ),
+    mistake("--dry-run", "and this is none: a sweep file has", prepare=_file("defaults: [train, _self_]\n")),
+    mistake("", "-cn small: its defaults lack 'train'", prepare=_file("seed: 3\n")),
+    mistake("--dry-run hydra.mode=RUN", "this is a single run: leave out hydra.mode=RUN"),
+    *(
+        mistake(line, "unknown setting 'keep_rat': did you mean 'keep_rate'?", prepare=_with("keep_rat: 0.3"))
+        for line in ("--dry-run", "", "reducer=topk")
+    ),
+    mistake("--dry-run", "unknown setting 'basleines': did you mean 'baselines'?", prepare=_with("basleines: false")),
+    mistake(
+        "--dry-run",
+        "'benchmark' has no setting 'second': did you mean 'seconds'?",
+        prepare=_with("benchmark: {second: 3}"),
+    ),
+    mistake(
+        "--dry-run",
+        "Trainer has no setting 'max_epoch': did you mean 'max_epochs'?",
+        prepare=_with("trainer: {max_epoch: 1}"),
+    ),
+    mistake("--dry-run", "'paths' has no setting 'dta'", prepare=_with("paths: {dta: 3}")),
+    mistake("--dry-run datamodule=digits.yaml", "unknown datamodule 'digits.yaml': did you mean 'digits'?"),
+    mistake("--dry-run", "unknown reducer 'topk.yaml': did you mean", prepare=sweep("[{reducer: topk.yaml}]")),
+    *(
+        mistake(f"{line} --dry-run", f"unknown {group} '{option}.yaml': did you mean '{option}'?")
+        for line, group, option in (
+            ("backbone=digits.yaml", "backbone", "digits"),
+            ("task=probe.yaml", "task", "probe"),
+        )
+    ),
     mistake("--dry-run reducer=tome", "no run of small has reducer=tome; its grids: reducer=topk,evit"),
     mistake("--dry-run keep_rate=0.9", "no run of small has keep_rate=0.9"),
     mistake("--dry-run reducr=topk", "unknown setting 'reducr': did you mean 'reducer'?"),
@@ -96,6 +148,33 @@ MISTAKES = [
         without_torch=True,
     ),
     Mistake("train --config-dir sweeps -cn smal --dry-run", ("-cn smal: did you mean 'small'?",), prepare=sweep()),
+    Mistake(
+        "train --config-dir sweeps -cn small.yaml --dry-run",
+        ("-cn small.yaml: did you mean 'small'?",),
+        prepare=sweep(),
+    ),
+    Mistake("train hydra/sweeper=grid --dry-run", ("hydra/sweeper=grid is for a sweep file",), without_torch=True),
+    Mistake("train hydra/sweeper=optuna --dry-run", ("this is a single run: add -m",), without_torch=True),
+    mistake("paths.runs=a.txt", "the runs cannot be written to", "a.txt", "Not a directory", prepare=_file_for_runs),
+    *(
+        mistake(f"{said} --dry-run", f"{said} has no values")
+        for said in ("seed=range(0)", "optimizer.lr=range(0.5,0.1,0.1)", "backbone=glob(xyz*)")
+    ),
+    mistake("seed=range(0.1,0.5,0.0) --dry-run", "never ends: its step is 0"),
+    *(
+        Mistake(f"{command} -m reducer=topk {said}", (f"{said} has no values",), without_torch=True)
+        for command in ("train", "evaluate")
+        for said in ("seed=range(0)", "keep_rate=range(0.5,0.1,0.1)", "datamodule=glob(xyz*)")
+    ),
+    Mistake("train -m hydra/sweeper=optuna seed=range(0)", ("seed=range(0) has no values",), without_torch=True),
+    *(
+        mistake("--dry-run", f"grids: {axis}={text} is of the command line", f"{axis}: [{held}]", prepare=sweep(grid))
+        for axis, text, held, grid in (
+            ("keep_rate", "range(0.1,0.9,0.2)", "VALUE, VALUE", "[{keep_rate: 'range(0.1,0.9,0.2)'}]"),
+            ("reducer", "topk,tome", "topk, tome", "[{reducer: 'topk,tome'}]"),
+            ("seed", "choice(1,2)", "VALUE, VALUE", "[{seed: [3, 'choice(1,2)']}]"),
+        )
+    ),
     Mistake("train reducer=topk --dry-run", ("--dry-run lists the runs of a sweep",), without_torch=True),
     Mistake(
         "train -m reducer=tome keep_rate=0.25 seed=0,1 trainer.max_epochs=1 optimizer.warmup_epochs=0 baselines=false",

@@ -30,7 +30,7 @@ def small(name: str, here: Path, *overrides: str) -> DictConfig:
     OmegaConf.register_new_resolver("run_dir", lambda *_: str(place), replace=True)
     cfg = composed(name, *SMALL, *(TRAINED if name == ALL else ()), f"paths.store='{here / 'store'}'", *overrides)
     with open_dict(cfg):
-        cfg.output_dir, cfg.choices = str(place), chosen_options(cfg.hydra.runtime.choices)
+        cfg.output_dir, cfg.choices = str(place), chosen_options(cfg.hydra.runtime)
         del cfg["hydra"]
     return cfg
 

@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from atc.config import build, sections
+from atc.config import build, from_files, sections
 from atc.grids import grid
 from atc.report import layout
 from atc.runs import identity
@@ -72,6 +72,7 @@ def test_runs_compose(file: Path) -> None:
     seen = set()
     for point in different.values():
         job = composed(file.stem, *(f"{axis}={value}" for axis, value in point.items()))
+        from_files.check(job, command_of(job), job.hydra)
         with open_dict(job):
             del job["hydra"]
         seen.add(identity.identity(job))

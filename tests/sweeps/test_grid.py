@@ -128,11 +128,16 @@ def test_a_dry_run_does_not_wait_for_torch(here: Path) -> None:
     assert done.stdout.splitlines()[-1] == "False False", done.stdout + done.stderr
 
 
-def points(grids: list[dict[str, object]], *arguments: str) -> list[str]:
-    """The runs of grids for a command line, without composing them."""
+def points(grids: list[dict[str, object]], *arguments: str, sources: list[dict[str, str]] | None = None) -> list[str]:
+    """The runs of grids for a command line, without composing them.
+
+    sources: where Hydra looks for files, as its `hydra.runtime.config_sources`.
+    """
     sweeper = Grid(grids, [{"reducer": "tome", "keep_rate": 0.25}])
     sweeper.hydra_context = SimpleNamespace(config_loader=None)  # type: ignore[assignment]
-    sweeper.config = OmegaConf.create({"hydra": {"job": {"config_name": "small"}}})
+    sweeper.config = OmegaConf.create(
+        {"hydra": {"job": {"config_name": "small"}, "runtime": {"config_sources": sources or []}}}
+    )
     return [" ".join(run) for run in sweeper.points(arguments)]
 
 
@@ -206,15 +211,28 @@ def job(name: str, here: Path, sweep: str) -> Job:
 def test_a_rerun_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path).append(Record.read(parts("small", 0.9) | {"identity": "tome"}))
     sweeper = Grid([{"reducer": "tome"}], rerun=True)
-    sweeper.config = OmegaConf.create(
-        {"hydra": {"job": {"name": "train", "config_name": "small"}}, "paths": {"store": str(tmp_path)}}
-    )
+    hydra = {"job": {"name": "train", "config_name": "small"}}
+    sweeper.config = OmegaConf.create({"hydra": hydra, "paths": {"store": str(tmp_path)}})
     failed = JobReturn(status=JobStatus.FAILED)
     failed._return_value = ValueError("benchmark.batch_size=0 must be 1 or more")
     sweeper.launcher = SimpleNamespace(launch=lambda *_: [failed])  # type: ignore[assignment]
     monkeypatch.setattr(sweeper, "jobs", lambda _: {"tome": job("tome", tmp_path, "small")})
     said = r"1 of 1 runs are not done \(earlier results, which stay: 1\), .*=tome: benchmark.batch_size=0 must"
     with pytest.raises(ValueError, match=said):
+        sweeper.sweep([])
+
+
+def test_why_the_launcher_stopped_is_in_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeper = Grid([{"reducer": "tome"}])
+    hydra = {"job": {"name": "train", "config_name": "small"}}
+    sweeper.config = OmegaConf.create({"hydra": hydra, "paths": {"store": str(tmp_path)}})
+
+    def launch(*_: object) -> list[JobReturn]:
+        raise PermissionError(13, "Permission denied", "runs/sweeps/small")
+
+    sweeper.launcher = SimpleNamespace(launch=launch)  # type: ignore[assignment]
+    monkeypatch.setattr(sweeper, "jobs", lambda _: {"tome": job("tome", tmp_path, "small")})
+    with pytest.raises(ValueError, match=r"the launcher stopped: \[Errno 13\] Permission denied: 'runs/sweeps/small'"):
         sweeper.sweep([])
 
 

@@ -106,3 +106,15 @@ def test_a_sweep_has_no_runs_of_them() -> None:
     ]
     with pytest.raises(ValueError, match="no run of small has reducer=sit; off the shelf, sit would be untrained"):
         points(grids, "reducer=sit")
+
+
+def test_nor_of_those_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods whose files lie in a directory that --config-dir names."""
+    (tmp_path / "my_untrained.py").write_text("class Mine:\n    needs_training = True\n")
+    (tmp_path / "my conf" / "reducer").mkdir(parents=True)
+    (tmp_path / "my conf" / "reducer" / "mine.yaml").write_text("_target_: my_untrained.Mine\n_partial_: true\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = {"schema": "file", "path": str(tmp_path / "my conf"), "provider": "command-line"}
+    grids = [{"reducer": ["topk", "mine"]}]
+    assert points(grids) == ["reducer=topk", "reducer=mine"]
+    assert points(grids, sources=[source]) == ["reducer=topk"]

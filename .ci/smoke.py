@@ -43,6 +43,7 @@ def main() -> None:
 
         run("atc-train", "reducer=tome", "keep_rate=0.5", "--cfg", "job")
         run("atc-evaluate", "reducer=atc_average", "keep_rate=0.5")
+        run("atc-train", "--config-dir", "sweeps", "-cn", "digits_all", "--dry-run")
 
 
 if __name__ == "__main__":

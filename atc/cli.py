@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc import signals, terminal
-from atc.config import arguments, from_files, installed, machine, streams
+from atc.config import arguments, from_files, installed, machine, search_path, streams
 from atc.config.build import conf_dir
 from atc.config.check import check
 from atc.config.combinations import chosen_options
@@ -103,7 +103,7 @@ def main(name: str, own: set[str]) -> None:
     terminal.outlive()
     handlers = signals.take_over()
     try:
-        sys.argv[1:] = arguments.readable(name, sys.argv[1:])
+        sys.argv[1:] = arguments.readable(name, search_path.with_places(sys.argv[1:]))
         multirun.be_the_default()
         installed.register()
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import nn
 
 from atc.api import wrap
+from atc.config.programs import program
 from atc.vit.reduced import ReducedViT
 
 STRENGTHS = 99  # the mildest candidate of a family has strength 1, the one that reduces most this
@@ -61,7 +62,7 @@ class Candidate(NamedTuple):
         Args:
             others: further settings, such as ``["backbone=deit_small"]``.
         """
-        return shlex.join(["python", "evaluate.py", *others, *self.settings()])
+        return shlex.join([*program("evaluate"), *others, *self.settings()])
 
 
 def _written(value: object) -> str:

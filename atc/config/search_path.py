@@ -6,6 +6,31 @@ from pathlib import Path
 from atc.config.arguments import option, quoted
 
 OPTIONS = ("--config-dir", "-cd")
+SWEEPS = Path(__file__).resolve().parents[1] / "sweeps"  # in an installation from a wheel; in a checkout there is none
+
+
+def place(named: str) -> str:
+    """The directory that a command line names: `sweeps`, where there is none here, is that of the installation.
+
+    Args:
+        named: as typed.
+    """
+    return str(SWEEPS) if Path(named) == Path("sweeps") and not Path(named).exists() and SWEEPS.is_dir() else named
+
+
+def with_places(arguments: Sequence[str]) -> list[str]:
+    """A command line with the directory of the option as it is to be looked for.
+
+    Args:
+        arguments: as typed.
+    """
+    found, waiting = [], iter(arguments)
+    for argument in waiting:
+        name, equals, value = argument.partition("=")
+        found.append(f"{name}={place(value)}" if name in OPTIONS and equals else argument)
+        if argument in OPTIONS:
+            found += [place(one) for one in (next(waiting, None),) if one is not None]
+    return found
 
 
 def override(arguments: Sequence[str]) -> list[str]:
@@ -25,7 +50,7 @@ def override(arguments: Sequence[str]) -> list[str]:
         if any(argument in OPTIONS for argument in arguments):
             raise ValueError(f"{OPTIONS[0]} needs a directory, as in {OPTIONS[0]} my_conf")
         return []
-    directory = Path(named).expanduser()
+    directory = Path(place(named)).expanduser()
     if not directory.is_dir():
         raise ValueError(f"{OPTIONS[0]} {named}: there is no such directory")
     return [f"hydra.searchpath=[{quoted(f'file://{directory.absolute()}')}]"]

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from atc.config import sections, untrained
+from atc.config.programs import program
 from atc.core.metric import is_recorded
 from atc.extras import needs
 from atc.files import write_whole
@@ -97,12 +98,12 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
         raise ValueError(f"{name} is a sweep of python -m atc.diffusion.generate, which does not log to W&B")
     sweeper, own = sweep["hydra"]["sweeper"], sections.directories(Path(name), sweep)
     outside = [*sweeper.get("out_of_reach", []), *untrained.points(sweep, sweeper["grids"], own)]
-    script = "train.py" if "train" in sweep["defaults"] else "evaluate.py"
+    started = program("train" if "train" in sweep["defaults"] else "evaluate")
     files: list[Path] = []
     for one in (part for whole in sweeper["grids"] for part in products(whole, outside)):
-        command = ["python", script, "--config-dir", "sweeps", "-cn", name, "hydra.mode=RUN", "logger=wandb"]
+        command = [*started, "--config-dir", "sweeps", "-cn", name, "hydra.mode=RUN", "logger=wandb"]
         content = {
-            "program": script,
+            "program": started[-1],
             "method": "grid",
             "command": ["${env}", *command, "${args_no_hyphens}"],
             "parameters": {axis: {"values": list(_several(value))} for axis, value in one.items()},

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from atc.config import build
+from atc.config.programs import program
 from atc.core import Stages
 from atc.diffusion.pipelines import device_of
 from atc.files import json_text, write_whole
@@ -91,7 +92,7 @@ def command(found: Sequence[StageThreshold], choices: Mapping[str, str], said: S
     named = {setting.partition("=")[0] for setting in given}
     groups = ["backbone", "reducer"] if any(setting.startswith("images=") for setting in said) else list(_GROUPS)
     own = [f"{group}={choices[group]}" for group in groups if group not in named]
-    return shlex.join(["python", "evaluate.py", *own, *given, threshold])
+    return shlex.join([*program("evaluate"), *own, *given, threshold])
 
 
 def as_data(found: Sequence[StageThreshold], cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:

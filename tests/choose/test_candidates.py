@@ -1,5 +1,7 @@
 """Candidates as settings and models, and the mildest one within a budget beside a search through all of them."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -7,12 +9,14 @@ import torch
 from atc.choose.candidates import STRENGTHS, Candidate, EveryBlock, PerBlock, Uniform, UpTo, mildest
 
 
-def test_settings_and_the_command() -> None:
+def test_settings_and_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages = Candidate("tome", keep_rate=(0.9, 0.5), blocks=(3, 6), clamp=True)
     assert stages.settings() == ["reducer=tome", "keep_rate=[0.9,0.5]", "blocks=[3,6]", "schedule.clamp=true"]
     assert Candidate("topk", "linear", t=4).command(["backbone=digits"]) == (
         "python evaluate.py backbone=digits reducer=topk schedule=linear t=4"
     )
+    monkeypatch.chdir(tmp_path)  # no checkout
+    assert stages.command([]).startswith("atc-evaluate reducer=tome ")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     best = max(at_budget, key=lambda row: (row["agreement"], -row["divergence"]))
     last = said.out.strip().splitlines()[-1]
     assert last == record["command"]
-    assert shlex.split(last)[2:] == ["datamodule=digits", "backbone=digits", *best["settings"]]
+    assert shlex.split(last) == ["atc-evaluate", "datamodule=digits", "backbone=digits", *best["settings"]]
     assert set(record["checked"]) == {"topk", "random"}
 
 

@@ -83,6 +83,23 @@ def remove_partial(directory: str | os.PathLike[str]) -> None:
                 file.unlink()
 
 
+def unwritable(path: str | os.PathLike[str]) -> str | None:
+    """Why no file can be written there, if so; missing directories are made.
+
+    Args:
+        path: the file to write.
+
+    Returns:
+        What follows the name of the file in a message, or None.
+    """
+    if Path(path).is_dir():
+        return "is a directory: name the file to write in it"
+    there = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    if not there.is_dir():
+        return f"cannot be written: {there} is a file"
+    return None if os.access(there, os.W_OK) else f"cannot be written: {there} takes no files"
+
+
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
     """Whether two paths lead to one file: other spellings, links and hard links too, or none that is there yet."""
     try:

@@ -1,13 +1,14 @@
 """The settings of conf/visualise.yaml: what each may be, and what may be written where. Imports no PyTorch."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from atc.config import build
+from atc.config.written import check_kept, check_place
 from atc.files import same_file
 from atc.values import Blocks, KeepRates, Seed, Thresholds, Whole, check, shown
 
@@ -120,31 +121,9 @@ def wanted(cfg: DictConfig) -> Path | None:
     written = {"output": picture, "html": None if cfg.html is None else Path(str(cfg.html))}
     for key, path in written.items():
         if path is not None:
-            _check_place(f"{key}={path}", path)
-            _check_kept(f"{key}={path}", path, cfg)
+            check_place(f"{key}={path}", path)
+            check_kept(f"{key}={path}", path, cfg)
     both = [path for path in written.values() if path is not None]
     if len(both) == 2 and same_file(*both):
         raise ValueError(f"output={cfg.output} and html={cfg.html} are one file: choose two names")
     return picture
-
-
-def _check_place(said: str, path: Path) -> None:
-    """OSError if nothing can be written there."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{said}: there is no directory {path.parent}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{said} is a directory: name the file to write in it")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{said}: the directory {path.parent} cannot be written to")
-
-
-def _check_kept(said: str, path: Path, cfg: DictConfig) -> None:
-    """ValueError if what is read would be overwritten."""
-    more = [("more_images", one) for one in cfg.more_images or []]
-    for key, read in [("image", cfg.image), ("backbone.checkpoint", cfg.backbone.get("checkpoint")), *more]:
-        if read is not None and same_file(Path(str(read)).expanduser(), path):
-            raise ValueError(f"{said} is the file of {key}={read}, which would be overwritten: choose another name")
-    data = cfg.get("datamodule")
-    root = data.get("root") if isinstance(data, Mapping) else None
-    if root is not None and path.exists() and path.resolve().is_relative_to(Path(str(root)).expanduser().resolve()):
-        raise ValueError(f"{said} is a file of the data set in {root}, which would be overwritten: choose another name")

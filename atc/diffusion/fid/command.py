@@ -34,10 +34,11 @@ from typing import Annotated, Any, Literal
 
 from atc import faults
 from atc.config import streams
+from atc.config.written import check_not_read
 from atc.diffusion import key_values
 from atc.diffusion.fid import published
 from atc.diffusion.image_directory import images_in
-from atc.files import write_json
+from atc.files import unwritable, write_json
 from atc.printable import printable
 from atc.values import Count, Seed, Whole
 
@@ -93,11 +94,11 @@ def _run(settings: dict[str, Any]) -> None:
     from atc.diffusion.fid.comparing import compare  # imports PyTorch, which no mistake found above needs
 
     record = compare(settings.pop("generated"), settings.pop("reference"), **settings)
+    print("\n".join(lines(record)))
     if output is not None:
         packages = (*provenance.PACKAGES, "pillow", "transformers")
         about = {**provenance.origin(), "versions": provenance.versions(packages)}
         write_json(output, {**record, "seed": settings["seed"], **about})
-    print("\n".join(lines(record)))
 
 
 def check(settings: dict[str, Any], output: str | os.PathLike[str] | None) -> None:
@@ -113,8 +114,11 @@ def check(settings: dict[str, Any], output: str | os.PathLike[str] | None) -> No
         images_in(settings["reference"])
         if settings["weights"] is not None and settings["features"] == "inception":
             published.given_file(settings["weights"])
-    if output is not None and Path(output).is_dir():
-        raise ValueError(f"output={output} is a directory: name the file to write in it")
+    if output is not None:
+        if reason := unwritable(output):
+            raise ValueError(f"output={output} {reason}")
+        read = [("generated", each) for each in directories] + [("reference", settings["reference"])]
+        check_not_read(f"output={output}", Path(output), [(key, settings[key]) for key in ("weights", "prompts")], read)
 
 
 def lines(record: dict[str, Any]) -> list[str]:

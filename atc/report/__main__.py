@@ -12,14 +12,13 @@ python -m atc.study all wrote.
 """
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from atc.config import streams
 from atc.printable import printable
-from atc.report import compare_command, layout, report, study, throughput
+from atc.report import layout, report, study, throughput
 from atc.report.arguments import AsWritten, Parser
 from atc.runs.record import Record
 from atc.runs.store import Store
@@ -28,16 +27,19 @@ DEFAULT = Path("runs/store")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 2 after an error of the user's."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):  # one that has no ± shows its escape
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Run the command; the exit status: 0, 2 after an error of the user's, 130 after Ctrl-C."""
+    return streams.ended(lambda: _answer(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _answer(arguments: list[str]) -> int:
     try:
-        return compare_command.run(arguments[1:]) if arguments[:1] == ["compare"] else _report(arguments)
-    except BrokenPipeError:  # the reader has ended, as in | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if arguments[:1] == ["compare"]:
+            from atc.report import compare_command  # SciPy's statistics take a second to import
+
+            return compare_command.run(arguments[1:])
+        return _report(arguments)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
@@ -97,7 +99,6 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         print(made.text())
         for path in made.write(given.output):
             print(printable(str(path)))
-    sys.stdout.flush()
     if given.all is not None:
         from atc.report import site
 

@@ -62,17 +62,17 @@ SETTINGS: dict[str, tuple[Any, Any]] = {  # annotation and default
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 2 after an error of the user's."""
-    streams.never_fail()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the command; the exit status: 0, 2 after an error of the user's, 130 after Ctrl-C."""
+    return streams.ended(lambda: _answer(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _answer(given: list[str]) -> int:
     if {"-h", "--help"} & set(given):
         print(__doc__)
         return 0
     try:
         _run(key_values.parsed(given, SETTINGS, "python -m atc.diffusion.fid"))
-        sys.stdout.flush()
     except BrokenPipeError:
-        streams.end_if_unread()
         raise
     except Exception as error:
         line = faults.told(error, "evaluate fid")

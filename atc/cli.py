@@ -18,12 +18,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc import signals, terminal
-from atc.config import arguments, installed, machine, streams
+from atc.config import arguments, installed, machine, same_run, streams
 from atc.config.build import conf_dir
 from atc.config.check import check
 from atc.config.combinations import chosen_options
 from atc.config.errors import one_line
-from atc.config.taken_over import with_saved
+from atc.config.taken_over import says_all, with_saved
 from atc.grids import multirun
 from atc.printable import printable_message
 from atc.runs import directories, lock
@@ -84,6 +84,7 @@ def main(name: str, own: set[str]) -> None:
         try:
             settled = _settled(name, cfg, own)
             check(settled, name)
+            same_run.check(settled)
             machine.check(settled)
             return _goal(multirun.run_once(settled, HydraConfig.get(), functools.partial(_run, name)))
         except Exception as error:
@@ -159,8 +160,8 @@ def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
 
 def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     """The configuration to run: with its directory and, given another run's checkpoint, with what was saved with it."""
-    context = HydraConfig.get()
-    arguments.check_groups(name, context.overrides.task)
+    context, said = HydraConfig.get(), list(HydraConfig.get().overrides.task)
+    arguments.check_groups(name, said)
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
         cfg.choices = chosen_options(context.runtime.choices)
@@ -174,13 +175,15 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
         cfg[setting] = str(here if (here / directories.LAST).is_file() else directories.newest(cfg.paths.runs, setting))
     directory = None if cfg[setting] in (None, "auto") else directories.run_directory(cfg[setting])
     if directory is not None:
-        return with_saved(cfg, directory, list(context.overrides.task), own)
+        return with_saved(cfg, directory, said, own)
+    if cfg[setting] is not None and not says_all(said):
+        directories.check_settings(cfg[setting], setting)
     if name == "evaluate" and cfg.checkpoint is not None:
         if not cfg.checkpoint.startswith("hf://"):
             directories.checkpoint_file(cfg.checkpoint)  # is there
         from atc.config import released  # which imports torch
 
-        return released.with_settings(cfg, str(context.job.config_name), list(context.overrides.task))
+        return released.with_settings(cfg, str(context.job.config_name), said)
     return cfg
 
 

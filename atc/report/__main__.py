@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atc.config import streams
+from atc.files import listed
 from atc.printable import printable
 from atc.report import layout, report, study, throughput
 from atc.report.arguments import AsWritten, Parser
@@ -61,7 +62,7 @@ def _report(arguments: Sequence[str]) -> int:
 
 
 def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
-    if not any(given.sweeps.glob("*.yaml")):
+    if not listed(given.sweeps, "*.yaml"):
         raise ValueError(f"--sweeps {given.sweeps} has no sweep files, NAME.yaml (looked from {Path.cwd()})")
     if given.list:
         print("\n".join(map(printable, layout.names(given.sweeps))), flush=True)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from atc.config import build, sections
 from atc.core import metric as metrics
 from atc.core.metric import Metric
+from atc.files import listed
 from atc.grids import grid
 from atc.report.display_names import METHODS
 from atc.report.escape import is_number
@@ -102,8 +103,8 @@ def names(directory: Path | None = None) -> list[str]:
     Raises:
         ValueError: a file is no sweep file; the message names it.
     """
-    files = sorted((directory or sweeps_dir()).glob("*.yaml"))
-    return [file.stem for file in files if file.is_file() and "report" in sections.load(file)]
+    files = listed(directory or sweeps_dir(), "*.yaml")
+    return [file.stem for file in files if "report" in sections.load(file)]
 
 
 def load(name: str, directory: Path | None = None) -> Layout:

@@ -60,6 +60,9 @@ def _run(given: list[str]) -> None:
     choices = {key: str(value) for key, value in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)
     check_values(cfg)
+    named = [setting for setting in given if setting.startswith("datamodule=")]
+    if named and cfg.images is not None:
+        raise ValueError(f"images={cfg.images} and {named[0]} are both given: thresholds are found on one of them")
 
     from atc.run import calibration  # imports PyTorch, which no mistake found above needs
 

@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import shlex
 import signal
 import sys
 import traceback
@@ -26,7 +25,7 @@ from atc.config.errors import one_line
 from atc.config.taken_over import says_all, with_saved
 from atc.grids import multirun
 from atc.printable import printable_message
-from atc.runs import directories, lock
+from atc.runs import directories, interrupted, lock
 from atc.runs.record import Record
 
 log = logging.getLogger(__name__)
@@ -139,23 +138,9 @@ def _run(name: str, cfg: DictConfig) -> Record:
         return command(cfg)
     except (signals.Interrupted, KeyboardInterrupt) as stop:
         if lock.is_first():
-            _say_how_to_resume(name, cfg)
+            log.info(interrupted.line(name, cfg))
         # Lightning's own way with Ctrl-C is to exit with 1.
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
-
-
-def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
-    directory = Path(cfg.output_dir)
-    if cfg.get("resume") == "auto" or name == "generate":
-        log.info("interrupted; the same command goes on")
-    elif name == "predict":
-        log.info("interrupted; pictures and detections so far are in %s", directory)
-    elif name == "train" and (directory / directories.LAST).is_file():
-        script = Path(sys.argv[0])
-        start = f"python {script}" if script.suffix == ".py" else script.name
-        log.info("interrupted; to resume: %s resume=%s", start, shlex.quote(str(directory)))
-    else:
-        log.info("interrupted before there was anything to resume; results so far are in %s", directory)
 
 
 def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:

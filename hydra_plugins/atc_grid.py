@@ -159,6 +159,7 @@ class Grid(Sweeper):
     def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
         """The runs of the sweep by identity; two points that come to the same run are one."""
         from atc.config.combinations import chosen_options
+        from atc.grids import grid
         from atc.runs.identity import identity
 
         jobs: dict[str, Job] = {}
@@ -171,6 +172,7 @@ class Grid(Sweeper):
             wrong = self._wrong(cfg)  # before the identity, for which 4.0 is 4
             name = identity(cfg)
             jobs.setdefault(name, Job([*overrides, f"hydra.sweep.subdir={name}"], cfg, name, directory / name, wrong))
+        grid.check_name(self.config.hydra.job.config_name, self.config.get("sweep"))
         return jobs
 
     def _wrong(self, cfg: DictConfig) -> str | None:

@@ -104,6 +104,11 @@ def wanted(cfg: DictConfig) -> Path | None:
     """
     if cfg.image is None and (cfg.get("datamodule") is None or cfg.index is None):
         raise ValueError("no image: give image=PATH, or an image of a data set as in image=digits:12")
+    data = (cfg.get("choices") or {}).get("datamodule")
+    others = [f"datamodule={data}"] if data else []
+    others += [] if cfg.index is None else [f"index={cfg.index}"]
+    if cfg.image is not None and others:
+        raise ValueError(f"image={cfg.image} and {' '.join(others)} are two images: name one of them")
     if cfg.more_images and not (cfg.last_stage and cfg.image is not None):
         raise ValueError("more_images=[...] goes with last_stage=true and image=PATH: a line for each image")
     for path in filter(None, [cfg.image, *(cfg.more_images or [])]):

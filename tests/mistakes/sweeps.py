@@ -14,6 +14,7 @@ defaults:
   - _self_
 sweep: small
 """
+OTHER = HEAD.replace("sweep: small", "sweep: other")
 ONE_HAS_IT = "[{reducer: topk}, {reducer: atc_average, reducer.linkage: ward}]"
 LINE = "train --config-dir sweeps -cn small"
 
@@ -49,6 +50,8 @@ def _damaged_store(here: Path) -> None:
 
 
 MISTAKES = [
+    mistake("--dry-run", "small.yaml: sweep=other", "it has to say sweep: small", prepare=sweep(head=OTHER)),
+    mistake("", "small.yaml: it has no setting sweep", prepare=sweep(head=HEAD.replace("sweep: small\n", ""))),
     mistake("--dry-run reducer=tome", "no run of small has reducer=tome; its grids: reducer=topk,evit"),
     mistake("--dry-run keep_rate=0.9", "no run of small has keep_rate=0.9"),
     mistake("--dry-run reducr=topk", "unknown setting 'reducr': did you mean 'reducer'?"),

@@ -26,11 +26,13 @@ def _given(line: str, *says: str) -> Mistake:
 
 _CALIBRATE = "calibrate backbone=digits images=photos"
 _CHOOSE = "choose backbone=digits images=photos choose_on=1 check_on=1 trials=0 reducers=[topk]"
+_TWO = "images=photos and datamodule=digits are both given"
 _FID = "fid generated=photos reference=photos features=random"
 MISTAKES = [
     _given(f"{_CALIBRATE} picture=photos/a.png", "picture=photos/a.png is a file of images in photos", "overwritten"),
     _given(f"{_CALIBRATE} picture=link.png", "picture=link.png is a file of images in photos", "overwritten"),
     _given(f"{_CALIBRATE} output=photos/a.json", "output=photos/a.json is a file of images in photos", "overwritten"),
+    _given(f"{_CALIBRATE} datamodule=digits", _TWO),
     _given("calibrate images=photos/a.png picture=link.png", "the file of images=photos/a.png", "overwritten"),
     _given(f"{_CALIBRATE} backbone.checkpoint=weights.png picture=weights.png", "backbone.checkpoint", "overwritten"),
     _given(f"{_CALIBRATE} picture=weights.png/x.png", "picture=weights.png/x.png cannot be written"),

@@ -19,7 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from atc.config import composed_command, search_path
 from atc.config.together import check_shares
+from atc.config.written import check_kept
 from atc.extras import needs
+from atc.files import unwritable
 from atc.printable import printable
 from atc.values import Blocks, Count, KeepRates, Seed, check
 
@@ -58,6 +60,9 @@ def _run(given: list[str]) -> None:
     choices = {key: str(value) for key, value in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)
     check_values(cfg)
+    named = [setting for setting in given if setting.startswith("datamodule=")]
+    if named and cfg.images is not None:
+        raise ValueError(f"images={cfg.images} and {named[0]} are both given: thresholds are found on one of them")
 
     from atc.run import calibration  # imports PyTorch, which no mistake found above needs
 
@@ -86,8 +91,18 @@ def check_values(cfg: DictConfig) -> None:
     for name, endings in (("output", (".json",)), ("picture", DRAWN)):
         if cfg[name] is not None and Path(str(cfg[name])).suffix not in endings:
             raise ValueError(f"{name}={cfg[name]} must end in {' or '.join(endings)}")
+        _check_written(name, cfg)
     if cfg.picture is not None:
         needs(f"picture={cfg.picture}", "matplotlib", "pictures")
+
+
+def _check_written(name: str, cfg: DictConfig) -> None:
+    if cfg[name] is None:
+        return
+    said, path = f"{name}={cfg[name]}", Path(str(cfg[name]))
+    if reason := unwritable(path):
+        raise ValueError(f"{said} {reason}")
+    check_kept(said, path, cfg)
 
 
 if __name__ == "__main__":

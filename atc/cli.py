@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import shlex
 import signal
 import sys
 import traceback
@@ -18,15 +17,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from atc import signals, terminal
-from atc.config import arguments, from_files, installed, machine, search_path, streams
+from atc.config import arguments, from_files, installed, machine, same_run, search_path, streams
 from atc.config.build import conf_dir
 from atc.config.check import check
 from atc.config.combinations import chosen_options
 from atc.config.errors import one_line
-from atc.config.taken_over import with_saved
+from atc.config.taken_over import says_all, with_saved
 from atc.grids import multirun
 from atc.printable import printable_message
-from atc.runs import directories, lock
+from atc.runs import directories, interrupted, lock
 from atc.runs.record import Record
 
 log = logging.getLogger(__name__)
@@ -85,6 +84,7 @@ def main(name: str, own: set[str]) -> None:
             multirun.check_sweep(HydraConfig.get())
             settled = _settled(name, cfg, own)
             check(settled, name)
+            same_run.check(settled)
             machine.check(settled)
             return _goal(multirun.run_once(settled, HydraConfig.get(), functools.partial(_run, name)))
         except Exception as error:
@@ -139,28 +139,15 @@ def _run(name: str, cfg: DictConfig) -> Record:
         return command(cfg)
     except (signals.Interrupted, KeyboardInterrupt) as stop:
         if lock.is_first():
-            _say_how_to_resume(name, cfg)
+            log.info(interrupted.line(name, cfg))
         # Lightning's own way with Ctrl-C is to exit with 1.
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 
 
-def _say_how_to_resume(name: str, cfg: DictConfig) -> None:
-    directory = Path(cfg.output_dir)
-    if cfg.get("resume") == "auto" or name == "generate":
-        log.info("interrupted; to go on, start the same command again")
-    elif name == "predict":
-        log.info("interrupted; pictures and detections so far are in %s", directory)
-    elif name == "train" and (directory / directories.LAST).is_file():
-        script = Path(sys.argv[0])
-        start = f"python {script}" if script.suffix == ".py" else script.name
-        log.info("interrupted; to resume: %s resume=%s", start, shlex.quote(str(directory)))
-    else:
-        log.info("interrupted before there was anything to resume; results so far are in %s", directory)
-
-
 def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
     """The configuration to run: with its directory and, given another run's checkpoint, with what was saved with it."""
-    context = HydraConfig.get()
+    context, said = HydraConfig.get(), list(HydraConfig.get().overrides.task)
+    arguments.check_groups(name, said)
     from_files.check(cfg, name, context)
     with open_dict(cfg):
         cfg.output_dir = context.runtime.output_dir
@@ -175,13 +162,15 @@ def _settled(name: str, cfg: DictConfig, own: set[str]) -> DictConfig:
         cfg[setting] = str(here if (here / directories.LAST).is_file() else directories.newest(cfg.paths.runs, setting))
     directory = None if cfg[setting] in (None, "auto") else directories.run_directory(cfg[setting])
     if directory is not None:
-        return with_saved(cfg, directory, list(context.overrides.task), own)
+        return with_saved(cfg, directory, said, own)
+    if cfg[setting] is not None and not says_all(said):
+        directories.check_settings(cfg[setting], setting)
     if name == "evaluate" and cfg.checkpoint is not None:
         if not cfg.checkpoint.startswith("hf://"):
             directories.checkpoint_file(cfg.checkpoint)  # is there
         from atc.config import released  # which imports torch
 
-        return released.with_settings(cfg, str(context.job.config_name), list(context.overrides.task))
+        return released.with_settings(cfg, str(context.job.config_name), said)
     return cfg
 
 

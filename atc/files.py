@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,6 +82,41 @@ def remove_partial(directory: str | os.PathLike[str]) -> None:
         for file in Path(directory).glob(pattern):
             with suppress(OSError):
                 file.unlink()
+
+
+def unwritable(path: str | os.PathLike[str]) -> str | None:
+    """Why no file can be written there, if so; missing directories are made.
+
+    Args:
+        path: the file to write.
+
+    Returns:
+        What follows the name of the file in a message, or None.
+    """
+    if Path(path).is_dir():
+        return "is a directory: name the file to write in it"
+    there = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    if not there.is_dir():
+        return f"cannot be written: {there} is a file"
+    return None if os.access(there, os.W_OK) else f"cannot be written: {there} takes no files"
+
+
+def listed(directory: str | os.PathLike[str], pattern: str) -> list[Path]:
+    """The files in a directory whose names match a pattern, sorted; none where there is no such directory.
+
+    Args:
+        directory: where to look; not below it.
+        pattern: as of `Path.glob`, without a slash.
+
+    Raises:
+        OSError: the directory may not be read, which `Path.glob` takes for an empty one; the error names it.
+    """
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    # Files alone: a pipe named so would be waited for.
+    return [path for name in sorted(names) if fnmatchcase(name, pattern) and (path := Path(directory, name)).is_file()]
 
 
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Any
 
 from atc import __version__, provenance
+from atc.config import streams
 from atc.files import json_text
 
 # Besides those that every result is recorded with: what else decides on numbers, and what is optional.
@@ -125,7 +126,11 @@ def text(found: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status."""
+    """Run the command; the exit status: 0, 130 after Ctrl-C."""
+    return streams.ended(lambda: _answer(arguments))
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         "python -m atc.info", description="Versions, hardware, backends and compiled kernels, to paste into an issue."
     )
@@ -134,7 +139,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("atc.ops").setLevel(logging.ERROR)  # a warning about a kernel names its path
     found = collect()
     print(json_text(found).rstrip() if given.json else text(found))
-    sys.stdout.flush()
     return 0
 
 

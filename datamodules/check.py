@@ -6,12 +6,13 @@ Prints what was found beside the published counts, and how much was passed over,
 as well (slow) and counts those that had to be converted. --config-dir names a directory with data sets of your own.
 
 Exit status: 0; 1 if data are incomplete: anything missing, unreadable, damaged or counted differently; 2 for a mistake
-in the command line.
+in the command line; 130 after Ctrl-C.
 """
 
 import difflib
 import os
 import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -110,6 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _Failed as failed:
         print(failed, file=sys.stderr)
         return failed.status
+    except KeyboardInterrupt:  # as all commands end that have nothing to resume
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     try:
         print(text, flush=True)
     except BrokenPipeError:  # `| head` has seen enough

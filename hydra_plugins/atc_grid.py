@@ -163,9 +163,8 @@ class Grid(Sweeper):
 
     def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
         """The runs of the sweep by identity; two points that come to the same run are one."""
-        from atc.config import from_files
-        from atc.config.combinations import chosen_options
-        from atc.grids import multirun
+        from atc.config import combinations, from_files
+        from atc.grids import grid, multirun
         from atc.runs.identity import identity
 
         multirun.check_sweep(self.config.hydra)
@@ -174,12 +173,13 @@ class Grid(Sweeper):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
             from_files.check(cfg, cfg.hydra.job.name, cfg.hydra)
             with open_dict(cfg):
-                cfg.choices = chosen_options(cfg.hydra.runtime)
+                cfg.choices = combinations.chosen_options(cfg.hydra.runtime)
                 directory = Path(cfg.hydra.sweep.dir).resolve()
                 del cfg["hydra"]
             wrong = self._wrong(cfg)  # before the identity, for which 4.0 is 4
             name = identity(cfg)
             jobs.setdefault(name, Job([*overrides, f"hydra.sweep.subdir={name}"], cfg, name, directory / name, wrong))
+        grid.check_name(self.config.hydra.job.config_name, self.config.get("sweep"))
         return jobs
 
     def _wrong(self, cfg: DictConfig) -> str | None:

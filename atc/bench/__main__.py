@@ -25,21 +25,16 @@ BENCHMARKS = {
 
 
 def main(arguments: list[str]) -> None:
-    """Run the benchmark that the first argument names; ends the process with 2 after a mistake."""
-    streams.never_fail()
-    try:
-        _run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        streams.end_if_unread()
-        raise
+    """Run the benchmark that the first argument names; ends the process with 2 after a mistake, 130 after Ctrl-C."""
+    if status := streams.ended(lambda: _run(arguments)):
+        raise SystemExit(status)
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str]) -> int:
     usage = f"usage: python -m atc.bench {{{','.join(BENCHMARKS)}}} [options]; --help for each"
     if arguments[:1] in (["-h"], ["--help"]):
         print(usage)
-        return
+        return 0
     if not arguments or arguments[0] not in BENCHMARKS:
         unknown = f"unknown benchmark '{printable(arguments[0])}'" if arguments else "no benchmark is named"
         print(f"error: {unknown}; {usage}", file=sys.stderr)
@@ -49,6 +44,7 @@ def _run(arguments: list[str]) -> None:
         if name in of_several.PARSERS:
             of_several.parsed(name, rest)  # before PyTorch is imported
     importlib.import_module(BENCHMARKS[name]).main(rest)
+    return 0
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from atc.bench.options import MOST_THREADS, Parser, unwritable
+from atc.bench.options import MOST_THREADS, Parser
 from atc.config import composed_command, search_path
 from atc.config.combinations import combinations
-from atc.files import same_file
+from atc.files import same_file, unwritable
 from atc.values import Blocks, Count, KeepRates, Positive, Seed, Thresholds, Whole, check
 
 CONFIG = "throughput"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from atc import provenance
+from atc.files import unwritable
 from atc.printable import printable
 
 LINKAGES = ("single", "complete", "average")
@@ -63,16 +63,6 @@ def result_file(text: str) -> Path:
     if reason := unwritable(path):
         raise argparse.ArgumentTypeError(f"{text} {reason}")
     return path
-
-
-def unwritable(path: Path) -> str | None:
-    """Why no file can be written there, if so; missing directories are made."""
-    if path.is_dir():
-        return "is a directory: name the file to write in it"
-    there = next(parent for parent in path.absolute().parents if parent.exists())
-    if not there.is_dir():
-        return f"cannot be written: {there} is a file"
-    return None if os.access(there, os.W_OK) else f"cannot be written: {there} takes no files"
 
 
 def linkage() -> Parser:

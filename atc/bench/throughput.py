@@ -15,12 +15,12 @@ from torch import Tensor
 
 from atc.bench import record
 from atc.bench.combinations import PRECISIONS, Combination, Models
-from atc.bench.options import unwritable
 from atc.bench.reducer_share import reducers_share
 from atc.config.combinations import Choice
 from atc.cost.interleaved import Timing, interleave
 from atc.cost.memory import peak_growth
 from atc.cost.throughput_table import table
+from atc.files import unwritable
 from atc.printable import printable
 from atc.vit.cuda_graph import Replayed
 from atc.vit.reduced import ReducedViT

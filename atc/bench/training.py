@@ -30,6 +30,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def main(arguments: list[str]) -> None:
     """Measure every method in every mode, print a table and write the result file."""
     chosen = options.parsed("training", arguments)
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        options.training().error("--device cuda: PyTorch sees no GPU here")
     torch.set_num_threads(chosen.threads)
     rows: list[dict[str, Any]] = []
     kept = ("model", "keep_rate", "batch", "precision", "device", "threads", "size")

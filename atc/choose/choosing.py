@@ -17,6 +17,7 @@ from atc.choose import front, settings
 from atc.choose.measures import Comparison, GFLOPs, Latency
 from atc.choose.search import Search, Tried
 from atc.config import build
+from atc.diffusion.pipelines import device_of
 from atc.files import write_json
 from atc.run import unlabelled
 from atc.vit.host import host_of
@@ -58,7 +59,7 @@ def choose(cfg: DictConfig, others: Sequence[str]) -> Choice:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
-    device = torch.device(cfg.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_of(cfg.device)
     vit: Any = build.instantiate(cfg.backbone).eval()
     images = _images(cfg, vit)
     vit.to(device)

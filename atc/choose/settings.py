@@ -1,6 +1,7 @@
 """The settings of conf/choose.yaml: what each may be. Imports no PyTorch."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from atc.config import build, untrained
+from atc.config.written import check_kept, check_place
 from atc.extras import needs
 from atc.values import Blocks, Count, Positive, Seed, Whole, check
 
@@ -79,13 +81,28 @@ def output(cfg: DictConfig, backbone: str) -> Path:
 
 
 def _check_output(cfg: DictConfig) -> None:
-    path = output(cfg, "backbone")
+    path = output(cfg, str(cfg.choices.get("backbone", "backbone")))
+    record, said = path.with_suffix(".json"), f"output={path}"
     if path.suffix not in DRAWN:
         raise ValueError(f"output={cfg.output} must end in one of {', '.join(DRAWN)}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"output={cfg.output}: there is no directory {path.parent}")
-    for file in (path, path.with_suffix(".json")):
-        if file.is_dir():
-            raise IsADirectoryError(f"output={cfg.output}: {file} is a directory: choose another name")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"output={cfg.output}: the directory {path.parent} cannot be written to")
+    check_place(said, path)
+    if record.is_dir():
+        raise IsADirectoryError(f"{said}: {record} is a directory: choose another name")
+    check_kept(said, path, cfg)
+    check_kept(f"{said}: {record}, where what was tried is written,", record, cfg)
+    # A record says that the two files are of this command; others are to be kept.
+    there = [file for file in (record, path) if file.exists()]
+    if there and not is_record(record):
+        raise FileExistsError(
+            f"{said}: {there[0]} is there already, and is not from this command: output=NAME{path.suffix} with "
+            "another name, or remove it"
+        )
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file is a record of what was tried, as this command writes it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"tried", "left_out", "choose_on"} <= found.keys()

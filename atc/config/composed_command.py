@@ -24,16 +24,9 @@ def answer(name: str, page: str, arguments: Sequence[str], work: Callable[[], ob
         work: what the command does.
 
     Returns:
-        The exit status: 0, 2 after an error of the user's, 1 after any other.
+        The exit status: 0, 2 after an error of the user's, 1 after any other, 130 after Ctrl-C.
     """
-    streams.never_fail()
-    try:
-        status = _status(name, page, list(arguments), work)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        streams.end_if_unread()
-        raise
-    return status
+    return streams.ended(lambda: _status(name, page, list(arguments), work))
 
 
 def _status(name: str, page: str, arguments: list[str], work: Callable[[], object]) -> int:

@@ -68,6 +68,9 @@ def one_line(error: BaseException, config_name: str, overrides: Iterable[str] = 
                 return f"{group}=null: a run needs one; {of_the_command.GROUPS[group]}"
         return f"{', '.join(empty) or error}: an option of a group is left out with a tilde, as in ~logger"
     cause = error.__cause__ or error.__context__
+    if "Recursive interpolation" in str(error):
+        named = [said for said in overrides if "${" in said] or [str(getattr(error, "full_key", None) or error)]
+        return f"{', '.join(named)} refers to itself: give a value, or a reference to another setting"
     if isinstance(error, InterpolationResolutionError) and isinstance(cause, (ValueError, OSError)):
         return one_line(cause, config_name)  # raised inside one of our resolvers
     if isinstance(error, OmegaConfBaseException) and (found := _MISSING.search(str(error))):  # here, or referred to

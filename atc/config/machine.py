@@ -5,6 +5,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
+from atc.files import unwritable
+
 _PROCESSES = 8  # on CPUs, whatever the number of cores: several on one core are slow, for a trial they will do
 # Set by what starts the processes of other nodes: SLURM, torchrun, LSF, MPI; or by hand.
 _LAUNCHED = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
@@ -21,6 +23,8 @@ def check(cfg: DictConfig) -> None:
             raise ValueError(f"paths.{name}={cfg.paths[name]}: ${{ begins a reference to a setting; give another name")
         if Path(cfg.paths[name]).is_file():
             raise ValueError(f"paths.{name}={cfg.paths[name]} is a file, and must be a directory")
+    if reason := unwritable(Path(cfg.paths.store, "RECORD.json")):
+        raise ValueError(f"paths.store={cfg.paths.store} {reason}; it keeps a record of every run")
     if "trainer" not in cfg:
         return
     accelerator = cfg.trainer.get("accelerator", "auto")

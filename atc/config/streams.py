@@ -1,10 +1,36 @@
-"""Standard output that can neither end a run nor be complained about."""
+"""The ends of a command that are nobody's error: a reader of its output that has gone, and Ctrl-C."""
 
 import io
 import os
 import select
 import signal
 import sys
+from collections.abc import Callable
+
+
+def ended(work: Callable[[], int]) -> int:
+    """Do what a command does. Neither `| head` nor Ctrl-C makes a traceback, nor does a character that cannot be shown.
+
+    The commands of `atc.cli` do so themselves: they handle other signals as well, and leave what can be resumed.
+
+    Args:
+        work: the command, which returns its exit status.
+
+    Returns:
+        That status; 128 + SIGINT after Ctrl-C, which one line tells.
+    """
+    never_fail()
+    try:
+        try:
+            return work()
+        finally:  # also after --help, which raises SystemExit
+            sys.stdout.flush()
+    except BrokenPipeError:
+        end_if_unread()
+        raise
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def never_fail() -> None:

@@ -23,9 +23,9 @@ def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[
     Raises:
         ValueError: the saved configuration, which may be anybody's, says what atc.config.saved refuses.
     """
-    said = OverridesParser.create().parse_overrides(overrides)
-    if any(override.key_or_group == "experiment" for override in said):
+    if says_all(overrides):
         return cfg
+    said = OverridesParser.create().parse_overrides(overrides)
     saved = OmegaConf.create(moved.targets(OmegaConf.to_container(load_settings(directory / COMPOSED))))
     merged = cfg.copy()
     # A training of a sweep is still one of it when it goes on: else its report would not find the result.
@@ -47,6 +47,12 @@ def with_saved(cfg: DictConfig, directory: Path, overrides: list[str], own: set[
                 merged.choices[key] = cfg.choices[key]
     saved_settings.check(merged, cfg, taken, keys, directory / COMPOSED)
     return merged
+
+
+def says_all(overrides: list[str]) -> bool:
+    """Whether a command line takes nothing from a saved run, as it names an experiment."""
+    said = OverridesParser.create().parse_overrides(overrides)
+    return any(override.key_or_group == "experiment" for override in said)
 
 
 def _copy(source: DictConfig, target: DictConfig, key: str) -> None:

@@ -59,9 +59,11 @@ class Source(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 2 after an error of the user's."""
-    streams.never_fail()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the command; the exit status: 0, 2 after an error of the user's, 130 after Ctrl-C."""
+    return streams.ended(lambda: _answer(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _answer(given: list[str]) -> int:
     if {"-h", "--help"} & set(given):
         print(__doc__)
         return 0
@@ -69,7 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in build_reference(**key_values.parsed(given, SETTINGS, "python -m atc.diffusion.reference")):
             print(printable(line), flush=True)
     except BrokenPipeError:
-        streams.end_if_unread()
         raise
     except Exception as error:
         said = str(error) if isinstance(error, ValueError | OSError | ImportError) else None

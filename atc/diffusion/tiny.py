@@ -195,11 +195,15 @@ def _ready(pipeline: Any) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write a pipeline; the exit status: 0, 2 after an error of the user's."""
+    """Write a pipeline; the exit status: 0, 2 after an error of the user's, 130 after Ctrl-C."""
     from atc.config import streams
+
+    return streams.ended(lambda: _answer(arguments))
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
     from atc.printable import printable
 
-    streams.never_fail()
     parser = argparse.ArgumentParser("python -m atc.diffusion.tiny", description="Write a small random pipeline.")
     parser.add_argument("directory", type=Path, help="to write to; it must be empty or not be there")
     parser.add_argument("--kind", choices=tuple(KINDS), default="stable_diffusion")

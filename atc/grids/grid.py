@@ -8,6 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from atc.values import shown
+
 # They mean nothing without reduction.
 OF_THE_METHOD = ("reducer", "keep_rate", "threshold", "schedule", "t", "blocks", "schedule.clamp", "teacher")
 
@@ -28,6 +30,18 @@ def check_command(sweep: str, command: str, script: str) -> None:
     started = Path(script).stem.removeprefix("atc-")
     if started != command and {started, command} <= COMMANDS.keys():
         raise ValueError(f"{sweep} is a sweep for {COMMANDS[command]}, not for {COMMANDS[started]}")
+
+
+def check_name(file: str, sweep: object) -> None:
+    """ValueError for a sweep of another name than its file's, by which reports look for its runs.
+
+    Args:
+        file: the file's name, without its ending.
+        sweep: the file's setting `sweep`; None where it has none.
+    """
+    if sweep != file:
+        wrong = "it has no setting sweep" if sweep is None else f"sweep={shown(sweep)}"
+        raise ValueError(f"{file}.yaml: {wrong}, and reports find runs by the file's name: it has to say sweep: {file}")
 
 
 def points(grids: Iterable[Mapping[str, Any]]) -> list[Point]:

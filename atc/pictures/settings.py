@@ -1,13 +1,14 @@
 """The settings of conf/visualise.yaml: what each may be, and what may be written where. Imports no PyTorch."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from atc.config import build
+from atc.config.written import check_kept, check_place
 from atc.files import same_file
 from atc.values import Blocks, KeepRates, Seed, Thresholds, Whole, check, shown
 
@@ -103,6 +104,11 @@ def wanted(cfg: DictConfig) -> Path | None:
     """
     if cfg.image is None and (cfg.get("datamodule") is None or cfg.index is None):
         raise ValueError("no image: give image=PATH, or an image of a data set as in image=digits:12")
+    data = (cfg.get("choices") or {}).get("datamodule")
+    others = [f"datamodule={data}"] if data else []
+    others += [] if cfg.index is None else [f"index={cfg.index}"]
+    if cfg.image is not None and others:
+        raise ValueError(f"image={cfg.image} and {' '.join(others)} are two images: name one of them")
     if cfg.more_images and not (cfg.last_stage and cfg.image is not None):
         raise ValueError("more_images=[...] goes with last_stage=true and image=PATH: a line for each image")
     for path in filter(None, [cfg.image, *(cfg.more_images or [])]):
@@ -120,31 +126,9 @@ def wanted(cfg: DictConfig) -> Path | None:
     written = {"output": picture, "html": None if cfg.html is None else Path(str(cfg.html))}
     for key, path in written.items():
         if path is not None:
-            _check_place(f"{key}={path}", path)
-            _check_kept(f"{key}={path}", path, cfg)
+            check_place(f"{key}={path}", path)
+            check_kept(f"{key}={path}", path, cfg)
     both = [path for path in written.values() if path is not None]
     if len(both) == 2 and same_file(*both):
         raise ValueError(f"output={cfg.output} and html={cfg.html} are one file: choose two names")
     return picture
-
-
-def _check_place(said: str, path: Path) -> None:
-    """OSError if nothing can be written there."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{said}: there is no directory {path.parent}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{said} is a directory: name the file to write in it")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{said}: the directory {path.parent} cannot be written to")
-
-
-def _check_kept(said: str, path: Path, cfg: DictConfig) -> None:
-    """ValueError if what is read would be overwritten."""
-    more = [("more_images", one) for one in cfg.more_images or []]
-    for key, read in [("image", cfg.image), ("backbone.checkpoint", cfg.backbone.get("checkpoint")), *more]:
-        if read is not None and same_file(Path(str(read)).expanduser(), path):
-            raise ValueError(f"{said} is the file of {key}={read}, which would be overwritten: choose another name")
-    data = cfg.get("datamodule")
-    root = data.get("root") if isinstance(data, Mapping) else None
-    if root is not None and path.exists() and path.resolve().is_relative_to(Path(str(root)).expanduser().resolve()):
-        raise ValueError(f"{said} is a file of the data set in {root}, which would be overwritten: choose another name")

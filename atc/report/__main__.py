@@ -12,15 +12,15 @@ python -m atc.study all wrote.
 """
 
 import argparse
-import io
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from atc.config import streams
+from atc.files import listed
 from atc.printable import printable
-from atc.report import compare_command, layout, report, study, throughput
+from atc.report import layout, report, study, throughput
 from atc.report.arguments import AsWritten, Parser
 from atc.runs.record import Record
 from atc.runs.store import Store
@@ -29,16 +29,19 @@ DEFAULT = Path("runs/store")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 2 after an error of the user's."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):  # one that has no ± shows its escape
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Run the command; the exit status: 0, 2 after an error of the user's, 130 after Ctrl-C."""
+    return streams.ended(lambda: _answer(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _answer(arguments: list[str]) -> int:
     try:
-        return compare_command.run(arguments[1:]) if arguments[:1] == ["compare"] else _report(arguments)
-    except BrokenPipeError:  # the reader has ended, as in | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if arguments[:1] == ["compare"]:
+            from atc.report import compare_command  # SciPy's statistics take a second to import
+
+            return compare_command.run(arguments[1:])
+        return _report(arguments)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
@@ -60,7 +63,7 @@ def _report(arguments: Sequence[str]) -> int:
 
 
 def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
-    if not any(given.sweeps.glob("*.yaml")):
+    if not listed(given.sweeps, "*.yaml"):
         raise ValueError(f"--sweeps {given.sweeps} has no sweep files, NAME.yaml (looked from {Path.cwd()})")
     if given.list:
         print("\n".join(map(printable, layout.names(given.sweeps))), flush=True)
@@ -73,12 +76,13 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     if not names and given.all is None:
         parser.error("name a table or figure, or give --all DIRECTORY; --list says which there are")
     if given.wandb_sweep is not None:
+        where = "sweeps" if given.sweeps == layout.sweeps_dir() else str(given.sweeps.resolve())
         if settings or not names or given.all is not None:
             raise ValueError("--wandb-sweep DIRECTORY goes with names of sweeps alone, without --all or NAME=VALUE")
         from atc.report import wandb_source
 
         for name in names:
-            for file in wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep):
+            for file in wandb_source.write_sweeps(name, layout.raw(name, given.sweeps), given.wandb_sweep, where):
                 print(printable(str(file)))
         return 0
     records = _records(given.store, settings)
@@ -98,7 +102,6 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         print(_fitting(made.text(), given.output / f"{made.layout.name}.md"))
         for path in made.write(given.output):
             print(printable(str(path)))
-    sys.stdout.flush()
     if given.all is not None:
         from atc.report import site
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from atc.config import build, sections
 from atc.core import metric as metrics
 from atc.core.metric import Metric
+from atc.files import listed
 from atc.grids import grid
 from atc.report import part_of_sweep
 from atc.report.display_names import METHODS
@@ -105,8 +106,8 @@ def names(directory: Path | None = None) -> list[str]:
     Raises:
         ValueError: a file is no sweep file; the message names it.
     """
-    files = sorted((directory or sweeps_dir()).glob("*.yaml"))
-    return [file.stem for file in files if file.is_file() and "report" in sections.load(file)]
+    files = listed(directory or sweeps_dir(), "*.yaml")
+    return [file.stem for file in files if "report" in sections.load(file)]
 
 
 def load(name: str, directory: Path | None = None) -> Layout:
@@ -236,5 +237,6 @@ def raw(name: str, directory: Path | None = None) -> DictConfig:
     file = directory / f"{name}.yaml"
     # A name leads to a file of the directory, and names those that are written.
     if not name or Path(name).name != name or "\\" in name or not file.is_file():
-        raise ValueError(f"unknown table or figure '{name}': {build.nearest(name, names(directory))}")
+        own = "" if directory != sweeps_dir() else "; --sweeps DIRECTORY names that of sweep files of your own"
+        raise ValueError(f"unknown table or figure '{name}': {build.nearest(name, names(directory))}{own}")
     return sections.load(file)

@@ -93,11 +93,11 @@ def _origins(cells: Sequence[Cell]) -> list[str]:
     gpus = {", ".join(record.machine.get("gpus", [])) or "CPU" for record in records}
     versions = {f"{name} {version}" for record in records for name, version in record.versions.items()}
     main = sorted(item for item in versions if item.split()[0] in ("torch", "timm"))
-    commits = {provenance.short(record.commit) for record in records}
+    commits = {provenance.short(record.commit) for record in records if record.commit is not None}
+    releases = {f"atc-toolkit {record.versions.get('atc-toolkit', '?')}" for record in records if record.commit is None}
+    code = [*([f"commit {_few(commits)}"] if commits else []), *sorted(releases)]
     hours = sum(record.wall_time_s or 0 for record in records) / 3600
-    return [
-        f"{len(records)} runs, {hours:.2g} hours in all, on {_few(gpus)}; {', '.join(main)}; commit {_few(commits)}."
-    ]
+    return [f"{len(records)} runs, {hours:.2g} hours in all, on {_few(gpus)}; {', '.join(main)}; {', '.join(code)}."]
 
 
 def _scatter(cells: Sequence[Cell]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atc import provenance
+from atc.files import listed
 from atc.report import escape, fixed_patterns, study_figures
 from atc.report.layout import Layout
 from atc.report.report import Report
@@ -78,7 +79,7 @@ def read(directories: Iterable[Path]) -> dict[str, Mapping[str, Any]]:
         ValueError: a file is none; the message names it.
     """
     found: dict[str, Mapping[str, Any]] = {}
-    for file in (file for directory in directories for file in sorted(directory.glob("patterns_*.json"))):
+    for file in (file for directory in directories for file in listed(directory, "patterns_*.json")):
         name = file.stem.removeprefix("patterns_")
         if name in found:
             continue

@@ -10,6 +10,7 @@ from typing import Any
 
 from atc import provenance
 from atc.cost.throughput_table import COLUMNS, mode, texts
+from atc.files import listed
 from atc.report import escape
 from atc.report.layout import Layout
 from atc.report.matching import same
@@ -88,9 +89,7 @@ def measurements(directories: Iterable[Path]) -> list[Row]:
         ValueError: a file is none; the message names it.
     """
     last: dict[tuple[str, ...], Row] = {}
-    files = {
-        file.resolve(): file for directory in directories for file in sorted(directory.glob(FILES)) if file.is_file()
-    }
+    files = {file.resolve(): file for directory in directories for file in listed(directory, FILES)}
     rows: list[Row] = []
     for file in files.values():
         try:

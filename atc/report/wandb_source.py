@@ -74,7 +74,7 @@ def _anywhere(node: Any, directory: str) -> Any:
     return node.replace(f"{directory}/", "None/", 1) if isinstance(node, str) else node
 
 
-def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[Path]:
+def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path, sweeps: str = "sweeps") -> list[Path]:
     """Write the grids of sweeps/NAME.yaml as W&B sweep files.
 
     W&B knows products alone: a grid that leaves points out becomes several. Each run goes through the same command
@@ -84,6 +84,7 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
         name: that of the sweep file.
         sweep: what it says.
         directory: where to write.
+        sweeps: where a run finds the sweep file.
 
     Returns:
         The files.
@@ -101,7 +102,7 @@ def write_sweeps(name: str, sweep: Mapping[str, Any], directory: Path) -> list[P
     started = program("train" if "train" in sweep["defaults"] else "evaluate")
     files: list[Path] = []
     for one in (part for whole in sweeper["grids"] for part in products(whole, outside)):
-        command = [*started, "--config-dir", "sweeps", "-cn", name, "hydra.mode=RUN", "logger=wandb"]
+        command = [*started, "--config-dir", sweeps, "-cn", name, "hydra.mode=RUN", "logger=wandb"]
         content = {
             "program": started[-1],
             "method": "grid",

@@ -1,5 +1,6 @@
 """What `python -m atc.calibrate` does: build, look at images, say what was found."""
 
+import io
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -143,5 +144,6 @@ def _draw(found: Sequence[StageThreshold], path: Path) -> None:
         axes.set_title(f"block {stage.block}, threshold {stage.threshold:.3f}", fontsize=9)
         axes.set_xlabel("tokens kept")
     figure.axes[0].set_ylabel("images")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    out = io.BytesIO()
+    figure.savefig(out, format=path.suffix[1:])
+    write_whole(path, out.getvalue())

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from atc.runs import checkpoints
 from atc.vit.reduced import ReducedViT
 from atc.weights.keys import beginnings, check_prefix_tokens
 from atc.weights.loading import REDUCERS, left_out, weights_for, without_classifier
@@ -31,7 +32,11 @@ def load(model: ReducedViT, file: Path, use_ema: bool | None = None) -> list[str
         ValueError: the weights do not fit.
     """
     own = model.state_dict()
-    state, notices = weights_for(file, own, use_ema, model.method)
+    try:
+        state, notices = weights_for(file, own, use_ema, model.method)
+    except ValueError as error:
+        damaged = file.suffix == ".ckpt" and checkpoints.updates(file) is None
+        raise ValueError(f"{error}{checkpoints.instead_of(file) if damaged else ''}") from error
     if any(key.startswith(MMDET) for key in state):
         return [*notices, *_load_released(model, file, state)]
     state = without_classifier(state, model.host.model)

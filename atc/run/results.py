@@ -82,9 +82,11 @@ def finish(run: Run, parts: Parts) -> Record:
         precision = trainer.precision_plugin.forward_context
         for measured in measure(parts.model, parts.vit, images, benchmark.seconds, precision):
             run.update(**measured)
-        record = run.end("finished")
-        log.info(summary_text(record, outputs=str(run.directory)))
-        return record
+        try:
+            run.end("finished")
+        finally:  # what was computed is seen, also where the results store does not take it
+            if run.record.status == "finished":
+                log.info(summary_text(run.record, outputs=str(run.directory)))
     return run.record
 
 

@@ -2,7 +2,9 @@
 
 import logging
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from atc.runs import lock
 from atc.runs.directories import BEST, LAST, file_of
@@ -65,6 +67,11 @@ def readable(checkpoint: Path) -> bool:
 
 
 def _single(file: Path) -> Path:
+    if file.suffix not in (".ckpt", ".safetensors"):
+        try:
+            _state(file)
+        except ValueError as error:
+            raise ValueError(f"resume={file} {error}") from error
     if file.suffix != ".ckpt":
         raise ValueError(
             f"resume={file} holds weights, not the state of a training to resume; to start from the weights, "
@@ -73,10 +80,14 @@ def _single(file: Path) -> Path:
     try:
         _updates(file)
     except ValueError as error:
-        other, _ = _newest(file.parent)
-        instead = f"; {other} can be read" if other is not None else ""
-        raise ValueError(f"resume={file} {error}{instead}") from error
+        raise ValueError(f"resume={file} {error}{instead_of(file)}") from error
     return file
+
+
+def instead_of(damaged: Path) -> str:
+    """The end of a message about a checkpoint that cannot be read: which one beside it can, if there is one."""
+    other, _ = _newest(damaged.parent)
+    return f"; {other} can be read" if other is not None else ""
 
 
 def _newest(directory: Path) -> tuple[Path | None, dict[str, str]]:
@@ -105,10 +116,20 @@ def _newest(directory: Path) -> tuple[Path | None, dict[str, str]]:
 
 def _updates(file: Path) -> int:
     """How many updates lie behind a checkpoint. ValueError says what is wrong with it; all of it is read."""
+    state = _state(file)
+    if not state.keys() >= PARTS or not isinstance(state["global_step"], int):
+        raise ValueError("holds weights, not the state of a training")
+    return int(state["global_step"])
+
+
+def _state(file: Path) -> Mapping[str, Any]:
+    """What a file of PyTorch's holds; all of it is read. ValueError, without the file's name, says what is wrong."""
     import torch
 
-    if not file.stat().st_size:
-        raise ValueError("is empty")
+    from atc.weights import released
+
+    if reason := released.unreadable(file):
+        raise ValueError(reason)
     try:
         zipped = zipfile.is_zipfile(file)
         if zipped:
@@ -120,6 +141,6 @@ def _updates(file: Path) -> int:
         raise
     except Exception as error:  # unpickling what is no pickle raises anything
         raise ValueError("is damaged or no checkpoint") from error
-    if not isinstance(state, dict) or not state.keys() >= PARTS or not isinstance(state["global_step"], int):
-        raise ValueError("holds weights, not the state of a training")
-    return state["global_step"]
+    if not isinstance(state, dict):
+        raise ValueError(f"holds no weights but a {type(state).__name__}")
+    return state

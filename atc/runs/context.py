@@ -116,7 +116,14 @@ class Run:
         reason = None if error is None else faults.told(error, command_of(self.cfg)) or faults.first_words(error)
         self.file.update(error=None if reason is None else printable(reason, keep="\n"))
         self.file.finish(status)
-        store.Store(self.cfg.paths.store).append(store.with_settings(self.record, self.cfg))
+        try:
+            store.Store(self.cfg.paths.store).append(store.with_settings(self.record, self.cfg))
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"{error.strerror}: paths.store={self.cfg.paths.store} did not take the record, which is in "
+                f"{self.file.path}",
+            ) from error
         try:
             wandb_log.close(self.loggers, self.record, self.file.path)
         except Exception as problem:  # all is recorded; W&B's own errors are of many kinds

@@ -135,6 +135,31 @@ def run_directory(checkpoint: str | Path) -> Path | None:
     return directory if (directory / COMPOSED).is_file() else None
 
 
+def check_settings(given: str | Path, setting: str) -> None:
+    """Refuse a run's directory, or a checkpoint in it, that has lost the settings of the run.
+
+    A file that lies in no run's directory is none of a run: what describes its model is said on the command line.
+
+    Args:
+        given: the path.
+        setting: "checkpoint" or "resume", for the message.
+
+    Raises:
+        ValueError: COMPOSED is not there; one line.
+    """
+    path = Path(given).expanduser()
+    directory = path if path.is_dir() else path.parent
+    there = [name for name in (RESOLVED, "results.json") if (directory / name).is_file()]
+    files = [directory / name for name in (BEST, LAST) if (directory / name).is_file()] if path.is_dir() else [path]
+    if (directory / COMPOSED).is_file() or not path.exists() or not files or not (there or path.is_dir()):
+        return
+    instead = f"move {files[0]} out of it, and say" if there else f"name the file, {setting}={files[0]}, and say"
+    raise ValueError(
+        f"{setting}={given}: {directory} has no {COMPOSED}, the settings of its run: bring that back; or {instead} "
+        "the settings on the command line"
+    )
+
+
 def save_config(cfg: DictConfig, directory: Path) -> None:
     """Write the configuration twice: resolved, to be read; and as composed, to be built on."""
     for name, resolve in ((RESOLVED, True), (COMPOSED, False)):

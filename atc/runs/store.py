@@ -18,7 +18,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from atc.files import write_json
+from atc.files import listed, write_json
 from atc.runs import identity, lock, record_file, wellformed
 from atc.runs.record import Record
 from atc.runs.settings import plain_settings
@@ -51,10 +51,9 @@ class Store:
 
         Raises:
             ValueError: a file is no record, or a record is not well-formed; the message names it.
+            OSError: the directory or a file may not be read.
         """
-        # Files alone: a pipe named so would be waited for.
-        files = [path for path in sorted(self.directory.glob("*.json")) if path.is_file()]
-        records = [record for path in files for record in self._records_of(path)]
+        records = [record for path in listed(self.directory, "*.json") for record in self._records_of(path)]
         return sorted(records, key=lambda record: record.finished or "")
 
     def entries(self) -> list[Record]:
@@ -72,16 +71,16 @@ class Store:
 
     def finished(self, name: str) -> Record | None:
         """The last finished record of an identity, from the files named after it alone: quick in a store of many."""
-        files = [path for path in self.directory.glob(f"{name}-*.json") if path.is_file()]
+        files = listed(self.directory, f"{name}-*.json")
         records = [record for path in files for record in self._records_of(path)]
         done = [record for record in records if record.identity == name and record.status == "finished"]
         return max(done, key=lambda record: record.finished or "", default=None)
 
     def holds(self, record: Record) -> bool:
         """Whether a record is there, under whatever sweep's name: one of the same run, begun and ended when it was."""
-        for path in self.directory.glob(f"{record.identity}-*.json"):
+        for path in listed(self.directory, f"{record.identity}-*.json"):
             try:
-                there = self._records_of(path) if path.is_file() else []
+                there = self._records_of(path)
             except (OSError, ValueError):  # being removed, or damaged: `records` names it
                 continue
             if any(_run(one) == _run(record) for one in there):

@@ -22,8 +22,11 @@ ANCHORS = ("none", "topk", "kmedoids")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 2 after an error of the user's."""
-    streams.never_fail()
+    """Run the command; the exit status: 0, 2 after an error of the user's, 130 after Ctrl-C."""
+    return streams.ended(lambda: _answer(arguments))
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
     parser = _Parser("python -m atc.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("similarity", "depth", "proxy", "all"), help="what is computed")
     parser.add_argument("runs", nargs="+", type=Path, metavar="DIRECTORY", help="where the runs are")
@@ -36,7 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(given)
     except BrokenPipeError:
-        streams.end_if_unread()
         raise
     except (ValueError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
@@ -55,7 +57,6 @@ def _run(given: argparse.Namespace) -> int:
     options: dict[str, Any] = {"anchors": given.anchors, "resamples": given.resamples}
     for path in function(runs, given.axis, given.name, given.output, **options):
         print(printable(str(path)))
-    sys.stdout.flush()
     return 0
 
 

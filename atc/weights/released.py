@@ -8,6 +8,7 @@ some learn layers of their own, in lists with an entry per stage: `Reducer.relea
 import argparse
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from atc import methods
 from atc.core import Reducer
 from atc.received import shown
+from atc.weights.file_kind import unreadable
 
 HUB = "hf://"
 WRAPPERS = ("model", "state_dict", "module")  # keys under which training scripts keep the weights
@@ -69,8 +71,11 @@ def read(path: Path, mmap: bool = False) -> Any:
     Raises:
         ValueError: it is not readable, or holds more than tensors, plain values and SAFE.
     """
+    if reason := unreadable(path):
+        raise ValueError(f"{path} is not a readable weight file: it {reason}")
     try:
-        with torch.serialization.safe_globals(SAFE):
+        with torch.serialization.safe_globals(SAFE), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # PyTorch asks for a report where a pickle is not its own
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
@@ -82,6 +87,8 @@ def read(path: Path, mmap: bool = False) -> Any:
 def _reason(error: BaseException) -> str:
     """What PyTorch found, without its advice to read the file unsafely."""
     said = str(error)
+    if "Unsupported operand" in said:
+        return "it is a pickle that torch.save has not written"
     if found := re.search(r"Unsupported global: GLOBAL (\S+)", said):
         return f"it holds {found[1]}; who trusts its origin saves the weights alone, torch.save(weights, PATH)"
     if found := re.search(r"WeightsUnpickler error:\s*(\S.*)", said):

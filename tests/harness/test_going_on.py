@@ -208,7 +208,7 @@ def test_two_enter_it_at_once(trained: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_ended_while_it_was_entered_stays_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     append = Store.append
 
@@ -217,8 +217,11 @@ def test_a_run_that_was_ended_while_it_was_entered_stays_finished(
         raise OSError(28, "No space left on device", str(self.directory))
 
     monkeypatch.setattr(results_store.Store, "append", full)
-    with pytest.raises(OSError, match="No space left"):
+    caplog.set_level(logging.INFO)
+    said = rf"No space left.*: paths\.store={tmp_path / 'store'} did not take the record, which is in .*results\.json"
+    with pytest.raises(OSError, match=said):
         run.train(composed("train", tmp_path, *SETTINGS, "trainer.max_epochs=1"))
+    assert "accuracy" in caplog.text  # the results are shown
     assert json.loads((tmp_path / "results.json").read_text())["status"] == "finished"
     (record,) = Store(tmp_path / "store").records()
     assert record.status == "finished"

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = {"train": "train.py", "evaluate": "evaluate.py"}
 MODULES = {
     "bench": "atc.bench",
+    "calibrate": "atc.calibrate",
     "check": "datamodules.check",
     "choose": "atc.choose",
     "fid": "atc.diffusion.fid",

@@ -14,6 +14,7 @@ defaults:
   - _self_
 sweep: small
 """
+OTHER = HEAD.replace("sweep: small", "sweep: other")
 ONE_HAS_IT = "[{reducer: topk}, {reducer: atc_average, reducer.linkage: ward}]"
 GRIDS = "hydra: {sweeper: {grids: [{reducer: topk}]}}\n"
 LINE = "train --config-dir sweeps -cn small"
@@ -101,6 +102,8 @@ MISTAKES = [
             ("task=probe.yaml", "task", "probe"),
         )
     ),
+    mistake("--dry-run", "small.yaml: sweep=other", "it has to say sweep: small", prepare=sweep(head=OTHER)),
+    mistake("", "small.yaml: it has no setting sweep", prepare=sweep(head=HEAD.replace("sweep: small\n", ""))),
     mistake("--dry-run reducer=tome", "no run of small has reducer=tome; its grids: reducer=topk,evit"),
     mistake("--dry-run keep_rate=0.9", "no run of small has keep_rate=0.9"),
     mistake("--dry-run reducr=topk", "unknown setting 'reducr': did you mean 'reducer'?"),

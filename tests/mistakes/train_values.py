@@ -300,6 +300,13 @@ MISTAKES = [
         ("score=loss must be one of accuracy, top5",),
         slow=True,
     ),
+    Mistake("train", ("seed=${seed} refers to itself: give a value",), ("seed=${seed}",), without_torch=True),
+    Mistake(
+        "train keep_rate=${seed}",
+        ("keep_rate=${seed}, seed=${keep_rate} refers to itself",),
+        ("seed=${keep_rate}",),
+        without_torch=True,
+    ),
     Mistake("train score=nothing", ("score=nothing: there are: accuracy, loss, top5",)),
     Mistake("train score=top-5", ("score=top-5: did you mean 'top5'?",)),
     Mistake("train experiment=shapes_multilabel score=accuracy", ("score=accuracy: ", "there are: ", "map")),

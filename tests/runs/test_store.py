@@ -1,5 +1,6 @@
 """Many processes write, one is killed in the middle of it, and everything that was there stays."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from atc.report import layout, study, throughput
 from atc.runs.record import Record
 from atc.runs.store import Store
 from tests.report.records import parts
@@ -73,3 +75,19 @@ def test_lists_of_records_and_other_files(tmp_path: Path) -> None:
 
 def test_no_store_yet(tmp_path: Path) -> None:
     assert Store(tmp_path / "nowhere").records() == []
+
+
+def test_a_store_that_may_not_be_read_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Path.glob` finds nothing in it. A superuser may read everything: the system's answer is a made-up one."""
+
+    def refuse(place: str | os.PathLike[str]) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(place))
+
+    assert Store(tmp_path / "nowhere").records() == []
+    monkeypatch.setattr(os, "listdir", refuse)
+    for look in (Store(tmp_path).records, Store(tmp_path).latest, lambda: Store(tmp_path).finished("a")):
+        with pytest.raises(PermissionError, match=f"Permission denied: '{tmp_path}'"):
+            look()
+    for read in (throughput.measurements, study.read, lambda places: layout.names(places[0])):
+        with pytest.raises(PermissionError, match=f"Permission denied: '{tmp_path}'"):
+            read([tmp_path])

@@ -34,10 +34,11 @@ from typing import Annotated, Any, Literal
 
 from atc import faults
 from atc.config import streams
+from atc.config.written import check_not_read
 from atc.diffusion import key_values
 from atc.diffusion.fid import published
 from atc.diffusion.image_directory import images_in
-from atc.files import write_json
+from atc.files import unwritable, write_json
 from atc.printable import printable
 from atc.values import Count, Seed, Whole
 
@@ -61,17 +62,17 @@ SETTINGS: dict[str, tuple[Any, Any]] = {  # annotation and default
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 2 after an error of the user's."""
-    streams.never_fail()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the command; the exit status: 0, 2 after an error of the user's, 130 after Ctrl-C."""
+    return streams.ended(lambda: _answer(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _answer(given: list[str]) -> int:
     if {"-h", "--help"} & set(given):
         print(__doc__)
         return 0
     try:
         _run(key_values.parsed(given, SETTINGS, "python -m atc.diffusion.fid"))
-        sys.stdout.flush()
     except BrokenPipeError:
-        streams.end_if_unread()
         raise
     except Exception as error:
         line = faults.told(error, "evaluate fid")
@@ -93,11 +94,11 @@ def _run(settings: dict[str, Any]) -> None:
     from atc.diffusion.fid.comparing import compare  # imports PyTorch, which no mistake found above needs
 
     record = compare(settings.pop("generated"), settings.pop("reference"), **settings)
+    print("\n".join(lines(record)))
     if output is not None:
         packages = (*provenance.PACKAGES, "pillow", "transformers")
         about = {**provenance.origin(), "versions": provenance.versions(packages)}
         write_json(output, {**record, "seed": settings["seed"], **about})
-    print("\n".join(lines(record)))
 
 
 def check(settings: dict[str, Any], output: str | os.PathLike[str] | None) -> None:
@@ -113,8 +114,11 @@ def check(settings: dict[str, Any], output: str | os.PathLike[str] | None) -> No
         images_in(settings["reference"])
         if settings["weights"] is not None and settings["features"] == "inception":
             published.given_file(settings["weights"])
-    if output is not None and Path(output).is_dir():
-        raise ValueError(f"output={output} is a directory: name the file to write in it")
+    if output is not None:
+        if reason := unwritable(output):
+            raise ValueError(f"output={output} {reason}")
+        read = [("generated", each) for each in directories] + [("reference", settings["reference"])]
+        check_not_read(f"output={output}", Path(output), [(key, settings[key]) for key in ("weights", "prompts")], read)
 
 
 def lines(record: dict[str, Any]) -> list[str]:

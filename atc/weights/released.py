@@ -8,7 +8,6 @@ some learn layers of their own, in lists with an entry per stage: `Reducer.relea
 import argparse
 import pickle
 import re
-import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -21,12 +20,12 @@ import torch
 from atc import methods
 from atc.core import Reducer
 from atc.received import shown
+from atc.weights import unreadable
 
 HUB = "hf://"
 WRAPPERS = ("model", "state_dict", "module")  # keys under which training scripts keep the weights
 REDUCERS = "reducers."  # in front of the parameters of reducers in a wrapped model
 _LISTS = ("cluster_layers.", "score_predictor.")  # of learned layers, also in a file without settings
-_PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(1, 6))  # how it begins, but for the oldest
 _SCALAR = np.float64(0).__reduce__()[0]
 # What may be in a checkpoint besides tensors and plain values: the settings, and numbers of NumPy's. None runs code.
 SAFE: list[Any] = [
@@ -72,7 +71,7 @@ def read(path: Path, mmap: bool = False) -> Any:
     Raises:
         ValueError: it is not readable, or holds more than tensors, plain values and SAFE.
     """
-    if reason := unreadable(path):
+    if reason := unreadable.reason(path):
         raise ValueError(f"{path} is not a readable weight file: it {reason}")
     try:
         with torch.serialization.safe_globals(SAFE), warnings.catch_warnings():
@@ -83,31 +82,6 @@ def read(path: Path, mmap: bool = False) -> Any:
             f"{path} is not a readable weight file, or holds more than tensors, which is refused as it could run "
             f"code: {_reason(error)}"
         ) from error
-
-
-def unreadable(path: Path) -> str | None:
-    """Why PyTorch cannot read a file, as far as the file's beginning and end say so.
-
-    Args:
-        path: the file.
-
-    Returns:
-        What follows the name of the file in a message; None where there is nothing to say yet.
-    """
-    with path.open("rb") as file:
-        start = file.read(4096)
-    if not start:
-        return "is empty"
-    if start.startswith(b"PK\x03\x04"):
-        return None if zipfile.is_zipfile(path) else "is cut off: its end is missing"
-    if start.startswith(_PICKLE) or tarfile.is_tarfile(path):
-        return None
-    return "is a text file" if _is_text(start) else "is none of PyTorch, neither an archive nor a pickle"
-
-
-def _is_text(start: bytes) -> bool:
-    text = start.decode("utf-8", errors="ignore")  # a character may be cut
-    return len(text.encode()) > len(start) - 4 and all(one.isprintable() or one.isspace() for one in text)
 
 
 def _reason(error: BaseException) -> str:

@@ -3,7 +3,6 @@
     python train.py --config-dir sweeps -cn digits_all                          what is missing
     python train.py --config-dir sweeps -cn digits_all --dry-run                says what that is
     python train.py --config-dir sweeps -cn digits_all reducer=tome,random      a part of the grid
-    python train.py --config-dir sweeps -cn digits_all seed=0,1,2               three seeds
     python train.py --config-dir sweeps -cn digits_all hydra/launcher=joblib    several runs at a time
     python train.py --config-dir sweeps -cn digits_all hydra.sweeper.rerun=changed     what was done with other code
 
@@ -83,6 +82,7 @@ class Grid(Sweeper):
         grid.check_command(self.config.hydra.job.config_name, self.config.hydra.job.name, sys.argv[0])
         self._check()
         jobs = self.jobs(arguments)
+        grid.check_name(self.config.hydra.job.config_name, [job.cfg.get("sweep") for job in jobs.values()])
         progress = Progress(self.config.paths.store, jobs)
         if not self.dry_run:
             progress.reconcile()
@@ -164,7 +164,7 @@ class Grid(Sweeper):
     def jobs(self, arguments: Iterable[str]) -> dict[str, Job]:
         """The runs of the sweep by identity; two points that come to the same run are one."""
         from atc.config import combinations, from_files
-        from atc.grids import grid, multirun
+        from atc.grids import multirun
         from atc.runs.identity import identity
 
         multirun.check_sweep(self.config.hydra)
@@ -179,7 +179,6 @@ class Grid(Sweeper):
             wrong = self._wrong(cfg)  # before the identity, for which 4.0 is 4
             name = identity(cfg)
             jobs.setdefault(name, Job([*overrides, f"hydra.sweep.subdir={name}"], cfg, name, directory / name, wrong))
-        grid.check_name(self.config.hydra.job.config_name, self.config.get("sweep"))
         return jobs
 
     def _wrong(self, cfg: DictConfig) -> str | None:

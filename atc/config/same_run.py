@@ -42,7 +42,8 @@ def check(cfg: DictConfig) -> None:
 
 def _differences(saved: Mapping[str, Any], cfg: DictConfig) -> Iterator[tuple[str, Any, Any]]:
     """Settings that differ, as they were and as they are."""
-    chosen, choices = saved.get("choices"), cfg.get("choices") or {}
+    chosen: Any = saved.get("choices")
+    choices = cfg.get("choices") or {}
     for group in _OPTIONS if isinstance(chosen, dict) else ():
         if None not in (chosen.get(group), choices.get(group)) and chosen[group] != choices[group]:
             yield group, chosen[group], choices[group]

@@ -32,14 +32,16 @@ def check_command(sweep: str, command: str, script: str) -> None:
         raise ValueError(f"{sweep} is a sweep for {COMMANDS[command]}, not for {COMMANDS[started]}")
 
 
-def check_name(file: str, sweep: object) -> None:
+def check_name(file: str, sweeps: Iterable[object]) -> None:
     """ValueError for a sweep of another name than its file's, by which reports look for its runs.
 
     Args:
         file: the file's name, without its ending.
-        sweep: the file's setting `sweep`; None where it has none.
+        sweeps: the setting `sweep` of each run; None where it has none.
     """
-    if sweep != file:
+    for sweep in sweeps:
+        if sweep == file:
+            continue
         wrong = "it has no setting sweep" if sweep is None else f"sweep={shown(sweep)}"
         raise ValueError(f"{file}.yaml: {wrong}, and reports find runs by the file's name: it has to say sweep: {file}")
 

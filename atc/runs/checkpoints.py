@@ -8,6 +8,7 @@ from typing import Any
 
 from atc.runs import lock
 from atc.runs.directories import BEST, LAST, file_of
+from atc.weights import unreadable
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +127,7 @@ def _state(file: Path) -> Mapping[str, Any]:
     """What a file of PyTorch's holds; all of it is read. ValueError, without the file's name, says what is wrong."""
     import torch
 
-    from atc.weights import released
-
-    if reason := released.unreadable(file):
+    if reason := unreadable.reason(file):
         raise ValueError(reason)
     try:
         zipped = zipfile.is_zipfile(file)

@@ -20,7 +20,7 @@ import torch
 from atc import methods
 from atc.core import Reducer
 from atc.received import shown
-from atc.weights.file_kind import unreadable
+from atc.weights import unreadable
 
 HUB = "hf://"
 WRAPPERS = ("model", "state_dict", "module")  # keys under which training scripts keep the weights
@@ -71,7 +71,7 @@ def read(path: Path, mmap: bool = False) -> Any:
     Raises:
         ValueError: it is not readable, or holds more than tensors, plain values and SAFE.
     """
-    if reason := unreadable(path):
+    if reason := unreadable.reason(path):
         raise ValueError(f"{path} is not a readable weight file: it {reason}")
     try:
         with torch.serialization.safe_globals(SAFE), warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What kind of file is given as weights, from its beginning and end."""
+"""Files that PyTorch cannot read, told by how they begin and end. Imports no PyTorch."""
 
 import tarfile
 import zipfile
@@ -7,7 +7,7 @@ from pathlib import Path
 _PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(1, 6))  # how it begins, but for the oldest
 
 
-def unreadable(path: Path) -> str | None:
+def reason(path: Path) -> str | None:
     """Why PyTorch cannot read a file, as far as the file's beginning and end say so.
 
     Args:

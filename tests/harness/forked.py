@@ -176,6 +176,7 @@ def _become(asked: dict[str, Any]) -> None:
     """Run the command in this process, which is a child made for it."""
     if asked["session"]:
         os.setsid()
+    _leave_shared_directories()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     said = asked["said"]
     for stream, file in ((1, said[0]), (2, said[-1])):
@@ -192,3 +193,11 @@ def _become(asked: dict[str, Any]) -> None:
     else:
         sys.argv = [first, *others]
         runpy.run_path(first, run_name="__main__")
+
+
+def _leave_shared_directories() -> None:
+    """Keep the end of this child from removing W&B's directory of pictures, which other children write to as well."""
+    shared = getattr(sys.modules.get("wandb.sdk.data_types._private"), "MEDIA_TMP", None)
+    if isinstance(shared, tempfile.TemporaryDirectory):
+        atexit.unregister(shared.cleanup)
+        shared._finalizer.detach()

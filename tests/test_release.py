@@ -25,8 +25,23 @@ AUTHORS = [
 ]
 
 
+def test_what_pypi_shows_leads_to_the_repository() -> None:
+    shown = PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    relative = re.findall(r"\]\((?!https?://)([^)#]+)", text)
+    assert len(relative) > 20
+    for one in shown["substitutions"]:
+        text = re.sub(one["pattern"], one["replacement"], text)
+    assert re.findall(r"\]\((?!https?://)[^)]*\)", text) == []
+    raw = URLS["Source"].replace("github.com", "raw.githubusercontent.com")
+    for link in relative:
+        assert any(f"]({where}/{link}" in text for where in (f"{raw}/main", f"{URLS['Source']}/blob/main")), link
+    assert f"]({raw}/main/docs/merging.png)" in text
+    assert URLS["Source"] in shown["fragments"][0]["text"]
+
+
 def test_one_version() -> None:
-    assert PYPROJECT["project"]["dynamic"] == ["version"]
+    assert PYPROJECT["project"]["dynamic"] == ["version", "readme"]
     assert PYPROJECT["tool"]["hatch"]["version"] == {"path": "atc/__init__.py"}
     assert CITATION["version"] == atc.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", atc.__version__)

@@ -6,6 +6,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 def ended(work: Callable[[], int]) -> int:
@@ -34,7 +35,10 @@ def ended(work: Callable[[], int]) -> int:
 
 
 def never_fail() -> None:
-    r"""Write what a terminal's encoding lacks as an escape, such as \\u2022, instead of raising an error."""
+    r"""Write what a terminal's encoding lacks as an escape, such as \\u2022, and to a closed stream nothing; no errors."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as of a daemon
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -48,6 +52,8 @@ def end_if_unread() -> None:
     try:
         output = sys.stdout.fileno()
     except (OSError, ValueError):  # no file at all
+        return
+    if not hasattr(select, "poll"):  # as on Windows
         return
     poll = select.poll()
     poll.register(output, select.POLLOUT)

@@ -66,3 +66,10 @@ def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(ValueError, match="of the command"):
         streams.ended(broken)
     assert streams.ended(lambda: 2) == 2
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    """As of a daemon."""
+    line = f"{sys.executable} -m atc.info >&-"
+    done = subprocess.run(["sh", "-c", line], env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

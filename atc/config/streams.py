@@ -6,7 +6,6 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 
 def ended(work: Callable[[], int]) -> int:
@@ -35,10 +34,10 @@ def ended(work: Callable[[], int]) -> int:
 
 
 def never_fail() -> None:
-    r"""Write what a terminal's encoding lacks as an escape, such as \\u2022, and to a closed stream nothing; no errors."""
+    r"""Write what a terminal's encoding lacks as an escape, such as \\u2022, and nothing where a stream is closed."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as of a daemon
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, io.StringIO())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from atc import calibrate, run, visualise
+from atc.bench.__main__ import main as bench
 from atc.config.check import check
 from atc.report.__main__ import main as report
 from tests.harness.commands import composed
@@ -85,3 +86,15 @@ def test_tables_without_figures(without: None, tmp_path: Path, capsys: pytest.Ca
     assert error.endswith(f"{PICTURES}\n")
     assert error.count("\n") == 1
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(("name", "module"), [("export", "onnxruntime"), ("diffusion", "diffusers")])
+def test_benchmarks(
+    name: str, module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SystemExit) as stop:
+        bench([name])
+    assert stop.value.code == 2
+    line = f"error: python -m atc.bench {name} needs {module}, which is not installed: pip install 'atc-toolkit["
+    assert capsys.readouterr().err.startswith(line)

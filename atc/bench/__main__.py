@@ -7,6 +7,7 @@ import sys
 
 from atc.bench import detection_options, diffusion_options, options
 from atc.config import streams
+from atc.extras import needs
 from atc.printable import printable
 
 BENCHMARKS = {
@@ -22,6 +23,9 @@ BENCHMARKS = {
     "start_up": "atc.bench.start_up",  # a command line in, the first line of its work out
     "targets": "atc.bench.targets",  # what result files say of the project's aims
 }
+
+# What a benchmark needs, and the extra that installs it.
+NEEDS = {"export": (("onnxruntime", "export"), ("onnxscript", "export")), "diffusion": (("diffusers", "diffusion"),)}
 
 
 def main(arguments: list[str]) -> None:
@@ -43,6 +47,12 @@ def _run(arguments: list[str]) -> int:
     for of_several in (options, detection_options, diffusion_options):
         if name in of_several.PARSERS:
             of_several.parsed(name, rest)  # before PyTorch is imported
+    try:
+        for module, extra in NEEDS.get(name, ()):
+            needs(f"python -m atc.bench {name}", module, extra)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     importlib.import_module(BENCHMARKS[name]).main(rest)
     return 0
 

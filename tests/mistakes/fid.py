@@ -47,7 +47,7 @@ MISTAKES = [
     _given("generated=one reference=two output=two", "output=two is a directory"),
     _given(
         "generated=one reference=two weights=file",
-        "file holds no weights that can be read",
+        "file holds no weights that can be read (file is not a readable weight file: it is a text file)",
         "torch-fidelity/releases",
         torch=True,
     ),

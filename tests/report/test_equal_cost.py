@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -153,7 +152,7 @@ def test_a_table_wider_than_the_terminal(
     command = ["deit_tiny_pareto", "--store", str(layout.sweeps_dir().parent / "benchmarks"), "--output", str(tmp_path)]
     assert main(command) == 0
     whole = capsys.readouterr().out
-    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((100, 40)))
+    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(command) == 0
     said = capsys.readouterr().out

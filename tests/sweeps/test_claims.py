@@ -104,7 +104,7 @@ def grid(store: Path, jobs: list[Job], launched: list[list[str]], results: list[
         return returned
 
     sweeper = Grid([{"reducer": "tome"}], **settings)
-    section = {"job": {"name": "train", "config_name": "small"}}
+    section = {"job": {"name": "train", "config_name": "one"}}
     sweeper.config = OmegaConf.create({"hydra": section, "paths": {"store": str(store)}})
     sweeper.launcher = SimpleNamespace(launch=launch)  # type: ignore[assignment]
     sweeper.jobs = lambda _: {job.identity: job for job in jobs}  # type: ignore[method-assign]
@@ -135,7 +135,7 @@ def test_only_what_has_other_code_now(tmp_path: Path, caplog: pytest.LogCaptureF
     jobs = [job(tmp_path, name) for name in ("same", "other", "unknown", "never")]
 
     grid(tmp_path, jobs, [], [], dry_run=True).sweep([])
-    assert "small: 4 runs; 3 done, 1 missing; code changed since 1 of them" in caplog.text
+    assert "one: 4 runs; 3 done, 1 missing; code changed since 1 of them" in caplog.text
     assert "done     other  reducer=other  (code changed since: reducer)" in caplog.text
     assert caplog.text.count("(code changed since") == 1
 

@@ -87,7 +87,7 @@ def load_inception(weights: str | os.PathLike[str] | None = None) -> Inception:
     path = find_weights(weights)
     try:
         state = read_weights(path)
-    except (ValueError, FileNotFoundError):
+    except FileNotFoundError:
         raise
     except Exception as error:  # whatever a file that holds no weights makes of torch.load
         raise ValueError(f"{path} holds no weights that can be read ({first_line(error)}): {where_from()}") from error

@@ -47,13 +47,14 @@ struct Output {
 };
 
 template <class T> Output run(const std::vector<T>& d, int64_t images, int64_t tokens, int64_t keep, int method,
-                              bool merges) {
+                              bool merges, double limit = INFINITY) {
     Output out;
     out.labels.resize(images * tokens);
     out.merges.resize(images * (tokens - keep) * 2);
     out.heights.resize(images * (tokens - keep));
     out.counters.resize(images * 6);
     AtcJob job{};
+    job.limit = limit;
     job.distance = d.data();
     job.image_stride = tokens * tokens;
     job.row_stride = tokens;
@@ -80,6 +81,7 @@ template <class T> int check(int64_t tokens, int kind) {
                 if (keep < 1 || keep > tokens) continue;
                 Output alone = run(d, images, tokens, keep, method, merges);
                 wrong += alone.labels.empty();
+                if (merges) wrong += run(d, images, tokens, keep, method, merges, 0.3).labels.empty();
                 std::vector<Output> others(3);
                 std::vector<std::thread> threads;
                 for (Output& other : others)
@@ -97,6 +99,7 @@ int main() {
     for (int64_t tokens : {1, 2, 4, 7, 8, 9, 33, 70})
         for (int kind = 0; kind < 6; kind++, cases++) wrong += check<float>(tokens, kind) + check<double>(tokens, kind);
     AtcJob bad{};
+    bad.limit = INFINITY;
     bad.tokens = 3;
     wrong += atc_linkage(&bad, 0) != 2;
     printf("%d matrices, %d disagreements\n", cases, wrong);

@@ -12,18 +12,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from atc.config import composed_command, search_path
+from atc.config.settings import Threads
 from atc.config.together import check_shares
 from atc.config.written import check_kept
 from atc.extras import needs
 from atc.files import unwritable
 from atc.printable import printable
-from atc.values import Blocks, Count, KeepRates, Seed, check
+from atc.values import Blocks, Count, KeepRates, Seed
 
 CONFIG = "calibrate"
 PATHS = ("images", "output", "picture", "backbone.checkpoint", "datamodule.root")  # taken literally
@@ -43,7 +44,7 @@ _TYPES: dict[str, Any] = {
     "proportional_attention": bool | None,
     "size_weighted": bool | None,
     "seed": Seed,
-    "threads": Annotated[int, "[1, 1024]"] | None,
+    "threads": Threads | None,
     "debug": bool,
 }
 
@@ -80,9 +81,7 @@ def check_values(cfg: DictConfig) -> None:
     for group in ("reducer", "schedule", "backbone"):
         if not isinstance(cfg.get(group), DictConfig):
             raise ValueError(f"{group}={cfg.get(group)}: a calibration needs a {group}")
-    for name, annotation in _TYPES.items():
-        value = cfg.get(name)
-        check(name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, annotation)
+    composed_command.check_types(cfg, _TYPES)
     check_shares(cfg.keep_rate if OmegaConf.is_list(cfg.keep_rate) else None, cfg.blocks)
     if cfg.images is None and not isinstance(cfg.get("datamodule"), DictConfig):
         raise ValueError("images=null and datamodule=null: name a folder, images=FOLDER, or a data set")

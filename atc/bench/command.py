@@ -11,15 +11,16 @@ after it. The model without reduction is always among them. All settings with th
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from atc.bench.options import MOST_THREADS, Parser
+from atc.bench.options import Parser
 from atc.config import composed_command, search_path
 from atc.config.combinations import combinations
+from atc.config.settings import Threads
 from atc.files import same_file, unwritable
-from atc.values import Blocks, Count, KeepRates, Positive, Seed, Thresholds, Whole, check
+from atc.values import Blocks, Count, KeepRates, Positive, Seed, Thresholds, Whole
 
 CONFIG = "throughput"
 RANDOM_WEIGHTS = "backbone.pretrained=false"  # no download, for numbers that do not depend on weights
@@ -42,7 +43,7 @@ _TYPES: dict[str, Any] = {
     "proportional_attention": bool | None,
     "size_weighted": bool | None,
     "seed": Seed,
-    "threads": Annotated[int, f"[1, {MOST_THREADS}]"] | None,
+    "threads": Threads | None,
     "debug": bool,
 }
 
@@ -91,9 +92,7 @@ def check_values(cfg: DictConfig) -> None:
     for group in ("reducer", "schedule", "backbone"):
         if not isinstance(cfg.get(group), DictConfig):
             raise ValueError(f"{group}={cfg.get(group)}: a measurement needs a {group}")
-    for name, annotation in _TYPES.items():
-        value = cfg.get(name)
-        check(name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, annotation)
+    composed_command.check_types(cfg, _TYPES)
     if cfg.cuda_graph and cfg.device == "cpu":
         raise ValueError("cuda_graph=true needs a GPU, and device=cpu")
     if cfg.output is None:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from atc.config import build, untrained
+from atc.config import build, composed_command, untrained
+from atc.config.settings import Threads
 from atc.config.written import check_kept, check_place
 from atc.extras import needs
-from atc.values import Blocks, Count, Positive, Seed, Whole, check
+from atc.values import Blocks, Count, Positive, Seed, Whole
 
 DRAWN = (".png", ".svg", ".pdf")
 SCHEDULES = ("stages", "constant", "linear")
@@ -33,7 +34,7 @@ _TYPES: dict[str, Any] = {
     "batch_size": Count,
     "seconds": Positive,
     "device": Literal["cpu", "cuda"] | None,
-    "threads": Annotated[int, "[1, 1024]"] | None,
+    "threads": Threads | None,
     "output": os.PathLike[str] | None,
     "seed": Seed,
     "debug": bool,
@@ -42,9 +43,7 @@ _TYPES: dict[str, Any] = {
 
 def check_values(cfg: DictConfig) -> None:
     """ValueError or OSError, one line, for a setting that cannot have its value."""
-    for name, annotation in _TYPES.items():
-        value = OmegaConf.select(cfg, name)
-        check(name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, annotation)
+    composed_command.check_types(cfg, _TYPES)
     if not isinstance(cfg.get("backbone"), DictConfig):
         raise ValueError(f"backbone={cfg.get('backbone')}: a choice needs a backbone: backbone=deit_tiny, for one")
     if (cfg.images is None) == (cfg.get("datamodule") is None):

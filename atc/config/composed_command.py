@@ -3,15 +3,18 @@
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from hydra import initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
 from atc.config import build, installed, search_path, streams
 from atc.config.arguments import quoted
 from atc.config.combinations import not_lists
 from atc.config.errors import one_line
 from atc.printable import Printable, printable_message
+from atc.values import check
 
 
 def answer(name: str, page: str, arguments: Sequence[str], work: Callable[[], object]) -> int:
@@ -47,6 +50,21 @@ def _status(name: str, page: str, arguments: list[str], work: Callable[[], objec
         print("error:", printable_message(line, arguments), file=sys.stderr)
         return 2
     return 0
+
+
+def check_types(cfg: DictConfig, types: Mapping[str, Any]) -> None:
+    """Refuse a setting that cannot have its value.
+
+    Args:
+        cfg: the settings of a command.
+        types: what each may be, by its name, with dots for one of a part.
+
+    Raises:
+        ValueError: one line.
+    """
+    for name, annotation in types.items():
+        value = OmegaConf.select(cfg, name)
+        check(name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, annotation)
 
 
 def log_to_stderr(logger: str) -> None:

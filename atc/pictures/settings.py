@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
-from atc.config import build
+from atc.config import build, composed_command
 from atc.config.written import check_kept, check_place
 from atc.files import same_file
-from atc.values import Blocks, KeepRates, Seed, Thresholds, Whole, check, shown
+from atc.values import Blocks, KeepRates, Seed, Thresholds, Whole, shown
 
 Look = Literal["mean", "detail", "distinct"]
 LOOKS: tuple[Look, ...] = get_args(Look)
@@ -56,10 +56,7 @@ def check_values(cfg: DictConfig) -> None:
     for key in ("gif", "page"):
         if not isinstance(cfg.get(key), DictConfig):
             raise ValueError(f"{key}={shown(cfg.get(key))} must be settings, as in conf/visualise.yaml")
-    for name, annotation in _TYPES.items():
-        value = OmegaConf.select(cfg, name)
-        plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        check(name, plain, annotation)
+    composed_command.check_types(cfg, _TYPES)
     for key in ("page.reducers", "page.keep_rates"):
         if OmegaConf.select(cfg, key) == []:
             raise ValueError(f"{key}=[] is empty: leave it out for the default, or name at least one")

@@ -30,10 +30,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from atc import faults
 from atc.config import streams
+from atc.config.settings import Threads
 from atc.config.written import check_not_read
 from atc.diffusion import key_values
 from atc.diffusion.fid import published
@@ -55,7 +56,7 @@ SETTINGS: dict[str, tuple[Any, Any]] = {  # annotation and default
     "seed": (Seed, 0),
     "batch_size": (Count, 32),
     "device": (str | None, None),
-    "threads": (Annotated[int, "[1, 1024]"] | None, None),
+    "threads": (Threads | None, None),
     "cache": (bool | os.PathLike[str] | None, None),
     "output": (os.PathLike[str] | None, None),
 }

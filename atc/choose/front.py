@@ -26,7 +26,7 @@ def draw(search: Search, chosen: Tried, cost: str, named: Sequence[str]) -> Figu
     with rc_context({"font.size": 8, "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=(5.6, 3.8), layout="constrained")
         axes = figure.add_subplot()
-        front = list(search.front())
+        front = search.front()
         if len(front) > 1:
             axes.step(*_points(front), where="post", color="0.5", linewidth=1, label="front", zorder=1)
         others = [one for one in search.tried if one.candidate.reducer not in named]

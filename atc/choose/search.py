@@ -1,12 +1,13 @@
 """The search for the method and the schedule that agree most with the dense model at a given cost."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from atc.choose.candidates import Candidate, EveryBlock, Family, PerBlock, Uniform, UpTo, mildest
 from atc.choose.measures import Agreement, Comparison
 from atc.config import build
+from atc.cost.pareto import pareto_front
 from atc.vit.reduced import reducer_class
 
 log = logging.getLogger(__name__)
@@ -128,13 +129,9 @@ class Search:
                 of[name] = one
         return sorted(of.values(), key=lambda one: one.agreement, reverse=True)[:count]
 
-    def front(self) -> Iterator[Tried]:
+    def front(self) -> list[Tried]:
         """Those that no other one beats in both cost and agreement, by rising cost."""
-        most = -1.0
-        for one in sorted(self.tried, key=lambda one: (one.cost, -one.agreement.top1)):
-            if one.agreement.top1 > most:
-                most = one.agreement.top1
-                yield one
+        return pareto_front(self.tried, cost=lambda one: one.cost, score=lambda one: one.agreement.top1)
 
     def _family(self, reducer: str, schedule: str, blocks: Sequence[int]) -> Family:
         """Settings of a method that differ in one number; ValueError for a method without such a schedule."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.integrate import trapezoid
 
+from atc.cost.pareto import pareto_front
 from atc.report import escape
 from atc.report.cells import Cell
 from atc.report.costs import COSTS, cost_of
@@ -102,12 +103,8 @@ def front(spots: Sequence[Spot], less_is_better: bool = True, higher_is_better: 
     Returns:
         Those on the front, the cheapest first.
     """
-    best, kept = None, []
-    for spot in sorted(spots, key=lambda spot: (_worse(spot.cost, less_is_better), -_good(spot, higher_is_better))):
-        if best is None or _good(spot, higher_is_better) > best:
-            best = _good(spot, higher_is_better)
-            kept.append(spot)
-    return kept
+    cheaper, better = 1 if less_is_better else -1, 1 if higher_is_better else -1
+    return pareto_front(spots, cost=lambda spot: cheaper * spot.cost, score=lambda spot: better * spot.score)
 
 
 @dataclass
@@ -221,11 +218,3 @@ def _line(spots: Sequence[Spot]) -> tuple[list[float], list[float]]:
     for spot in sorted(spots, key=lambda spot: spot.cost):
         by_cost.setdefault(spot.cost, []).append(spot.score)
     return list(by_cost), [sum(scores) / len(scores) for scores in by_cost.values()]
-
-
-def _worse(cost: float, less_is_better: bool) -> float:
-    return cost if less_is_better else -cost
-
-
-def _good(spot: Spot, higher_is_better: bool) -> float:
-    return spot.score if higher_is_better else -spot.score

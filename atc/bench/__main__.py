@@ -47,13 +47,15 @@ def _run(arguments: list[str]) -> int:
     for of_several in (options, detection_options, diffusion_options):
         if name in of_several.PARSERS:
             of_several.parsed(name, rest)  # before PyTorch is imported
-    try:
-        for module, extra in NEEDS.get(name, ()):
-            needs(f"python -m atc.bench {name}", module, extra)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if status := streams.in_one_line(lambda: _check_extras(name)):
+        return status
     importlib.import_module(BENCHMARKS[name]).main(rest)
+    return 0
+
+
+def _check_extras(name: str) -> int:
+    for module, extra in NEEDS.get(name, ()):
+        needs(f"python -m atc.bench {name}", module, extra)
     return 0
 
 

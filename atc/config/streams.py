@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+from atc.printable import printable
+
 
 def ended(work: Callable[[], int]) -> int:
     """Do what a command does. Neither `| head` nor Ctrl-C makes a traceback, nor does a character that cannot be shown.
@@ -31,6 +33,26 @@ def ended(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def in_one_line(work: Callable[[], int]) -> int:
+    """Do what a command does; a mistake of the user's is told in one line.
+
+    For commands that read their arguments themselves; `atc.config.composed_command` is for those of conf/.
+
+    Args:
+        work: the command, which returns its exit status.
+
+    Returns:
+        That status; 2 after a ValueError or OSError.
+    """
+    try:
+        return work()
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 2
 
 
 def never_fail() -> None:

@@ -30,21 +30,16 @@ DEFAULT = Path("runs/store")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0, 2 after an error of the user's, 130 after Ctrl-C."""
-    return streams.ended(lambda: _answer(list(sys.argv[1:] if arguments is None else arguments)))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return streams.ended(lambda: streams.in_one_line(lambda: _answer(given)))
 
 
 def _answer(arguments: list[str]) -> int:
-    try:
-        if arguments[:1] == ["compare"]:
-            from atc.report import compare_command  # SciPy's statistics take a second to import
+    if arguments[:1] == ["compare"]:
+        from atc.report import compare_command  # SciPy's statistics take a second to import
 
-            return compare_command.run(arguments[1:])
-        return _report(arguments)
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
+        return compare_command.run(arguments[1:])
+    return _report(arguments)
 
 
 def _report(arguments: Sequence[str]) -> int:

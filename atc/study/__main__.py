@@ -36,13 +36,7 @@ def _answer(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--name", type=_name, default="runs", help="of what is written")
     parser.add_argument("--output", type=Path, default=Path("reports"), metavar="DIRECTORY", help="where to write")
     given = parser.parse_args(arguments)
-    try:
-        return _run(given)
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
+    return streams.in_one_line(lambda: _run(given))
 
 
 def _run(given: argparse.Namespace) -> int:

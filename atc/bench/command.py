@@ -68,14 +68,14 @@ def _run(arguments: Sequence[str]) -> None:
 def overrides(arguments: Sequence[str]) -> list[str]:
     """The command line, with what a sweep file's `bench` section sets before it: --config-dir DIR -cn NAME."""
     parser = Parser("python -m atc.bench throughput", usage="%(prog)s [setting=value ...]; see --help")
-    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--config-dir", "-cd", type=search_path.place, default=".")
     parser.add_argument("--config-name", "-cn")
     parser.add_argument("settings", nargs="*")
     given = parser.parse_args(arguments)
     own = search_path.override(arguments)
     if given.config_name is None:
         return [*own, *given.settings]
-    file = (given.config_dir or Path()) / f"{given.config_name}.yaml"
+    file = Path(given.config_dir) / f"{given.config_name}.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"there is no {file}; sweeps are named as in --config-dir sweeps -cn throughput")
     sweep = OmegaConf.load(file)

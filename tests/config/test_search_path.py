@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from atc.bench import command as bench
 from atc.config import search_path
 
 
@@ -18,5 +19,8 @@ def test_sweeps_of_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert search_path.with_places(["--config-dir", "mine"]) == ["--config-dir", "mine"]
     assert search_path.with_places(["--config-dir"]) == ["--config-dir"]
     assert search_path.override(["--config-dir", "sweeps"]) == [f"hydra.searchpath=['file://{installed}']"]
+    (installed / "speed.yaml").write_text("bench: {t: 4}")
+    found = bench.overrides(["--config-dir", "sweeps", "-cn", "speed"])
+    assert found == [f"hydra.searchpath=['file://{installed}']", "t=4"]
     (tmp_path / "sweeps").mkdir()
     assert search_path.with_places(["--config-dir", "sweeps"]) == ["--config-dir", "sweeps"]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from atc.core import Assign, Count, Plan, Reducer, Stage, TokenView
+from atc.ops.centres import nearest_centres, nearest_denser, plain, smallest_distances
 from atc.ops.exporting import pairwise_cdist
 from atc.ops.scale import power_of_two
 
@@ -49,21 +50,15 @@ class DPCKNN(Reducer):
             scale = power_of_two(x, (1, 2))
             x = x * scale
             distance = pairwise_cdist(x) / x.shape[-1] ** 0.5
-            nearest = distance.topk(min(self.k, num_tokens), dim=2, largest=False).values / scale
-            density = (-nearest.square().mean(dim=2)).exp()
+            closest = smallest_distances(distance, min(self.k, num_tokens)) / scale
+            density = (-closest.square().mean(dim=2)).exp()
             if self.as_released:
                 density = density + self.draw(density.shape, density) * 1e-6
-            denser = density[:, None, :] > density[:, :, None]
-            if not self.as_released:
-                order = torch.arange(num_tokens, device=x.device)
-                tied = density[:, None, :] == density[:, :, None]
-                denser = denser | (tied & (order[None, :] < order[:, None]))
-            farthest = distance.amax(dim=(1, 2))[:, None, None]
-            to_denser = torch.where(denser, distance, farthest).amin(dim=2)
+                to_denser = plain.nearest_denser(distance, density, by_position=False)
+            else:
+                to_denser = nearest_denser(distance, density)
             centres = (to_denser * density).topk(keep, dim=1).indices
-            labels = distance.gather(2, centres[:, None, :].expand(-1, num_tokens, -1)).argmin(dim=2)
-            slots = torch.arange(keep, device=x.device).expand_as(centres)
-            return labels.scatter(1, centres, slots), centres
+            return nearest_centres(distance, centres), centres
 
     def forward(self, view: TokenView, keep: int) -> Plan:
         """The clusters around `keep` density peaks, and the learned weights of their means."""

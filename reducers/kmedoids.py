@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from atc.core import Plan, Reducer, Select, Stage, TokenView, Whole
+from atc.ops.centres import find_medoids, spread_out
+from atc.ops.centres.plain import cheapest_members, nearest, row_of
 from atc.ops.exporting import pairwise_cdist
 from atc.ops.scale import power_of_two
 
@@ -26,12 +28,13 @@ class KMedoids(Reducer):
     """
 
     site = "before_block"
-    needs: frozenset[str] = frozenset({"attn"})
     released_arguments = {"equal_weight": "equal_weight", "cluster_iters": "iterations"}
 
     def __init__(self, stage: Stage, iterations: Whole = 3, equal_weight: bool = False, as_released: bool = False):
         super().__init__(stage)
         self.iterations, self.equal_weight, self.as_released = iterations, equal_weight, as_released
+        # The CLS token's row alone leaves the attention fused.
+        self.needs = frozenset({"cls_attn" if stage.has_cls and not as_released else "attn"})
         if as_released:
             self.exceptions = {"distinct_outputs": "the authors' medoid of an empty cluster is token 0, time and again"}
         if equal_weight:
@@ -39,33 +42,30 @@ class KMedoids(Reducer):
 
     def _weight(self, view: TokenView) -> Tensor:
         """[B, N]: how much each token counts."""
+        if "cls_attn" in self.needs:
+            assert view.cls_attn is not None
+            return view.cls_attn.sum(dim=1)
         assert view.attn is not None
-        num_tokens = view.x.shape[1]
-        prefix = view.attn.shape[-1] - num_tokens
-        to_patches = view.attn[..., prefix:].sum(dim=1)
-        if self.as_released or prefix == 0:
-            return to_patches.sum(dim=1)
-        return to_patches[:, 0]
+        to_patches = view.attn[..., view.attn.shape[-1] - view.x.shape[1] :]
+        return to_patches.sum(dim=1).sum(dim=1)  # over heads first, as the authors' code does
 
-    def _spread(self, distance: Tensor, keep: int) -> Tensor:
-        """[B, K] starting medoids that lie far apart."""
-        if self.as_released:
-            import numpy as np
+    def _start(self, distance: Tensor, keep: int) -> Tensor:
+        """[B, K] starting medoids that lie far apart, for equal weights."""
+        if not self.as_released:
+            return spread_out(distance, distance.sum(dim=2).argmin(dim=1), keep)
+        import numpy as np
 
-            if self.noise is None:
-                if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
-                    raise ValueError("as_released draws from NumPy, which a CUDA graph cannot repeat")
-                first = int(np.random.randint(0, distance.shape[1]))  # noqa: NPY002 (the authors' generator)
-            else:
-                first = int(self.noise)
-            medoids = [torch.full_like(distance[:, 0, 0], first, dtype=torch.int64)]
+        if self.noise is not None:
+            first = int(self.noise)
+        elif torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise ValueError("as_released draws from NumPy, which a CUDA graph cannot repeat")
         else:
-            medoids = [distance.sum(dim=2).argmin(dim=1)]
-        reach = distance.gather(1, medoids[0][:, None, None].expand(-1, 1, distance.shape[2])).squeeze(1)
+            first = int(np.random.randint(0, distance.shape[1]))  # noqa: NPY002 (the authors' generator)
+        medoids = [torch.full_like(distance[:, 0, 0], first, dtype=torch.int64)]
+        reach = row_of(distance, medoids[0])
         for _ in range(keep - 1):
             medoids.append(reach.scatter(1, torch.stack(medoids, dim=1), -1.0).argmax(dim=1))
-            row = distance.gather(1, medoids[-1][:, None, None].expand(-1, 1, distance.shape[2])).squeeze(1)
-            reach = torch.maximum(reach, row) if self.as_released else torch.minimum(reach, row)
+            reach = torch.maximum(reach, row_of(distance, medoids[-1]))
         return torch.stack(medoids, dim=1)
 
     @torch.no_grad()
@@ -77,31 +77,20 @@ class KMedoids(Reducer):
             distance = pairwise_cdist(x)
             if self.equal_weight:
                 weight = torch.ones_like(distance[:, 0])
-                medoids = self._spread(distance, keep)
+                start = self._start(distance, keep)
             else:
                 weight = self._weight(view).to(distance.dtype)
-                medoids = weight.topk(keep, dim=1).indices
-            labels = self._nearest(distance, medoids)
-            for _ in range(self.iterations):
-                medoids = self._update(distance, weight, labels, keep)
-                labels = self._nearest(distance, medoids)
+                start = weight.topk(keep, dim=1).indices
+            find = self._released_medoids if self.as_released else find_medoids
+            medoids, labels = find(distance, weight, start, self.iterations)
         return Select(medoids, num_in=x.shape[1], labels=labels)
 
-    def _nearest(self, distance: Tensor, medoids: Tensor) -> Tensor:
-        """[B, N] the nearest medoid of each token, the first of equals; by default a medoid is its own."""
-        labels = distance.gather(2, medoids[:, None, :].expand(-1, distance.shape[1], -1)).argmin(dim=2)
-        if self.as_released:
-            return labels  # a duplicate of an earlier medoid is left with an empty cluster
-        return labels.scatter(1, medoids, torch.arange(medoids.shape[1], device=labels.device).expand_as(medoids))
-
-    def _update(self, distance: Tensor, weight: Tensor, labels: Tensor, keep: int) -> Tensor:
-        """[B, K] the member of each cluster with the least cost; token 0 for an empty one (released only)."""
-        if self.as_released:
-            cost = weight * distance.sum(dim=2)
-        else:
-            together = labels[:, :, None] == labels[:, None, :]
-            cost = (distance * together) @ weight.unsqueeze(-1)
-            cost = cost.squeeze(-1)
-        slots = torch.arange(keep, device=labels.device)
-        outside = labels[:, None, :] != slots[None, :, None]
-        return cost[:, None, :].masked_fill(outside, torch.inf).argmin(dim=2)
+    @staticmethod
+    def _released_medoids(distance: Tensor, weight: Tensor, start: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
+        """A duplicate of an earlier medoid is left with an empty cluster, and that one's medoid becomes token 0."""
+        medoids, labels = start, nearest(distance, start)
+        cost = weight * distance.sum(dim=2)
+        for _ in range(rounds):
+            medoids = cheapest_members(cost, labels, start.shape[1])
+            labels = nearest(distance, medoids)
+        return medoids, labels

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from atc.cost.flops import OWN
+from atc.cost.flops import OPAQUE
 from atc.dense.detector import Detector
 
 Parts = Mapping[str, Sequence[nn.Module]]  # modules that are called, none within another
@@ -75,7 +75,7 @@ def gflops(detector: Detector, forward: Callable[[], object], images: int) -> di
         images: how many images that is of.
     """
     sampled = {torch.ops.aten.grid_sampler_2d: _sampling_flops}
-    counter = FlopCounterMode(display=False, custom_mapping={**OWN, **sampled})
+    counter = FlopCounterMode(display=False, custom_mapping={**OPAQUE, **sampled})
 
     def counted() -> float:
         every = counter.get_flop_counts().get("Global", {})

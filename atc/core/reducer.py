@@ -61,6 +61,7 @@ class Stage(NamedTuple):
     tokens_in: int = 0  # patch tokens entering it at the default image size
     rate: float = 1.0  # share of the source patches asked for, before it is cut to tokens: r**s; of a count, count / N0
     threshold: float | None = None  # distance up to which tokens merge, for a method with `by_threshold`
+    has_cls: bool = True  # the first prefix token of the backbone is a CLS token, which "cls_attn" is of
 
 
 # Fields of the view that are there only where a method needs them.

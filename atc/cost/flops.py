@@ -23,6 +23,11 @@ def _cosine_distance_flops(keys: torch.Size, *_: object, **__: object) -> int:
     return 2 * batch * tokens * tokens * width
 
 
+def _euclidean_distance_flops(first: torch.Size, second: torch.Size, *_: object, **__: object) -> int:
+    """Every pair of points: [..., N, D] and [..., M, D]."""
+    return 2 * first.numel() * second[-2]
+
+
 def _matching_flops(keys: torch.Size, keep: int, first: int, *_: object, **__: object) -> int:
     """Every pair of a source and a destination: keys [B, N, D]."""
     batch, tokens, width = keys
@@ -30,8 +35,9 @@ def _matching_flops(keys: torch.Size, keep: int, first: int, *_: object, **__: o
     return 2 * batch * sources * (tokens - sources) * width
 
 
-# Operators of our own are opaque calls to the counter: it has to be told what is inside.
-OWN = {
+# Opaque calls to the counter, which has to be told what is inside.
+OPAQUE = {
+    torch.ops.aten.cdist: _euclidean_distance_flops,
     torch.ops.atc.cosine_distance: _cosine_distance_flops,
     torch.ops.atc.linkage_from_features: _cosine_distance_flops,
     torch.ops.atc.linkage_within: _cosine_distance_flops,
@@ -50,7 +56,7 @@ def gflops_per_image(model: nn.Module, images: Tensor) -> float:
     # The math backend spells attention out as matrix products, which are counted on every device.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operation of its own, which the counter does not know
-    counter = FlopCounterMode(display=False, custom_mapping=OWN)
+    counter = FlopCounterMode(display=False, custom_mapping=OPAQUE)
     reduced = getattr(model, "adapter", model)  # of a detector, the part that reduces
     apart = isinstance(reduced, ReducedViT) and reduced.method.by_threshold  # together they would be padded
     try:

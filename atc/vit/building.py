@@ -8,6 +8,7 @@ from torch import nn
 
 from atc.core import Reducer, Stage, StageCount
 from atc.ops.arguments import class_described
+from atc.vit.host import Host
 
 ReducerFactory = Callable[[Stage], Reducer]
 
@@ -37,19 +38,20 @@ def reducer_arguments(factory: ReducerFactory) -> dict[str, Any]:
     return found
 
 
-def reducers_for(factory: ReducerFactory, reducing: Sequence[StageCount], width: int, depth: int) -> nn.ModuleDict:
+def reducers_for(factory: ReducerFactory, reducing: Sequence[StageCount], host: Host) -> nn.ModuleDict:
     """The reducers of a model, by the number of their block as text.
 
     Args:
         factory: called with a `Stage` for each of them.
         reducing: the blocks that reduce, in order.
-        width: C, channels of a token.
-        depth: blocks of the backbone.
+        host: of the backbone.
     """
     made = {}
+    depth, width, has_cls = len(host.blocks), host.width, host.has_cls
     name = reducer_class(factory).__name__
     for number, count in enumerate(reducing, start=1):
-        stage = Stage(count.block, width, count.keep, depth, number, count.tokens_in, count.rate, count.threshold)
+        asked = count.tokens_in, count.rate, count.threshold
+        stage = Stage(count.block, width, count.keep, depth, number, *asked, has_cls)
         made[str(count.block)] = reducer = factory(stage)
         if not hasattr(reducer, "_modules"):  # which nn.Module's constructor makes
             raise ValueError(f"{name}.__init__ must begin with super().__init__(stage)")

@@ -85,7 +85,7 @@ class ReducedViT(Wrapper):
         self.stage_counts = self.counts(host.num_patches)
         # With counts of its own it may reduce other images at blocks where it reduces none of these.
         reducing = [count for count in self.stage_counts if self.counts_of_grid or self.reduces(count)]
-        self.reducers = reducers_for(reducer, reducing, host.width, self.depth)
+        self.reducers = reducers_for(reducer, reducing, host)
         like = next((p for p in vit.parameters() if p.is_floating_point()), None)
         if like is not None:
             self.reducers.to(like.device, like.dtype)

@@ -29,6 +29,12 @@ def test_distances_between_tokens_are_part_of_the_price():
     assert merged - pruned == pytest.approx(2 * (pairs - cls_rows) / 1e9)
 
 
+def test_euclidean_distances_are_part_of_the_price_too():
+    model = atc.wrap(golden.vit(dtype=torch.float32), "dpc_knn", 0.5, reducer_args={"equal_weight": True})
+    price = gflops_per_image(model, golden.images(torch.float32)[:2]) - gflops_by_formula(model)
+    assert price == pytest.approx(2 * sum(n * n * 48 for n in (196, 98, 49)) / 1e9)
+
+
 def test_padding_costs_an_image_nothing():
     vit = golden.vit(dtype=torch.float32)
     images = golden.images(torch.float32)

@@ -6,9 +6,11 @@
 #include <thread>
 #include <vector>
 
+#include "centres.h"
 #include "job.h"
 
 extern "C" int atc_linkage(const AtcJob*, int);
+extern "C" int atc_centres(const AtcCentres*, int);
 
 namespace {
 
@@ -92,16 +94,45 @@ template <class T> int check(int64_t tokens, int kind) {
     return wrong;
 }
 
+// Every task, twice: what was written must be the same.
+template <class T> int check_centres(int64_t tokens, int kind) {
+    const int64_t images = 2;
+    int wrong = 0;
+    const std::vector<T> d = distances<T>(images, tokens, kind), weight(d.begin(), d.begin() + images * tokens);
+    for (int64_t count : {int64_t(1), (tokens + 1) / 2, tokens})
+        for (int task = ATC_MEDOIDS; task <= ATC_DENSER; task++) {
+            std::vector<int64_t> centres[2], labels[2];
+            std::vector<T> values[2];
+            for (int turn : {0, 1}) {
+                for (int64_t k = 0; k < images * count; k++) centres[turn].push_back(k % count);
+                labels[turn].resize(images * tokens);
+                values[turn].resize(images * tokens * (task == ATC_SMALLEST ? count : 1));
+                std::vector<int64_t> scratch(2 * tokens + 1);
+                const AtcCentres job{d.data(), tokens * tokens, tokens, images, tokens, count, 3, sizeof(T) == 8, task,
+                                     weight.data(), centres[turn].data(), labels[turn].data(), values[turn].data(),
+                                     scratch.data()};
+                wrong += atc_centres(&job, 0) != 0;
+            }
+            wrong += centres[0] != centres[1] || labels[0] != labels[1] || values[0] != values[1];
+        }
+    return wrong;
+}
+
 }  // namespace
 
 int main() {
     int wrong = 0, cases = 0;
     for (int64_t tokens : {1, 2, 4, 7, 8, 9, 33, 70})
-        for (int kind = 0; kind < 6; kind++, cases++) wrong += check<float>(tokens, kind) + check<double>(tokens, kind);
+        for (int kind = 0; kind < 6; kind++, cases++) {
+            wrong += check<float>(tokens, kind) + check<double>(tokens, kind);
+            if (kind < 3) wrong += check_centres<float>(tokens, kind) + check_centres<double>(tokens, kind);
+        }
     AtcJob bad{};
     bad.limit = INFINITY;
     bad.tokens = 3;
     wrong += atc_linkage(&bad, 0) != 2;
+    const AtcCentres nothing{};
+    wrong += atc_centres(&nothing, 0) != 2;
     printf("%d matrices, %d disagreements\n", cases, wrong);
     return wrong != 0;
 }

@@ -245,13 +245,13 @@ def test_sanitizers_find_nothing(sanitizer, avx2, tmp_path):
     flags += ["-fno-sanitize-recover=all", f"-I{NATIVE}"]
     if avx2 and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
         flags.append("-mavx2")  # the other run takes the code for processors without it
-    sources = [NATIVE / "kernel.cpp", NATIVE / "linkage.cpp", ROOT / "tests/ops/sanitize.cpp"]
+    sources = [NATIVE / "kernel.cpp", NATIVE / "centres.cpp", NATIVE / "linkage.cpp", ROOT / "tests/ops/sanitize.cpp"]
     objects = [str(tmp_path / f"{source.stem}.o") for source in sources]
     compiling = [
         subprocess.Popen([COMPILER, *flags, "-c", str(source), "-o", target])
         for source, target in zip(sources, objects, strict=True)
     ]
-    assert [process.wait() for process in compiling] == [0, 0, 0]
+    assert [process.wait() for process in compiling] == [0, 0, 0, 0]
     program = str(tmp_path / "program")
     command = [COMPILER, *flags, *objects, "-o", program, "-pthread"]
     linked = subprocess.run(command, capture_output=True, text=True)

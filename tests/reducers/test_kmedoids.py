@@ -55,7 +55,7 @@ def test_medoids_minimise_their_clusters_cost():
 
 def test_without_cls_the_weight_is_attention_received():
     view = random_view(prefix=0)
-    plan = KMedoids(Stage(4, 8, 5), iterations=0)(view, 5)
+    plan = KMedoids(Stage(4, 8, 5, has_cls=False), iterations=0)(view, 5)
     assert torch.equal(plan.indices, view.attn.sum((1, 2)).topk(5).indices)
 
 

@@ -98,6 +98,19 @@ def kernel_among() -> Callable[[object, object, int], int] | None:
     return lambda job, among, avx2: function(job, among, avx2)
 
 
+@cache
+def kernel_centres() -> Callable[..., int] | None:
+    """The compiled function of `atc.ops.centres`, or None where there is none, as in an older library."""
+    if kernel() is None:
+        return None
+    function = getattr(ctypes.CDLL(str(LIBRARY)), "atc_centres", None)
+    if function is None:
+        return None
+    function.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    function.restype = ctypes.c_int
+    return lambda job, avx2=True: function(ctypes.byref(job), avx2)
+
+
 def cluster(
     distance: Tensor,
     keep: int,
@@ -173,14 +186,23 @@ def cluster(
             return run(job, avx2)
         return run_among(job, _Among(neighbours=neighbours[start:stop].data_ptr(), once=once), avx2)
 
-    status = _split(run_range, batch, batch * tokens * tokens)
+    status = split(run_range, batch, batch * tokens * tokens)
     if status:
         raise RuntimeError(_FAILURE[status])
     return result
 
 
-def _split(run_range: Callable[[int, int], int], batch: int, cells: int) -> int:
-    """Run all ranges of the batch; the largest status."""
+def split(run_range: Callable[[int, int], int], batch: int, cells: int) -> int:
+    """Run ranges of a batch in ``torch.get_num_threads()`` threads.
+
+    Args:
+        run_range: called with the first image of a range and the one behind its last; returns a status.
+        batch: images.
+        cells: distances of all of them.
+
+    Returns:
+        The largest status.
+    """
     threads = min(torch.get_num_threads(), batch, max(1, cells // _CELLS_A_THREAD))
     if threads <= 1:
         return run_range(0, batch) if batch else 0

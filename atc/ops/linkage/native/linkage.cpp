@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "centres.h"
 #include "job.h"
 
 #if defined(__linux__)
@@ -23,11 +24,13 @@
 namespace baseline {
 size_t workspace_size(const AtcJob&, const AtcAmong*);
 void run(const AtcJob&, const AtcAmong*, void*);
+void find_centres(const AtcCentres&);
 }  // namespace baseline
 #if defined(ATC_WITH_AVX2)
 namespace avx2 {
 size_t workspace_size(const AtcJob&, const AtcAmong*);
 void run(const AtcJob&, const AtcAmong*, void*);
+void find_centres(const AtcCentres&);
 }  // namespace avx2
 #endif
 
@@ -124,6 +127,20 @@ int cluster(const AtcJob* job, const AtcAmong* among, int allow_avx2) {
     return 0;
 }
 
+int find(const AtcCentres& job, int allow_avx2) {
+    if (job.tokens < 1 || job.tokens > INT32_MAX / 2 || job.count < 1 || job.count > job.tokens || job.rounds < 0) return 2;
+    const bool weighed = job.task == ATC_MEDOIDS || job.task == ATC_DENSER;
+    if (job.task < ATC_MEDOIDS || job.task > ATC_DENSER || (weighed && !job.weight)) return 2;
+    if (job.task >= ATC_SMALLEST ? !job.values : !job.centres || !job.scratch) return 2;
+    if (job.task == ATC_MEDOIDS && !job.labels) return 2;
+    AtcFind found = baseline::find_centres;
+#if defined(ATC_WITH_AVX2)
+    if (allow_avx2 && has_avx2()) found = avx2::find_centres;
+#endif
+    found(job);
+    return 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -137,6 +154,11 @@ ATC_PUBLIC int atc_linkage(const AtcJob* job, int allow_avx2) {
 // not looked at.
 ATC_PUBLIC int atc_linkage_among(const AtcJob* job, const AtcAmong* among, int allow_avx2) {
     return among->neighbours ? cluster(job, among, allow_avx2) : 2;
+}
+
+// Centres of clusters; 0, or 2 if the job makes no sense.
+ATC_PUBLIC int atc_centres(const AtcCentres* job, int allow_avx2) {
+    return find(*job, allow_avx2);
 }
 
 ATC_PUBLIC int atc_linkage_version() { return 4; }

@@ -69,7 +69,7 @@ def compile_library(root: Path, output: Path | None = None, extra: tuple[str, ..
         kernels.append(["-DATC_ISA=avx2", "-mavx2"])
         entry = ["-DATC_WITH_AVX2"]
     with tempfile.TemporaryDirectory() as folder:
-        units = [(source, own) for source in ("kernel.cpp", "centres.cpp") for own in kernels]
+        units = [(source, own) for source in ("kernel.cpp", "centres.cpp", "merge.cpp") for own in kernels]
         units.append(("linkage.cpp", entry))
         objects = [f"{folder}/{number}.o" for number in range(len(units))]
         commands = [

@@ -30,4 +30,5 @@ def kernel(tmp_path_factory):
         cpu.LIBRARY = library
         cpu.kernel.cache_clear()
         cpu.kernel_among.cache_clear()
+        cpu.of_library.cache_clear()
     return cpu.kernel()

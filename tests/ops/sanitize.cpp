@@ -8,9 +8,11 @@
 
 #include "centres.h"
 #include "job.h"
+#include "merge.h"
 
 extern "C" int atc_linkage(const AtcJob*, int);
 extern "C" int atc_centres(const AtcCentres*, int);
+extern "C" int atc_merge(const AtcMerge*, int);
 
 namespace {
 
@@ -118,6 +120,29 @@ template <class T> int check_centres(int64_t tokens, int kind) {
     return wrong;
 }
 
+template <class T> int check_merge(int64_t tokens, int64_t channels) {
+    const int64_t images = 2, prefix = 1, groups = 3;
+    const std::vector<T> x(images * (prefix + tokens) * channels, T(2)), weight(images * tokens, T(1));
+    std::vector<int64_t> labels;
+    for (int64_t at = 0; at < images * tokens; at++) labels.push_back(at % (groups + 1) - 1);
+    int wrong = 0;
+    for (int kind = 0; kind < 8; kind++) {
+        std::vector<T> out(images * (prefix + groups) * channels), sizes(images * groups), totals(images * groups);
+        const bool weighed = kind & 1, sized = kind & 2, average = kind & 4;
+        AtcMerge job{x.data(), (prefix + tokens) * channels, channels, images, prefix, tokens, channels, groups,
+                     sizeof(T) == 8, average, 1, 0, 0.0, labels.data(), weighed ? weight.data() : nullptr,
+                     sized ? weight.data() : nullptr, out.data(), sized ? sizes.data() : nullptr,
+                     average ? totals.data() : nullptr};
+        wrong += atc_merge(&job, 0) != 0;
+        for (int64_t c = 0; c < channels; c++) wrong += out[c] != 2;
+        labels.back() += groups;  // out of range, unless it was dropped
+        const bool bad = labels.back() >= groups;
+        wrong += atc_merge(&job, 0) != (bad ? 3 : 0);
+        labels.back() -= groups;
+    }
+    return wrong;
+}
+
 }  // namespace
 
 int main() {
@@ -127,6 +152,7 @@ int main() {
             wrong += check<float>(tokens, kind) + check<double>(tokens, kind);
             if (kind < 3) wrong += check_centres<float>(tokens, kind) + check_centres<double>(tokens, kind);
         }
+    for (int64_t tokens : {1, 4, 9}) wrong += check_merge<float>(tokens, 5) + check_merge<double>(tokens, 19);
     AtcJob bad{};
     bad.limit = INFINITY;
     bad.tokens = 3;

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from atc.ops import centres
-from atc.ops.centres import compiled, plain
+from atc.ops.centres import compiled, operator, plain
 from atc.ops.linkage import cpu
+from tests import recorded_graph
 
-needs_library = pytest.mark.skipif(cpu.kernel_centres() is None, reason="no compiled library")
+needs_library = pytest.mark.skipif(cpu.of_library("atc_centres") is None, reason="no compiled library")
 
 KINDS = {
     "real": lambda d: d,
@@ -35,8 +36,8 @@ def starts(tokens: int, count: int) -> torch.Tensor:
 
 @pytest.fixture(params=[True, False], ids=["avx2", "baseline"])
 def instructions(request, monkeypatch):
-    call = cpu.kernel_centres()
-    monkeypatch.setattr(cpu, "kernel_centres", lambda: lambda job: call(job, request.param))
+    call = cpu.of_library("atc_centres")
+    monkeypatch.setattr(cpu, "of_library", lambda name: lambda job, avx2: call(job, avx2 and request.param))
 
 
 @needs_library
@@ -134,9 +135,50 @@ def test_what_the_library_does_not_read():
     assert not compiled.reads(distance, weight.double())
     assert not compiled.reads(distance.to("meta"))
     assert not compiled.reads(distance[:0])
-    assert not compiled.reads(distance.clone().requires_grad_())
+    learned = distance.clone().requires_grad_()
+    assert not operator.takes(learned)
+    assert centres.smallest_distances(learned, 3).requires_grad
     with torch.no_grad():
-        assert compiled.reads(distance.clone().requires_grad_())
+        assert operator.takes(learned)
+
+
+def test_operators_keep_their_promises():
+    distance, weight = drawn("real", 12, torch.float32)
+    checks = "test_schema", "test_faketensor"
+    for name, arguments in {
+        "find_medoids": (distance, weight, starts(12, 4), 2),
+        "spread_out": (distance, starts(12, 4)[:, 0], 4),
+        "smallest_distances": (distance, 3),
+        "nearest_denser": (distance, weight),
+    }.items():
+        torch.library.opcheck(getattr(operator, name), arguments, test_utils=checks)
+    torch.library.opcheck(operator.find_medoids, (distance, weight, starts(12, 4), 0), test_utils=checks)
+
+
+@pytest.mark.parametrize("how", ["traced", "compiled"])
+def test_a_program_calls_the_operator_again(how):
+    """What was traced must not hold the values of the example."""
+    start = starts(12, 4)
+
+    def find(distance: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return centres.find_medoids(distance, weight, start, 2)[1]
+
+    one, other = tuple(drawn("real", 12, dtype) for dtype in (torch.float32, torch.float64))
+    other = tuple(value.float().flip(0) for value in other)
+    program = torch.compile(find, backend="eager", fullgraph=True) if how == "compiled" else torch.jit.trace(find, one)
+    for given in (one, other):
+        assert torch.equal(program(*given), find(*given))
+
+
+def test_on_a_gpu_the_host_never_waits(monkeypatch):
+    """What runs there, under a recorder that refuses to look at values."""
+    distance, weight = drawn("real", 12, torch.float32)
+    recorded_graph.replace(monkeypatch)
+    with torch.cuda.graph(torch.cuda.CUDAGraph()):
+        plain.find_medoids(distance, weight, starts(12, 4), 2)
+        plain.spread_out(distance, starts(12, 4)[:, 0], 4)
+        plain.nearest_denser(distance, weight)
+        plain.smallest_distances(distance, 3)
 
 
 @needs_library
@@ -156,7 +198,7 @@ def test_nothing_is_read_out_of_bounds(start, said):
 
 
 def test_without_the_library_pytorch_does_it(monkeypatch):
-    monkeypatch.setattr(cpu, "kernel_centres", lambda: None)
+    monkeypatch.setattr(cpu, "of_library", lambda name: None)
     distance, weight = drawn("ties", 12, torch.float32)
     assert not compiled.reads(distance, weight)
     assert centres.find_medoids(distance, weight, starts(12, 4), 1)[0].shape == (3, 4)

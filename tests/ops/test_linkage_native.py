@@ -163,7 +163,7 @@ def test_an_older_kernel_without_neighbours_is_said_to_be_once(kernel, monkeypat
     source.write_text(f"int atc_linkage_version(void) {{ return {cpu.ABI}; }} int atc_linkage(void) {{ return 0; }}")
     subprocess.run([COMPILER, "-x", "c", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
     monkeypatch.setattr(cpu, "LIBRARY", library)
-    both = (cpu.kernel, cpu.kernel_among)
+    both = (cpu.kernel, cpu.kernel_among, cpu.of_library)
     for one in both:
         one.cache_clear()
     try:
@@ -245,13 +245,14 @@ def test_sanitizers_find_nothing(sanitizer, avx2, tmp_path):
     flags += ["-fno-sanitize-recover=all", f"-I{NATIVE}"]
     if avx2 and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
         flags.append("-mavx2")  # the other run takes the code for processors without it
-    sources = [NATIVE / "kernel.cpp", NATIVE / "centres.cpp", NATIVE / "linkage.cpp", ROOT / "tests/ops/sanitize.cpp"]
+    sources = [NATIVE / f"{name}.cpp" for name in ("kernel", "centres", "merge", "linkage")]
+    sources.append(ROOT / "tests/ops/sanitize.cpp")
     objects = [str(tmp_path / f"{source.stem}.o") for source in sources]
     compiling = [
         subprocess.Popen([COMPILER, *flags, "-c", str(source), "-o", target])
         for source, target in zip(sources, objects, strict=True)
     ]
-    assert [process.wait() for process in compiling] == [0, 0, 0, 0]
+    assert [process.wait() for process in compiling] == [0] * len(sources)
     program = str(tmp_path / "program")
     command = [COMPILER, *flags, *objects, "-o", program, "-pthread"]
     linked = subprocess.run(command, capture_output=True, text=True)

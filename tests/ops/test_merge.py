@@ -9,7 +9,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from atc.core import Assign, Select
-from atc.ops.merge import merge, select
+from atc.ops.linkage import cpu
+from atc.ops.merge import compiled, merge, select
+from atc.ops.merge.plain import merge_plainly
 from atc.ops.segment import group_sum
 
 GROUPS = 4
@@ -60,6 +62,43 @@ def test_values_and_gradients_are_those_of_the_parts_to_the_bit(dtype):
                 torch.testing.assert_close(one, other, equal_nan=True)
             else:
                 torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True, msg=f"{options} {weighted}")
+
+
+@pytest.mark.skipif(cpu.of_library("atc_merge") is None, reason="no compiled library")
+@pytest.mark.parametrize("avx2", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_the_library_gives_the_bits_of_pytorch(dtype, avx2, monkeypatch):
+    call = cpu.of_library("atc_merge")
+    monkeypatch.setattr(cpu, "of_library", lambda name: lambda job, _: call(job, avx2))
+    generator = torch.Generator().manual_seed(0)
+    for tokens, groups, channels in ((1, 1, 1), (9, 4, 5), (196, 49, 99), (50, 3, 16)):
+        wide = torch.randn(3, tokens + 2, 2 * channels, generator=generator, dtype=dtype)
+        labels = torch.randint(-1, groups, (3, tokens), generator=generator)
+        factor, size = torch.rand(2, 3, tokens, generator=generator, dtype=dtype).unbind()
+        size[:, ::3] = 0
+        wide[0, -1, 0] = torch.nan
+        wide[1, 2, 0] = -torch.inf
+        for x in (wide[..., :channels].contiguous(), wide[..., :channels], wide[..., ::2]):
+            for options in itertools.product((None, factor, size), (None, size), (0, 2), (True, False), (0.0, 1e-6)):
+                weight, sizes, prefix, average, eps = options
+                some = x if prefix else x[:, 2:]
+                given = some, labels, groups, weight, sizes, prefix, average, eps, True
+                assert compiled.reads(some, weight, sizes)
+                found, right = compiled.merge(*given), merge_plainly(*given)
+                torch.testing.assert_close(found[0], right[0], rtol=0, atol=0, equal_nan=True)
+                assert found[1].equal(right[1]) if sizes is not None else found[1].numel() == 0
+
+
+@pytest.mark.skipif(cpu.of_library("atc_merge") is None, reason="no compiled library")
+def test_what_the_library_does_not_read():
+    x, labels, weight, _ = example(torch.float32)
+    assert compiled.reads(x, weight, None)
+    assert not compiled.reads(x.half(), None, None)
+    assert not compiled.reads(x, weight.double(), None)
+    assert not compiled.reads(x.to("meta"), None, None)
+    assert compiled.merge(x, labels + 1, GROUPS, None, None, 2, True, 0.0, False) is None
+    with pytest.raises(ValueError, match=r"labels must lie in \[-1, 4\), got 4 for token"):
+        merge(x, labels + 1, GROUPS, prefix=2)
 
 
 @pytest.mark.parametrize("average", [True, False])

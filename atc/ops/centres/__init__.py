@@ -1,15 +1,15 @@
 """Clusters around centres: what K-Medoids and DPC-KNN look up in the distances of tokens.
 
-On a CPU the compiled library that clusters (`atc.ops.linkage`) does it, `compiled.py`; everywhere else operators of
-PyTorch do, `plain.py`, which define what is meant. Both give the same bits, but for sums of weighted distances: the
-library adds in float64, so that medoids of nearly equal cost may differ.
+On a CPU each is an operator (`operator.py`) that calls the compiled library of `atc.ops.linkage` (`compiled.py`);
+everywhere else operators of PyTorch do it (`plain.py`), which define what is meant. Both give the same bits, but for
+sums of weighted distances: the library adds in float64, so that medoids of nearly equal cost may differ.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from atc.ops.centres import compiled, plain
+from atc.ops.centres import operator, plain
 
 __all__ = ["find_medoids", "nearest_centres", "nearest_denser", "smallest_distances", "spread_out"]
 
@@ -35,9 +35,9 @@ def find_medoids(distance: Tensor, weight: Tensor, start: Tensor, rounds: int) -
         >>> find_medoids(torch.cdist(x, x), torch.ones(1, 4), torch.tensor([[0, 3]]), rounds=1)
         (tensor([[1, 3]]), tensor([[0, 0, 0, 1]]))
     """
-    if compiled.reads(distance, weight, start):
-        return compiled.find_medoids(distance, weight, start, rounds)
-    return plain.find_medoids(distance, weight, start, rounds)
+    return (operator if operator.takes(distance, weight, start) else plain).find_medoids(
+        distance, weight, start, rounds
+    )
 
 
 def nearest_centres(distance: Tensor, centres: Tensor) -> Tensor:
@@ -64,9 +64,7 @@ def spread_out(distance: Tensor, first: Tensor, count: int) -> Tensor:
     Returns:
         ``[B, K]`` int64, all different.
     """
-    if compiled.reads(distance, first):
-        return compiled.spread_out(distance, first, count)
-    return plain.spread_out(distance, first, count)
+    return (operator if operator.takes(distance, first) else plain).spread_out(distance, first, count)
 
 
 def smallest_distances(distance: Tensor, count: int) -> Tensor:
@@ -79,9 +77,7 @@ def smallest_distances(distance: Tensor, count: int) -> Tensor:
     Returns:
         ``[B, N, k]``.
     """
-    if compiled.reads(distance):
-        return compiled.smallest_distances(distance, count)
-    return plain.smallest_distances(distance, count)
+    return (operator if operator.takes(distance) else plain).smallest_distances(distance, count)
 
 
 def nearest_denser(distance: Tensor, density: Tensor) -> Tensor:
@@ -94,6 +90,4 @@ def nearest_denser(distance: Tensor, density: Tensor) -> Tensor:
     Returns:
         ``[B, N]``; for the densest token the largest distance of its image.
     """
-    if compiled.reads(distance, density):
-        return compiled.nearest_denser(distance, density)
-    return plain.nearest_denser(distance, density)
+    return (operator if operator.takes(distance, density) else plain).nearest_denser(distance, density)

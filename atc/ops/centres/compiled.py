@@ -7,9 +7,9 @@ import ctypes
 import torch
 from torch import Tensor
 
-from atc.ops.exporting import may_keep_constants
 from atc.ops.linkage import cpu
 
+_NAME = "atc_centres"
 _TASK = {"medoids": 0, "spread": 1, "smallest": 2, "denser": 3}  # as in native/centres.h
 
 
@@ -36,14 +36,11 @@ class Centres(ctypes.Structure):
 
 def reads(distance: Tensor, *others: Tensor) -> bool:
     """Whether the library can take these tensors: it looks at their values, which have to be finite."""
-    given = (distance, *others)
     if not (distance.is_cpu and distance.numel() and distance.dtype in (torch.float32, torch.float64)):
         return False
-    if not all(may_keep_constants(tensor) for tensor in given) or cpu.kernel_centres() is None:
+    if not all(type(tensor) is Tensor for tensor in (distance, *others)) or cpu.of_library(_NAME) is None:
         return False
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
-        return False
-    values = [tensor for tensor in given if tensor.is_floating_point()]
+    values = [tensor for tensor in (distance, *others) if tensor.is_floating_point()]
     return all(value.dtype == distance.dtype and bool(value.sum().isfinite()) for value in values)
 
 
@@ -85,7 +82,7 @@ def _find(task: str, distance: Tensor, count: int, *, rounds: int = 0, **others:
     batch, tokens, _ = distance.shape
     given = {name: tensor.resolve_neg().contiguous() for name, tensor in others.items()}
     _check(given, batch, tokens, count)
-    call = cpu.kernel_centres()
+    call = cpu.of_library(_NAME)
     assert call is not None
 
     def run_range(start: int, stop: int) -> int:
@@ -103,7 +100,7 @@ def _find(task: str, distance: Tensor, count: int, *, rounds: int = 0, **others:
             scratch=scratch.data_ptr(),
             **{name: tensor[start:stop].data_ptr() for name, tensor in given.items()},
         )
-        return call(job)
+        return call(ctypes.byref(job), True)
 
     if cpu.split(run_range, batch, batch * tokens * tokens):
         raise RuntimeError("the compiled kernel refused its arguments")

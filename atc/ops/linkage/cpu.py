@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,27 +88,28 @@ def kernel_among() -> Callable[[object, object, int], int] | None:
     """The compiled function for neighbours, or None (logged once) where there is none, as in an older library."""
     if kernel() is None:
         return None
-    function = getattr(ctypes.CDLL(str(LIBRARY)), "atc_linkage_among", None)
+    function: Any = of_library("atc_linkage_among")
     if function is None:
         text = "%s is older than this code and does not cluster among neighbours (reducer=dhtm does), using the slower "
         _log.warning(text + "torch backend: reinstall the package", LIBRARY)
         return None
     function.argtypes = [ctypes.POINTER(_Job), ctypes.POINTER(_Among), ctypes.c_int]
-    function.restype = ctypes.c_int
     return lambda job, among, avx2: function(job, among, avx2)
 
 
 @cache
-def kernel_centres() -> Callable[..., int] | None:
-    """The compiled function of `atc.ops.centres`, or None where there is none, as in an older library."""
+def of_library(name: str) -> Callable[..., int] | None:
+    """A function of the compiled library that takes addresses, and whether to use AVX2; None where there is none.
+
+    Args:
+        name: of the function; an older library may lack it.
+    """
     if kernel() is None:
         return None
-    function = getattr(ctypes.CDLL(str(LIBRARY)), "atc_centres", None)
-    if function is None:
-        return None
-    function.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    function.restype = ctypes.c_int
-    return lambda job, avx2=True: function(ctypes.byref(job), avx2)
+    function = getattr(ctypes.CDLL(str(LIBRARY)), name, None)
+    if function is not None:
+        function.restype = ctypes.c_int
+    return function
 
 
 def cluster(

@@ -1,6 +1,7 @@
 """Merging and selecting tokens: what applies a plan to a whole stream, prefix tokens included, in one operator.
 
-On a CPU the work is done by operators of PyTorch (`plain.py`), on a GPU by kernels (`triton/`). See ``README.md``.
+On a CPU the work is done by the compiled library (`compiled.py`) or operators of PyTorch (`plain.py`), on a GPU by
+kernels (`triton/`). See ``README.md``.
 """
 
 from __future__ import annotations

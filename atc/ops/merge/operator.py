@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from atc.ops.exporting import exporting, inside_transform
-from atc.ops.merge import dispatch
+from atc.ops.merge import compiled, dispatch
 from atc.ops.merge.checks import check_merge, check_select
 from atc.ops.merge.plain import merge_parts
 from atc.ops.merge.sums import rows_of, take_by_label
@@ -40,6 +40,10 @@ def merge_operator(
     check_merge(x, labels, num_groups, weight, size, prefix)
     if dispatch.has_kernel(x, weight, size):
         return dispatch.launch().merge(x, labels, num_groups, weight, size, prefix, average, eps, empty_groups)
+    if compiled.reads(x, weight, size):
+        found = compiled.merge(x, labels, num_groups, weight, size, prefix, average, eps, empty_groups)
+        if found is not None:
+            return found
     sums, divisor, total, sizes = merge_parts(x, labels, num_groups, weight, size, prefix, average, eps, empty_groups)
     out = x.new_empty(x.shape[0], prefix + num_groups, x.shape[2])
     out[:, :prefix] = x[:, :prefix]

@@ -6,6 +6,7 @@
 
 #include "centres.h"
 #include "job.h"
+#include "merge.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -25,12 +26,14 @@ namespace baseline {
 size_t workspace_size(const AtcJob&, const AtcAmong*);
 void run(const AtcJob&, const AtcAmong*, void*);
 void find_centres(const AtcCentres&);
+void merge_tokens(const AtcMerge&);
 }  // namespace baseline
 #if defined(ATC_WITH_AVX2)
 namespace avx2 {
 size_t workspace_size(const AtcJob&, const AtcAmong*);
 void run(const AtcJob&, const AtcAmong*, void*);
 void find_centres(const AtcCentres&);
+void merge_tokens(const AtcMerge&);
 }  // namespace avx2
 #endif
 
@@ -141,6 +144,18 @@ int find(const AtcCentres& job, int allow_avx2) {
     return 0;
 }
 
+int merge(const AtcMerge& job, int allow_avx2) {
+    if (job.images < 0 || job.prefix < 0 || job.tokens < 0 || job.channels < 0 || job.groups < 0) return 2;
+    for (int64_t token = 0; token < job.images * job.tokens; token++)
+        if (job.labels[token] < -1 || job.labels[token] >= job.groups) return 3;
+    AtcMergeRun merged = baseline::merge_tokens;
+#if defined(ATC_WITH_AVX2)
+    if (allow_avx2 && has_avx2()) merged = avx2::merge_tokens;
+#endif
+    merged(job);
+    return 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -159,6 +174,11 @@ ATC_PUBLIC int atc_linkage_among(const AtcJob* job, const AtcAmong* among, int a
 // Centres of clusters; 0, or 2 if the job makes no sense.
 ATC_PUBLIC int atc_centres(const AtcCentres* job, int allow_avx2) {
     return find(*job, allow_avx2);
+}
+
+// Merged tokens; 0, or 2 if the job makes no sense, or 3 if a label is out of range.
+ATC_PUBLIC int atc_merge(const AtcMerge* job, int allow_avx2) {
+    return merge(*job, allow_avx2);
 }
 
 ATC_PUBLIC int atc_linkage_version() { return 4; }

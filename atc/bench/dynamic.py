@@ -1,7 +1,8 @@
 """ATC up to a distance against the model without reduction, and ATC at a count: operations saved, and time.
 
 Thresholds are those of `python -m atc.calibrate`, on other images than are timed. Operations are counted by PyTorch,
-what clustering multiplies included; time is that of whole forwards of a batch, packing included.
+what clustering multiplies included; time is that of whole forwards of a batch, packing included. Freed memory is kept
+from forward to forward, where the C library can be told so.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from timm.data import create_transform
 from torch import Tensor, nn
 
 from atc.api import wrap
+from atc.bench import allocator, record
 from atc.bench import options as command
-from atc.bench import record
 from atc.bench.linkage import Watch
 from atc.config import build
 from atc.cost.flops import gflops_per_image
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> None:
     options = command.parsed("dynamic", arguments)
     if reason := record.unmeasurable(options.device):
         command.dynamic().error(reason)
+    kept = allocator.keep_memory()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     weights = {"pretrained": False, "checkpoint": None if options.weights is None else str(options.weights)}
@@ -55,6 +57,7 @@ def main(arguments: list[str]) -> None:
         **{"model": options.model, "weights": "given" if options.weights else "random", "batch": options.batch},
         **{"images": "a folder" if options.images else "drawn", "calibrated_on": options.calibrate},
         **{"method": options.method, "device": options.device, "clock": watch.name, "runs": options.runs},
+        "freed_memory": "kept" if kept else "as the C library does",
     }
     if options.out is not None:
         record.write(options.out, settings, rows)
@@ -85,7 +88,7 @@ def measure(
     found = calibrate(model, lambda: known.split(options.batch), [count.keep for count in static.stage_counts])
 
     def together() -> object:
-        with mock.patch("atc.vit.stream.packs_of", return_value=None):
+        with mock.patch("atc.vit.stream.packing_of", return_value=None):
             return model(batch)
 
     candidates: dict[str, Callable[[], object]] = {

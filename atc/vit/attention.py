@@ -3,6 +3,7 @@
 Letters: B batch, H heads, P prefix tokens, N patch tokens, T = P + N, C channels, D head width.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,13 @@ class Seen(NamedTuple):
         if self.keys is None:
             return x.new_zeros(x.shape[0], x.shape[1] - prefix, 0)
         return self.keys[:, :, prefix:].mean(dim=1)
+
+
+class Span(NamedTuple):
+    """Images with equally many tokens, which stand one behind the other."""
+
+    images: int
+    tokens: int  # of each of them
 
 
 def _qkv(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,6 +69,7 @@ def attend(
     rope: Tensor | None = None,
     needs: frozenset[str] = frozenset(),
     policy: Tensor | None = None,
+    spans: Sequence[Span] | None = None,
 ) -> tuple[Tensor, Seen]:
     """Self-attention of any model, to the bit that of its library where nothing is reduced.
 
@@ -73,6 +82,8 @@ def attend(
         rope: rotary embeddings ``[N, 2D]`` or ``[B, 1, N, 2D]``.
         needs: as in `Reducer.needs`, and "keys".
         policy: ``[B, T]`` float, see `masked_softmax`.
+        spans: which tokens of one row, B = 1, attend to each other; with a `prefix` of 0 and keys only in `needs`. None:
+            all of an image.
 
     Returns:
         ``[B, T, C]`` and what was seen.
@@ -90,10 +101,10 @@ def attend(
     bias = None if log_size is None else log_size[:, None, None, :].to(q.dtype)
 
     weights = None
-    dropout = attn.attn_drop.p if attn.training else 0.0
-    if attn.fused_attn and "attn" not in needs and policy is None:
-        scale = attn.scale if getattr(attn, "scales_logits", False) else None
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale)
+    if spans is not None:
+        out = _by_span(attn, q, k, v, bias, spans)
+    elif attn.fused_attn and "attn" not in needs and policy is None:
+        out = _fused(attn, q, k, v, bias)
     else:
         weights = _softmax(attn, q, k, bias, policy)
         out = attn.attn_drop(weights) @ v
@@ -113,6 +124,29 @@ def attend(
     output = out[:, prefix:] if "attention_output" in needs else None
     seen = Seen(keys, cls_attn, values, weights if "attn" in needs else None, queries, attention_output=output)
     return out, seen
+
+
+def _fused(attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    scale = attn.scale if getattr(attn, "scales_logits", False) else None
+    dropout = attn.attn_drop.p if attn.training else 0.0
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale)
+
+
+def _by_span(attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, spans: Sequence[Span]) -> Tensor:
+    """[1, H, S, D] queries, keys, values and [1, 1, 1, S] bias -> [1, H, S, D]: images attend to themselves only."""
+    found, first = [], 0
+    for images, tokens in spans:
+        last = first + images * tokens
+        parts = (x[0, :, first:last].unflatten(1, (images, tokens)).transpose(0, 1) for x in (q, k, v))
+        own = None if bias is None else bias[..., first:last].view(images, 1, 1, tokens)
+        query, key, value = parts
+        if attn.fused_attn:
+            out = _fused(attn, query, key, value, own)
+        else:
+            out = attn.attn_drop(_softmax(attn, query, key, own, None)) @ value
+        found.append(out.transpose(1, 2).flatten(0, 1))
+        first = last
+    return torch.cat(found).transpose(0, 1).unsqueeze(0)
 
 
 def _cls_row(attn: Any, q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,12 +1,13 @@
 """The two halves of a block, each from the block's own submodules."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from atc.ops.exporting import exporting
-from atc.vit.attention import Seen, attend
+from atc.vit.attention import Seen, Span, attend
 
 
 def attention_half(
@@ -17,9 +18,10 @@ def attention_half(
     rope: Tensor | None,
     needs: frozenset[str],
     policy: Tensor | None = None,
+    spans: Sequence[Span] | None = None,
 ) -> tuple[Tensor, Seen]:
     """The first half of a block, x + DropPath(scale(attention(norm1(x)))), and what its attention showed."""
-    out, seen = attend(block.attn, block.norm1(x), prefix, log_size, rope, needs, policy)
+    out, seen = attend(block.attn, block.norm1(x), prefix, log_size, rope, needs, policy, spans)
     if "input" in needs:
         seen = seen._replace(input=x[:, prefix:])
     return x + block.drop_path1(_scaled(block, 1, out)), seen

@@ -36,7 +36,7 @@ def through_hooks(number: int, block: Any, function: Callable[[Any], Any], x: An
         number: of the block, 1-based, for messages.
         block: whose hooks count.
         function: from tokens ``[B, T, C]`` entering the block to those leaving it.
-        x: the tokens, or the same in packs.
+        x: the tokens, or the same packed.
 
     Returns:
         What `function` returns.

@@ -17,7 +17,7 @@ from atc.vit.blocks import merge_rope
 from atc.vit.gating import check_step, gated, shown_block
 from atc.vit.hooks import through_hooks
 from atc.vit.lazy_view import LazyView
-from atc.vit.packing import Held, Pack, attended, packs_of, second_half
+from atc.vit.packing import Held, Packing, attended, packing_of, second_half
 from atc.vit.patches import embedded, expanded, grouped, ready
 from atc.vit.valid import key_bias, size_bias, with_prefix
 
@@ -40,7 +40,7 @@ class Stream(Held):
         gates: each gate that was applied so far, and its plan.
         left: ``[B, N0, C]`` the value with which each pruned patch left, where `keep_pruned` is set; else None.
         seen: what the latest attention showed.
-        packs: images that run together (`atc.vit.packing`); None where all do.
+        packing: how the tokens are packed (`atc.vit.packing`); None where they are padded, or all count.
         run: calls a part of a block, with its activations recomputed for gradients where the model is set so.
 
     Args:
@@ -78,7 +78,7 @@ class Stream(Held):
         self.valid: Tensor | None = None
         self._keep_pruned = keep_pruned
         self._single = True  # each token is one patch: sizes are ones, and pruning leaves them so
-        self.packs: list[Pack] | None = None
+        self.packing: Packing | None = None
         self.bias: Tensor | None = None  # [B, P+N] added to the attention logits of each key
         self.policy: Tensor | None = None  # [B, P+N] of methods that mask in training
         if model.method.masks_training and model.training:
@@ -147,7 +147,7 @@ class Stream(Held):
             run = functools.partial(gated, self, number, shown, gate)
         elif self.model.method.gates and number in self.active:
             run = functools.partial(gated, self, number, shown, self._reducer(self.active[number]))
-        whole = gate is not None or self.model.method.gates  # looks at all tokens, which else may stay in packs
+        whole = gate is not None or self.model.method.gates  # looks at all tokens, which else may stay packed
         self.held = through_hooks(number, block, run, self.x if whole else self.held)
         self.last = number
 
@@ -184,8 +184,8 @@ class Stream(Held):
             self.rope = merge_rope(self.rope, plan, weight)
         self._single = self._single and plan.keeps_tokens
         self._mask(plan.valid)
-        if model.method.by_threshold:
-            self.packs = packs_of(plan.valid, self.x, self.prefix)
+        if model.method.by_threshold and not model.training:  # random depth draws by image
+            self.packing = packing_of(plan.valid, self.x, self.prefix)
         self.plans[str(count.block)] = [plan]
 
     def view(self, x: Tensor) -> TokenView:

@@ -1,14 +1,17 @@
 """ATC up to a distance, in plans and in whole models, against SciPy and against ATC at the same counts."""
 
 import copy
+from functools import partial
 
 import pytest
+import timm
 import torch
 from torch.nn import functional as F
 
 import atc
 from atc.core import Stage, Stages
 from atc.ops.linkage import cosine_distance, labels_from_features
+from atc.vit.packing import Packed
 from reducers.agglomerative_dynamic import DynamicAgglomerative
 from tests.ops.test_linkage_threshold import by_scipy
 from tests.reducers.views import random_view
@@ -18,10 +21,10 @@ BATCH = 6
 THRESHOLD = [0.3, 0.35]
 
 
-def pictures(batch=BATCH):
+def pictures(batch=BATCH, size=64):
     """Images of more and less contrast, which leave different numbers of tokens."""
     drawn = torch.randn(batch, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-    return F.interpolate(drawn, size=64, mode="bilinear").double() * torch.arange(1, batch + 1)[:, None, None, None]
+    return F.interpolate(drawn, size=size, mode="bilinear").double() * torch.arange(1, batch + 1)[:, None, None, None]
 
 
 def model(name="atc_average_dynamic", threshold=THRESHOLD, pool="token", **settings):
@@ -81,8 +84,7 @@ def test_bounds_that_cannot_be_are_refused(wrong, said):
 
 @torch.no_grad()
 @pytest.mark.parametrize("pool", ["token", "avg"])
-def test_an_image_is_what_it_is_alone_and_what_atc_makes_of_it_at_its_counts(pool, monkeypatch):
-    monkeypatch.setattr("atc.vit.packing._PRICE", 1)
+def test_an_image_is_what_it_is_alone_and_what_atc_makes_of_it_at_its_counts(pool):
     reduced = model(pool=pool)
     whole, trace = reduced(pictures()), reduced.trace
     assert [len(set(stage.count.tolist())) > 1 for stage in trace] == [True, True]
@@ -99,12 +101,33 @@ def test_an_image_is_what_it_is_alone_and_what_atc_makes_of_it_at_its_counts(poo
     assert features.shape == (BATCH, 64, 3)
 
 
-def test_packs_change_no_result_and_no_gradient(monkeypatch):
+def rotating(**settings):
+    host = timm.create_model("eva02_tiny_patch14_224", img_size=56, depth=4, num_classes=5, embed_dim=48, num_heads=3)
+    return atc.wrap(host.double().eval(), "atc_average_dynamic", threshold=THRESHOLD, blocks=(2, 3), **settings)
+
+
+HOSTS = {
+    "fused": model,
+    "explicit": model,
+    "without sizes": partial(model, proportional_attention=False),
+    "pooled": partial(model, pool="avg"),
+    "rotary embeddings": rotating,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+def test_packing_changes_no_result_and_no_gradient(kind):
     found = []
-    for price in (1, 10**6):  # many packs, and none
-        monkeypatch.setattr("atc.vit.packing._PRICE", price)
-        reduced = model().train()
-        logits = reduced(pictures())
+    for training in (False, True):  # packed, and padded
+        torch.manual_seed(0)
+        reduced = HOSTS[kind]().train(training)
+        for block in reduced.host.blocks:
+            block.attn.fused_attn = kind != "explicit"
+        stream = reduced.start(pictures(size=reduced.host.model.patch_embed.img_size[0]))
+        for number in range(1, reduced.depth + 1):
+            stream.step(number)
+            assert isinstance(stream.held, Packed) == (not training and number > 1)
+        logits = stream.finish()
         logits.square().sum().backward()
         found.append((logits, [parameter.grad for parameter in reduced.parameters()]))
     (packed, gradients), (together, wanted) = found

@@ -162,7 +162,7 @@ def _trees(
     for start, distance in distances_in_parts(keys):
         part = slice(start, start + len(distance))
         if valid is not None:  # which stand first, so that what is above the diagonal has padding in its columns
-            distance = distance.masked_fill(~valid[part].unsqueeze(1), _FAR)
+            distance.masked_fill_(~valid[part].unsqueeze(1), _FAR)
         forced = 0 if most is None else max(tokens - most, 0)
         fewest = max(min(least, tokens), 1)
         merges, heights = merge_in_order(distance, fewest, method, backend, limit=threshold, forced=forced)

@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Images with equally many tokens, which stand one behind the other."""
+    """Images that stand one behind the other, padded to as many tokens as each other."""
 
     images: int
     tokens: int  # of each of them
@@ -82,8 +82,8 @@ def attend(
         rope: rotary embeddings ``[N, 2D]`` or ``[B, 1, N, 2D]``.
         needs: as in `Reducer.needs`, and "keys".
         policy: ``[B, T]`` float, see `masked_softmax`.
-        spans: which tokens of one row, B = 1, attend to each other; with a `prefix` of 0 and keys only in `needs`. None:
-            all of an image.
+        spans: which of the T tokens attend to each other, where B = 1, `prefix` = 0, and `needs` are keys at the most;
+            None: all of an image.
 
     Returns:
         ``[B, T, C]`` and what was seen.
@@ -134,18 +134,23 @@ def _fused(attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> T
 
 def _by_span(attn: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, spans: Sequence[Span]) -> Tensor:
     """[1, H, S, D] queries, keys, values and [1, 1, 1, S] bias -> [1, H, S, D]: images attend to themselves only."""
+    heads, width = q.shape[1], q.shape[3]
+    rows = [images * tokens for images, tokens in spans]
+    biases = [None] * len(spans) if bias is None else bias.flatten().split(rows)
     found, first = [], 0
-    for images, tokens in spans:
-        last = first + images * tokens
-        parts = (x[0, :, first:last].unflatten(1, (images, tokens)).transpose(0, 1) for x in (q, k, v))
-        own = None if bias is None else bias[..., first:last].view(images, 1, 1, tokens)
-        query, key, value = parts
+    for (images, tokens), own in zip(spans, biases, strict=True):
+        shape, strided = (images, heads, tokens, width), []
+        for x in (q, k, v):  # in one operator: spans are many, and short
+            _, head, row, one = x.stride()
+            strided.append(x.as_strided(shape, (tokens * row, head, row, one), x.storage_offset() + first * row))
+        query, key, value = strided
+        mask = None if own is None else own.view(images, 1, 1, tokens)
         if attn.fused_attn:
-            out = _fused(attn, query, key, value, own)
+            out = _fused(attn, query, key, value, mask)
         else:
-            out = attn.attn_drop(_softmax(attn, query, key, own, None)) @ value
-        found.append(out.transpose(1, 2).flatten(0, 1))
-        first = last
+            out = attn.attn_drop(_softmax(attn, query, key, mask, None)) @ value
+        found.append(out.transpose(1, 2).reshape(-1, heads, width))
+        first += images * tokens
     return torch.cat(found).transpose(0, 1).unsqueeze(0)
 
 

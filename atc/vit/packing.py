@@ -1,13 +1,16 @@
-"""Images with different numbers of tokens, one behind the other, so that no padding is computed.
+"""Images with different numbers of tokens, one behind the other, so that little padding is computed.
 
-Linear layers, norms and MLPs work on the rows of all images at once; only attention takes them apart again, into spans of
-images with equally many tokens.
+Linear layers, norms and MLPs work on the rows of all images at once; only attention takes them apart again, into spans
+of images with about as many tokens as each other, which are padded to the longest of the span.
 
-Letters: B batch, P prefix tokens, N patch tokens, T = P + N, S tokens of all images, prefix tokens included.
+Letters: B batch, P prefix tokens, N patch tokens, T = P + N, S rows of all spans, prefix tokens included.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,11 +21,14 @@ from atc.vit.blocks import attention_half, mlp_half
 if TYPE_CHECKING:
     from atc.vit.stream import Stream
 
+# What a span costs, in rows: some ten operators that have to be dispatched.
+_PRICE = 3
+
 
 class Packing(NamedTuple):
     """How a padded batch is packed."""
 
-    rows: Tensor  # [S] int64, of the B * T rows of the batch those that are no padding, image by image
+    rows: Tensor  # [S] int64, of the B * T rows of the batch those of the spans, image by image
     spans: list[Span]
     shape: tuple[int, int]  # B, T
 
@@ -30,10 +36,10 @@ class Packing(NamedTuple):
         """``[B, T, ...]`` -> ``[1, S, ...]``."""
         return x.flatten(0, 1).index_select(0, self.rows).unsqueeze(0)
 
-    def padded(self, x: Tensor) -> Tensor:
-        """``[1, S, ...]`` -> ``[B, T, ...]``, zeros for padding."""
+    def padded(self, x: Tensor, fill: float = 0.0) -> Tensor:
+        """``[1, S, ...]`` -> ``[B, T, ...]``, one number where no span reaches."""
         batch, tokens = self.shape
-        whole = x.new_zeros(batch * tokens, *x.shape[2:])
+        whole = x.new_full((batch * tokens, *x.shape[2:]), fill)
         return whole.index_copy_(0, self.rows, x.squeeze(0)).unflatten(0, self.shape)
 
 
@@ -75,19 +81,49 @@ def packing_of(valid: Tensor | None, x: Tensor, prefix: int) -> Packing | None:
 
     Returns:
         The packing; None where the batch runs as it is: on a GPU, to which a few launches more are dear, while a graph
-        is made, and where all images have equally many tokens.
+        is made, and where there is nothing to gain.
     """
     if valid is None or valid.dtype != torch.bool or x.device.type != "cpu" or x.is_meta or not may_keep_constants(x):
         return None
     lengths, ranked = (valid.sum(dim=1) + prefix).sort(descending=True, stable=True)
     if not len(lengths) or int(lengths[0]) != x.shape[1]:  # slots that nobody fills are for others to cut off
         return None
-    tokens, images = (part.tolist() for part in lengths.unique_consecutive(return_counts=True))
-    if len(tokens) == 1:
+    bounds = cheapest(lengths.tolist(), _PRICE)
+    if len(bounds) == 2:
         return None
+    spans = [Span(last - first, int(lengths[first])) for first, last in itertools.pairwise(bounds)]
+    reach = torch.cat([lengths[first].expand(last - first) for first, last in itertools.pairwise(bounds)])
     place = torch.arange(x.shape[1])
-    rows = (ranked.unsqueeze(1) * x.shape[1] + place)[place < lengths.unsqueeze(1)]
-    return Packing(rows, list(map(Span, images, tokens)), (x.shape[0], x.shape[1]))
+    rows = (ranked.unsqueeze(1) * x.shape[1] + place)[place < reach.unsqueeze(1)]
+    return Packing(rows, spans, (x.shape[0], x.shape[1]))
+
+
+def cheapest(lengths: Sequence[int], price: int) -> list[int]:
+    """Where to cut a list of lengths so that padding each span to its longest, and the spans themselves, cost least.
+
+    Args:
+        lengths: falling.
+        price: of a span.
+
+    Returns:
+        The bounds of the spans, from 0 to the number of lengths.
+
+    Examples:
+        >>> cheapest([100, 99, 99, 40, 38], price=3)
+        [0, 3, 5]
+    """
+    total = np.zeros(len(lengths) + 1)
+    before = np.zeros(len(lengths) + 1, dtype=int)
+    longest = np.asarray(lengths)
+    for last in range(1, len(lengths) + 1):
+        first = np.arange(last)
+        costs = total[:last] + (last - first) * longest[:last] + price
+        before[last] = int(costs.argmin())
+        total[last] = costs[before[last]]
+    bounds = [len(lengths)]
+    while bounds[-1] > 0:
+        bounds.append(int(before[bounds[-1]]))
+    return bounds[::-1]
 
 
 def attended(stream: "Stream", block: Any, needs: frozenset[str], whole: bool) -> tuple[Tensor | Packed, Seen]:
@@ -107,10 +143,11 @@ def attended(stream: "Stream", block: Any, needs: frozenset[str], whole: bool) -
     packing = stream.packing
     if packing is None or needs - {"keys"}:  # what reducers ask for is cut from padded tokens
         return run(stream.x, stream.prefix, stream.bias, stream.rope, needs, stream.policy)
-    bias = None if stream.bias is None or not stream.weighs_keys else packing.packed(stream.bias)
+    assert stream.bias is not None  # some tokens do not count
+    bias = packing.packed(stream.bias)
     x, seen = run(packed(stream, packing), 0, bias, _packed_rope(stream, packing), needs, None, packing.spans)
     if seen.keys is not None:  # [1, H, S, D]
-        seen = Seen(packing.padded(seen.keys.transpose(1, 2)).transpose(1, 2))
+        seen = Seen(packing.padded(seen.keys.transpose(1, 2), fill=1.0).transpose(1, 2))  # of a length, unlike zeros
     return Packed(packing, x), seen
 
 

@@ -115,9 +115,11 @@ HOSTS = {
 }
 
 
+@pytest.mark.parametrize("price", [0, 2])  # spans of equally many tokens, and with padding
 @pytest.mark.parametrize("kind", HOSTS)
-def test_packing_changes_no_result_and_no_gradient(kind):
-    found = []
+def test_packing_changes_no_result_and_no_gradient(kind, price, monkeypatch):
+    monkeypatch.setattr("atc.vit.packing._PRICE", price)
+    found, spans = [], []
     for training in (False, True):  # packed, and padded
         torch.manual_seed(0)
         reduced = HOSTS[kind]().train(training)
@@ -126,10 +128,15 @@ def test_packing_changes_no_result_and_no_gradient(kind):
         stream = reduced.start(pictures(size=reduced.host.model.patch_embed.img_size[0]))
         for number in range(1, reduced.depth + 1):
             stream.step(number)
-            assert isinstance(stream.held, Packed) == (not training and number > 1)
+            if isinstance(stream.held, Packed):
+                assert not training
+                counts = len(stream.valid.sum(dim=1).unique())
+                spans.append((len(stream.packing.spans), counts))
         logits = stream.finish()
         logits.square().sum().backward()
         found.append((logits, [parameter.grad for parameter in reduced.parameters()]))
+    assert any(some < counts for some, counts in spans) if price else all(some == counts for some, counts in spans)
+    assert len(spans) == 3 or price
     (packed, gradients), (together, wanted) = found
     torch.testing.assert_close(packed, together, rtol=0, atol=1e-12)
     assert all(gradient.isfinite().all() for gradient in gradients)

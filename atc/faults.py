@@ -1,4 +1,4 @@
-"""What a machine runs out of, and reading processes that die: from an exception to what to lower."""
+"""What a machine lacks or runs out of, and reading processes that die: from an exception to what to change."""
 
 import errno
 import re
@@ -19,6 +19,7 @@ _DEVICE = (
 _HOST = r"can't allocate memory|not enough memory: you tried|[Cc]annot allocate memory|std::bad_alloc"
 _FILES = r"Too many open files|received \d+ items of ancdata"
 _THREADS = r"can't start new thread|pthread_create"
+_COMPILER = r"No working C\+\+ compiler found|Failed to find C compiler"
 _OTHERS = r"terminated with signal SIG|Connection (?:closed|reset) by peer|ncclRemoteError"
 _ASKED = re.compile(r"(?:[Tt]ried|Unable) to allocate ([\d.]+ ?[KMGTPE]?i?B\b|\d+ bytes)")
 _FROM_WORKER = re.compile(r"^Caught \w+ in (?:DataLoader worker|pin memory thread)")
@@ -67,6 +68,8 @@ def told(error: BaseException, command: str) -> str | None:
             return "too many files are open: lower datamodule.num_workers, or raise the limit (ulimit -n 65535)"
         if _is(one, _THREADS) or (number == errno.EAGAIN and "multiprocessing" in _where(one)):
             return "too many processes or threads: lower datamodule.num_workers or threads (their limit: ulimit -u)"
+        if _is(one, _COMPILER):
+            return "compile=true finds no C++ compiler: install g++ or clang++ (CXX=PATH names one), or leave it out"
         if _is(one, _OTHERS) and not isinstance(one, OSError):
             return f"another process of this run has ended ({_last_line(text)[:120]}): see what it said"
     return None

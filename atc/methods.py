@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 
 GROUP = "atc.reducers"
+_log = logging.getLogger(__name__)
 _HERE = Path(__file__).resolve().parent
 
 
@@ -43,7 +45,13 @@ def points(group: str) -> tuple[EntryPoint, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _points(group: str, _: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=group))
+    found = tuple(entry_points(group=group))
+    own = {path.stem for path in (conf_dir() / "reducer").glob("*.yaml")} if group == GROUP else set()
+    for point in found:
+        if point.name in own:
+            text = "%s brings a method %r, a name that a method of this toolkit has and keeps: give it another"
+            _log.warning(text, point.dist.name if point.dist else point.value, point.name)
+    return found
 
 
 def _state(place: str) -> tuple[str, int]:

@@ -3,7 +3,10 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from atc import faults
 from atc.config.errors import one_line
+
+ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
@@ -48,6 +53,17 @@ def no_memory() -> None:
 
 def no_file() -> None:
     raise PermissionError(errno.EACCES, "Permission denied", "/data/a.png")
+
+
+@pytest.mark.slow
+def test_a_machine_without_a_compiler(tmp_path: Path) -> None:
+    command = [sys.executable, "evaluate.py", "reducer=topk", "keep_rate=0.5", "compile=true", f"paths.runs={tmp_path}"]
+    environment = {**os.environ, "PATH": "", "CXX": "", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    said = "error: compile=true finds no C++ compiler: install g++ or clang++ (CXX=PATH names one), or leave it out"
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1] == said
+    assert "Traceback" not in done.stderr
 
 
 def test_a_reading_process_that_is_killed() -> None:

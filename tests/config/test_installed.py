@@ -65,6 +65,21 @@ def test_it_is_found_where_it_comes_later(tmp_path: Path, monkeypatch: pytest.Mo
     assert "theirs" not in methods.installed()
 
 
+def test_a_name_that_is_taken_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[atc.reducers]\ntome = their_methods:First\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert methods.targets()["tome"] == "reducers.tome.ToMe"
+    methods.targets()
+    (record,) = caplog.records  # once
+    told = "theirs brings a method 'tome', a name that a method of this toolkit has and keeps: give it another"
+    assert record.getMessage() == told
+
+
 def test_it_is_found_by_its_name(package: Path) -> None:
     assert {"their_first", "tome"} <= set(build.names("reducer"))
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=4, embed_dim=48, num_heads=3)

@@ -9,7 +9,7 @@ import torch
 
 from atc.ops import centres
 from atc.ops.centres import compiled, operator, plain
-from atc.ops.linkage import cpu
+from atc.ops.linkage import cpu, ranges
 from tests import recorded_graph
 
 needs_library = pytest.mark.skipif(cpu.of_library("atc_centres") is None, reason="no compiled library")
@@ -99,7 +99,9 @@ def test_neighbours_against_numpy():
 
 
 @needs_library
-def test_memory_of_any_layout_and_any_number_of_threads():
+def test_memory_of_any_layout_and_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(ranges, "_CELLS_A_THREAD", 1)
+    monkeypatch.setattr(ranges, "_CELLS_A_RANGE", 1)
     distance, weight = drawn("ties", 70, torch.float32, images=40)
     start = starts(70, 20)[:1].expand(40, -1)
     right = plain.find_medoids(distance, weight, start, 2)

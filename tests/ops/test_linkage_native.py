@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from atc.ops.linkage import METHODS, cpu, effort, labels, labels_among_neighbours
+from atc.ops.linkage import METHODS, cpu, effort, labels, labels_among_neighbours, ranges
 from tests.ops.conftest import ROOT, build_module
 from tests.reference.distances import batch
 
@@ -27,7 +27,9 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 
 
 @pytest.fixture
-def two_threads():
+def two_threads(monkeypatch):
+    monkeypatch.setattr(ranges, "_CELLS_A_THREAD", 1)  # however little there is to do
+    monkeypatch.setattr(ranges, "_CELLS_A_RANGE", 1)
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)

@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from atc.core import Assign, Select
-from atc.ops.linkage import cpu
+from atc.ops.linkage import cpu, ranges
 from atc.ops.merge import compiled, merge, select
 from atc.ops.merge.plain import merge_plainly
 from atc.ops.segment import group_sum
@@ -65,10 +65,12 @@ def test_values_and_gradients_are_those_of_the_parts_to_the_bit(dtype):
 
 
 @pytest.mark.skipif(cpu.of_library("atc_merge") is None, reason="no compiled library")
-@pytest.mark.parametrize("avx2", [True, False])
+@pytest.mark.parametrize(("avx2", "threads"), [(True, 1), (True, 3), (False, 1)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_the_library_gives_the_bits_of_pytorch(dtype, avx2, monkeypatch):
+def test_the_library_gives_the_bits_of_pytorch(dtype, avx2, threads, monkeypatch):
     call = cpu.of_library("atc_merge")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(ranges, "_CELLS_A_THREAD", 1)
     monkeypatch.setattr(cpu, "of_library", lambda name: lambda job, _: call(job, avx2))
     generator = torch.Generator().manual_seed(0)
     for tokens, groups, channels in ((1, 1, 1), (9, 4, 5), (196, 49, 99), (50, 3, 16)):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
-import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +15,13 @@ import torch
 from torch import Tensor
 
 from atc.ops.linkage.job import check_job
+from atc.ops.linkage.ranges import addresses, split
 
 LIBRARY = Path(__file__).with_name("_native.dll" if sys.platform == "win32" else "_native.so")  # as hatch_build.py
 ABI = 4
 _METHOD = {"single": 0, "complete": 1, "average": 2, "ward": 3}
 ALGORITHM = {"automatic": 0, "greedy": 1, "prim": 2}
 _FAILURE = {1: "not enough memory for the clustering workspace", 2: "the compiled kernel refused its arguments"}
-
-# Below this many cells, handing work to another thread takes longer than doing it.
-_CELLS_A_THREAD = 40_000
 
 _log = logging.getLogger(__name__)
 
@@ -168,9 +164,12 @@ def cluster(
     if tokens == 0:
         return result
 
+    written = addresses({name: value for name, value in result._asdict().items() if value is not None})
+    first_image, image_bytes = distance.data_ptr(), distance.stride(0) * distance.element_size()
+
     def run_range(start: int, stop: int) -> int:
         job = _Job(
-            distance=distance[start:stop].data_ptr(),
+            distance=first_image + start * image_bytes,
             image_stride=distance.stride(0),
             row_stride=distance.stride(1),
             images=stop - start,
@@ -181,7 +180,7 @@ def cluster(
             algorithm=ALGORITHM[algorithm],
             limit=limit,
             forced=forced,
-            **{name: value[start:stop].data_ptr() for name, value in result._asdict().items() if value is not None},
+            **written(start),
         )
         if neighbours is None or run_among is None:
             return run(job, avx2)
@@ -191,32 +190,3 @@ def cluster(
     if status:
         raise RuntimeError(_FAILURE[status])
     return result
-
-
-def split(run_range: Callable[[int, int], int], batch: int, cells: int) -> int:
-    """Run ranges of a batch in ``torch.get_num_threads()`` threads.
-
-    Args:
-        run_range: called with the first image of a range and the one behind its last; returns a status.
-        batch: images.
-        cells: distances of all of them.
-
-    Returns:
-        The largest status.
-    """
-    threads = min(torch.get_num_threads(), batch, max(1, cells // _CELLS_A_THREAD))
-    if threads <= 1:
-        return run_range(0, batch) if batch else 0
-    # Several ranges a thread, because other work on the machine may hold one of them up.
-    ranges = min(batch, 4 * threads)
-    bounds = [batch * index // ranges for index in range(ranges + 1)]
-    return max(_threads(threads).map(run_range, bounds[:-1], bounds[1:]))
-
-
-@cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="atc-linkage")
-
-
-if hasattr(os, "register_at_fork"):  # a child has the pool, but none of its threads
-    os.register_at_fork(after_in_child=_threads.cache_clear)

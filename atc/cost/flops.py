@@ -35,9 +35,15 @@ def _matching_flops(keys: torch.Size, keep: int, first: int, *_: object, **__: o
     return 2 * batch * sources * (tokens - sources) * width
 
 
+# What `torch.cdist` is to the counter: itself, or one of its parts, which are not public.
+_CDIST = [
+    getattr(torch.ops.aten, name)
+    for name in ("cdist", "_euclidean_dist", "_cdist_forward")
+    if hasattr(torch.ops.aten, name)
+]
 # Opaque calls to the counter, which has to be told what is inside.
 OPAQUE = {
-    torch.ops.aten.cdist: _euclidean_distance_flops,
+    **dict.fromkeys(_CDIST, _euclidean_distance_flops),
     torch.ops.atc.cosine_distance: _cosine_distance_flops,
     torch.ops.atc.linkage_from_features: _cosine_distance_flops,
     torch.ops.atc.linkage_within: _cosine_distance_flops,

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import atc
 from atc.core import Stages
-from atc.cost.flops import gflops_by_formula, gflops_per_image
+from atc.cost.flops import OPAQUE, gflops_by_formula, gflops_per_image
 from tests import golden
 from tests.reducers.kinds import Padded
 
@@ -33,6 +34,15 @@ def test_euclidean_distances_are_part_of_the_price_too():
     model = atc.wrap(golden.vit(dtype=torch.float32), "dpc_knn", 0.5, reducer_args={"equal_weight": True})
     price = gflops_per_image(model, golden.images(torch.float32)[:2]) - gflops_by_formula(model)
     assert price == pytest.approx(2 * sum(n * n * 48 for n in (196, 98, 49)) / 1e9)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+@pytest.mark.parametrize("tokens", [5, 196])
+def test_euclidean_distances_are_counted_once(tokens, mode):
+    x = torch.randn(2, tokens, 8)
+    with FlopCounterMode(display=False, custom_mapping=OPAQUE) as counter, mode():
+        torch.cdist(x, x)
+    assert counter.get_total_flops() == 2 * 2 * tokens * tokens * 8
 
 
 def test_padding_costs_an_image_nothing():

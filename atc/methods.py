@@ -46,9 +46,8 @@ def points(group: str) -> tuple[EntryPoint, ...]:
 @functools.lru_cache(maxsize=8)
 def _points(group: str, _: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
     found = tuple(entry_points(group=group))
-    own = {path.stem for path in (conf_dir() / "reducer").glob("*.yaml")} if group == GROUP else set()
     for point in found:
-        if point.name in own:
+        if group == GROUP and (conf_dir() / "reducer" / f"{point.name}.yaml").is_file():
             text = "%s brings a method %r, a name that a method of this toolkit has and keeps: give it another"
             _log.warning(text, point.dist.name if point.dist else point.value, point.name)
     return found

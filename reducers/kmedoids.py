@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from atc.core import Plan, Reducer, Select, Stage, TokenView, Whole
-from atc.ops.centres import find_medoids, spread_out
-from atc.ops.centres.plain import cheapest_members, nearest, row_of
+from atc.ops.centres import find_medoids, plain, spread_out
 from atc.ops.exporting import pairwise_cdist
 from atc.ops.scale import power_of_two
 
@@ -61,12 +60,8 @@ class KMedoids(Reducer):
             raise ValueError("as_released draws from NumPy, which a CUDA graph cannot repeat")
         else:
             first = int(np.random.randint(0, distance.shape[1]))  # noqa: NPY002 (the authors' generator)
-        medoids = [torch.full_like(distance[:, 0, 0], first, dtype=torch.int64)]
-        reach = row_of(distance, medoids[0])
-        for _ in range(keep - 1):
-            medoids.append(reach.scatter(1, torch.stack(medoids, dim=1), -1.0).argmax(dim=1))
-            reach = torch.maximum(reach, row_of(distance, medoids[-1]))
-        return torch.stack(medoids, dim=1)
+        everywhere = torch.full_like(distance[:, 0, 0], first, dtype=torch.int64)
+        return plain.spread_out(distance, everywhere, keep, to_nearest=False)
 
     @torch.no_grad()
     def forward(self, view: TokenView, keep: int) -> Plan:
@@ -88,9 +83,9 @@ class KMedoids(Reducer):
     @staticmethod
     def _released_medoids(distance: Tensor, weight: Tensor, start: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
         """A duplicate of an earlier medoid is left with an empty cluster, and that one's medoid becomes token 0."""
-        medoids, labels = start, nearest(distance, start)
+        medoids, labels = start, plain.nearest(distance, start)
         cost = weight * distance.sum(dim=2)
         for _ in range(rounds):
-            medoids = cheapest_members(cost, labels, start.shape[1])
-            labels = nearest(distance, medoids)
+            medoids = plain.cheapest_members(cost, labels, start.shape[1])
+            labels = plain.nearest(distance, medoids)
         return medoids, labels

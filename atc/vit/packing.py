@@ -31,10 +31,12 @@ class Packing(NamedTuple):
     rows: Tensor  # [S] int64, of the B * T rows of the batch those of the spans, image by image
     spans: list[Span]
     shape: tuple[int, int]  # B, T
+    bias: Tensor  # [1, S] as in `Stream.bias`
+    rope: Tensor | None  # [S, 2D] rotary embeddings; None without
 
     def packed(self, x: Tensor) -> Tensor:
         """``[B, T, ...]`` -> ``[1, S, ...]``."""
-        return x.flatten(0, 1).index_select(0, self.rows).unsqueeze(0)
+        return _packed(x, self.rows)
 
     def padded(self, x: Tensor, fill: float = 0.0) -> Tensor:
         """``[1, S, ...]`` -> ``[B, T, ...]``, one number where no span reaches."""
@@ -71,18 +73,17 @@ class Held:
         self.held = tokens
 
 
-def packing_of(valid: Tensor | None, x: Tensor, prefix: int) -> Packing | None:
-    """How to pack a batch.
+def packing_of(stream: "Stream") -> Packing | None:
+    """How to pack the batch of a stream, behind a reduction that leaves the tokens which count first.
 
     Args:
-        valid: ``[B, N]`` as in `Plan.valid`, true for the first tokens of each image.
-        x: ``[B, P+N, C]`` the tokens.
-        prefix: P.
+        stream: with its new tokens, and what belongs to them.
 
     Returns:
         The packing; None where the batch runs as it is: on a GPU, to which a few launches more are dear, while a graph
         is made, and where there is nothing to gain.
     """
+    valid, x, prefix = stream.valid, stream.x, stream.prefix
     if valid is None or valid.dtype != torch.bool or x.device.type != "cpu" or x.is_meta or not may_keep_constants(x):
         return None
     lengths, ranked = (valid.sum(dim=1) + prefix).sort(descending=True, stable=True)
@@ -95,7 +96,8 @@ def packing_of(valid: Tensor | None, x: Tensor, prefix: int) -> Packing | None:
     reach = torch.cat([lengths[first].expand(last - first) for first, last in itertools.pairwise(bounds)])
     place = torch.arange(x.shape[1])
     rows = (ranked.unsqueeze(1) * x.shape[1] + place)[place < reach.unsqueeze(1)]
-    return Packing(rows, spans, (x.shape[0], x.shape[1]))
+    assert stream.bias is not None  # some tokens do not count
+    return Packing(rows, spans, (x.shape[0], x.shape[1]), _packed(stream.bias, rows), _packed_rope(stream, rows))
 
 
 def cheapest(lengths: Sequence[int], price: int) -> list[int]:
@@ -143,9 +145,7 @@ def attended(stream: "Stream", block: Any, needs: frozenset[str], whole: bool) -
     packing = stream.packing
     if packing is None or needs - {"keys"}:  # what reducers ask for is cut from padded tokens
         return run(stream.x, stream.prefix, stream.bias, stream.rope, needs, stream.policy)
-    assert stream.bias is not None  # some tokens do not count
-    bias = packing.packed(stream.bias)
-    x, seen = run(packed(stream, packing), 0, bias, _packed_rope(stream, packing), needs, None, packing.spans)
+    x, seen = run(packed(stream, packing), 0, packing.bias, packing.rope, needs, None, packing.spans)
     if seen.keys is not None:  # [1, H, S, D]
         seen = Seen(packing.padded(seen.keys.transpose(1, 2), fill=1.0).transpose(1, 2))  # of a length, unlike zeros
     return Packed(packing, x), seen
@@ -165,12 +165,16 @@ def packed(stream: "Stream", packing: Packing) -> Tensor:
     return held.x if isinstance(held, Packed) and held.packing is packing else packing.packed(stream.x)
 
 
-def _packed_rope(stream: "Stream", packing: Packing) -> Tensor | None:
+def _packed(x: Tensor, rows: Tensor) -> Tensor:
+    return x.flatten(0, 1).index_select(0, rows).unsqueeze(0)
+
+
+def _packed_rope(stream: "Stream", rows: Tensor) -> Tensor | None:
     """``[S, 2D]`` rotary embeddings, sines then cosines, of angle 0 for prefix tokens; None without."""
     if stream.rope is None:
         return None
-    batch, tokens = packing.shape
-    sin, cos = stream.rope.expand(batch, 1, tokens - stream.prefix, -1).squeeze(1).chunk(2, dim=-1)
+    batch = stream.x.shape[0]
+    sin, cos = stream.rope.expand(batch, 1, stream.num_tokens, -1).squeeze(1).chunk(2, dim=-1)
     no_angle = sin.new_zeros(batch, stream.prefix, sin.shape[-1])
     rope = torch.cat([torch.cat([no_angle, sin], dim=1), torch.cat([no_angle + 1, cos], dim=1)], dim=-1)
-    return packing.packed(rope).squeeze(0)
+    return _packed(rope, rows).squeeze(0)

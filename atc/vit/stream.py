@@ -185,7 +185,7 @@ class Stream(Held):
         self._single = self._single and plan.keeps_tokens
         self._mask(plan.valid)
         if model.method.by_threshold and not model.training:  # random depth draws by image
-            self.packing = packing_of(plan.valid, self.x, self.prefix)
+            self.packing = packing_of(self)
         self.plans[str(count.block)] = [plan]
 
     def view(self, x: Tensor) -> TokenView:

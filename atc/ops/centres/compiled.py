@@ -77,22 +77,18 @@ def nearest_denser(distance: Tensor, density: Tensor) -> Tensor:
 
 def _find(task: str, distance: Tensor, count: int, *, rounds: int = 0, **others: Tensor) -> None:
     """Run a task over the batch, in as many threads as PyTorch has; it writes into `centres`, `labels`, `values`."""
-    distance = distance.resolve_neg()  # the library reads memory, where a lazy minus does not stand
-    if distance.stride(-1) != 1:
-        distance = distance.contiguous()
+    distance = ranges.readable(distance)
     batch, tokens, _ = distance.shape
     given = {name: tensor.resolve_neg().contiguous() for name, tensor in others.items()}
     _check(given, batch, tokens, count)
     call = cpu.of_library(_NAME)
     assert call is not None
 
-    given_at, distance_at = ranges.addresses(given), distance.data_ptr()
-    image_bytes = distance.stride(0) * distance.element_size()
+    from_image = ranges.addresses({"distance": distance, **given})
 
     def run_range(start: int, stop: int) -> int:
         scratch = torch.empty(2 * tokens + 1, dtype=torch.int64)
         job = Centres(
-            distance=distance_at + start * image_bytes,
             image_stride=distance.stride(0),
             row_stride=distance.stride(1),
             images=stop - start,
@@ -102,7 +98,7 @@ def _find(task: str, distance: Tensor, count: int, *, rounds: int = 0, **others:
             is_double=distance.dtype == torch.float64,
             task=_TASK[task],
             scratch=scratch.data_ptr(),
-            **given_at(start),
+            **from_image(start),
         )
         return call(ctypes.byref(job), True)
 

@@ -37,17 +37,18 @@ def nearest(distance: Tensor, centres: Tensor) -> Tensor:
     return distance.gather(2, centres[:, None, :].expand(-1, distance.shape[1], -1)).argmin(dim=2)
 
 
-def spread_out(distance: Tensor, first: Tensor, count: int) -> Tensor:
-    """As `atc.ops.centres.spread_out`."""
+def spread_out(distance: Tensor, first: Tensor, count: int, *, to_nearest: bool = True) -> Tensor:
+    """As `atc.ops.centres.spread_out`; `to_nearest=False`: farthest from any centre so far, not from the nearest."""
+    either = torch.minimum if to_nearest else torch.maximum
     centres = [first]
-    reach = row_of(distance, first)
+    reach = _row_of(distance, first)
     for _ in range(count - 1):
         centres.append(reach.scatter(1, torch.stack(centres, dim=1), -1.0).argmax(dim=1))
-        reach = torch.minimum(reach, row_of(distance, centres[-1]))
+        reach = either(reach, _row_of(distance, centres[-1]))
     return torch.stack(centres, dim=1)
 
 
-def row_of(distance: Tensor, token: Tensor) -> Tensor:
+def _row_of(distance: Tensor, token: Tensor) -> Tensor:
     """``[B, N]`` the distances of one token of each image."""
     return distance.gather(1, token[:, None, None].expand(-1, 1, distance.shape[2])).squeeze(1)
 

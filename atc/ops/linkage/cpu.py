@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from atc.ops.linkage.job import check_job
-from atc.ops.linkage.ranges import addresses, split
+from atc.ops.linkage.ranges import addresses, readable, split
 
 LIBRARY = Path(__file__).with_name("_native.dll" if sys.platform == "win32" else "_native.so")  # as hatch_build.py
 ABI = 4
@@ -148,9 +148,7 @@ def cluster(
     run, run_among = kernel(), kernel_among()
     if run is None or (neighbours is not None and run_among is None):
         raise RuntimeError(f"the compiled clustering kernel is missing: {LIBRARY} could not be loaded")
-    distance = distance.resolve_neg()  # the kernel reads memory, where a lazy minus does not stand
-    if distance.stride(-1) != 1:
-        distance = distance.contiguous()
+    distance = readable(distance)
     batch, tokens, _ = distance.shape
     if neighbours is not None:
         neighbours = neighbours.expand(distance.shape).contiguous()
@@ -164,12 +162,11 @@ def cluster(
     if tokens == 0:
         return result
 
-    written = addresses({name: value for name, value in result._asdict().items() if value is not None})
-    first_image, image_bytes = distance.data_ptr(), distance.stride(0) * distance.element_size()
+    written = {name: value for name, value in result._asdict().items() if value is not None}
+    from_image = addresses({"distance": distance, **written})
 
     def run_range(start: int, stop: int) -> int:
         job = _Job(
-            distance=first_image + start * image_bytes,
             image_stride=distance.stride(0),
             row_stride=distance.stride(1),
             images=stop - start,
@@ -180,7 +177,7 @@ def cluster(
             algorithm=ALGORITHM[algorithm],
             limit=limit,
             forced=forced,
-            **written(start),
+            **from_image(start),
         )
         if neighbours is None or run_among is None:
             return run(job, avx2)

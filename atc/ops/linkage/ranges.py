@@ -16,6 +16,19 @@ from torch import Tensor
 _CELLS_A_THREAD, _CELLS_A_RANGE = 100_000, 60_000
 
 
+def readable(tensor: Tensor) -> Tensor:
+    """A tensor as the library reads its memory.
+
+    Args:
+        tensor: any, with values.
+
+    Returns:
+        The same, or a copy where a minus is still to be applied, or where the last dimension has a stride.
+    """
+    tensor = tensor.resolve_neg()
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
 def addresses(tensors: Mapping[str, Tensor]) -> Callable[[int], dict[str, int]]:
     """Where the rest of tensors of a batch lies, from an image on.
 

@@ -62,9 +62,7 @@ def merge(
     """As `atc.ops.merge.operator.merge_operator`; None where a label is out of range."""
     call = cpu.of_library(_NAME)
     assert call is not None
-    x = x.resolve_neg()  # the library reads memory, where a lazy minus does not stand
-    if x.stride(-1) != 1:
-        x = x.contiguous()
+    x = ranges.readable(x)
     labels = labels.contiguous()
     weight, size = (None if given is None else given.resolve_neg().contiguous() for given in (weight, size))
     batch, length, channels = x.shape
@@ -74,7 +72,7 @@ def merge(
 
     parts = {"x": x, "labels": labels, "weight": weight, "size": size, "out": out}
     parts |= {"sizes": None if size is None else sizes, "totals": totals if average else None}
-    parts_at = ranges.addresses({name: tensor for name, tensor in parts.items() if tensor is not None})
+    from_image = ranges.addresses({name: tensor for name, tensor in parts.items() if tensor is not None})
 
     def run_range(start: int, stop: int) -> int:
         job = Merge(
@@ -89,7 +87,7 @@ def merge(
             average=average,
             empty_groups=empty_groups,
             eps=eps,
-            **parts_at(start),
+            **from_image(start),
         )
         return call(ctypes.byref(job), True)
 
